@@ -1,0 +1,111 @@
+"""Arrays: which module an array belongs to, moves between host and device, and the few operations NumPy and CuPy spell apart.
+
+The array module is always read off the data (`xp = get_array_module(x)`), never off a global switch, so a function
+that was written for NumPy runs on CuPy arrays unchanged. CuPy is imported only when it is asked for.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, TypeAlias
+
+import numpy as np
+
+Array: TypeAlias = Any  # a numpy.ndarray or a cupy.ndarray: both have the same methods, and no common type
+DTYPES = ("float32", "float64", "complex128")
+
+
+def get_array_module(*arrays: Any) -> Any:
+    """The module that made the arrays: `numpy` or `cupy`. Other objects (None, numbers) have no say.
+
+    Raises TypeError when host and device arrays are mixed: they are never copied behind the caller's back.
+
+    >>> get_array_module(np.zeros(2)).__name__
+    'numpy'
+    """
+    module = None
+    for array in arrays:
+        found = _module_of(array)
+        if found is None or found is module:
+            continue
+        if module is not None:
+            raise TypeError(
+                f"arrays on different devices: {module.__name__} and {found.__name__}; "
+                "move them to one with to_cpu or to_gpu"
+            )
+        module = found
+    return np if module is None else module
+
+
+def _module_of(array: Any) -> Any:
+    if isinstance(array, np.ndarray):
+        return np
+    if isinstance(array, np.generic) or not hasattr(array, "__array_priority__"):
+        return None
+    return sys.modules.get(type(array).__module__.partition(".")[0])
+
+
+def gpu_available() -> bool:
+    """Whether CuPy is installed and sees a device. The first call imports CuPy; importing rnnscratch never does."""
+    try:
+        import cupy
+    except ImportError:
+        return False
+    return bool(cupy.is_available())
+
+
+def to_cpu(array: Array) -> np.ndarray:
+    """The array as a `numpy.ndarray`; one that is on the host already is returned as it is."""
+    return array.get() if hasattr(array, "get") else np.asarray(array)
+
+
+def to_gpu(array: Array) -> Array:
+    """The array on the current CUDA device. Raises RuntimeError without CuPy or without a device."""
+    return module_for("gpu").asarray(array)
+
+
+def module_for(device: str) -> Any:
+    """The array module of a device name: "cpu" is NumPy, "gpu" (or "cuda") is CuPy.
+
+    Raises ValueError for another name, and RuntimeError when there is no usable GPU.
+    """
+    if device == "cpu":
+        return np
+    if device not in ("gpu", "cuda"):
+        raise ValueError(f"device is {device!r}, expected 'cpu' or 'gpu'")
+    if not gpu_available():
+        raise RuntimeError(
+            f"device={device!r} needs CuPy and a CUDA device, and none was found; "
+            'install one with pip install "rnnscratch[cuda13]" (or cuda12), or use device="cpu"'
+        )
+    import cupy
+
+    return cupy
+
+
+def scatter_add(target: Array, indices: Array, values: Array) -> None:
+    """Add `values[k]` to the row `target[indices[k]]`, in place; a repeated index is added every time.
+
+    target (V, E), indices (N,) integers in [0, V), values (N, E). `target[indices] += values` would lose repeats.
+    """
+    xp = get_array_module(target, indices, values)
+    xp.add.at(target, indices, values)
+
+
+def generator(seed: int | np.random.Generator | None = None) -> np.random.Generator:
+    """A host random generator: the one given, or a new one from the seed.
+
+    Random numbers are drawn on the host and moved, so one seed gives the same numbers on the CPU and on the GPU.
+    """
+    return seed if isinstance(seed, np.random.Generator) else np.random.default_rng(seed)
+
+
+def check_dtype(dtype: Any, name: str = "dtype") -> np.dtype:
+    """The NumPy dtype, if it is one that the kernels compute in. Raises TypeError or ValueError otherwise."""
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        raise TypeError(f"{name} is {dtype!r}, expected one of {', '.join(DTYPES)}") from None
+    if found.name not in DTYPES:
+        raise ValueError(f"{name} is {found.name}, expected one of {', '.join(DTYPES)}")
+    return found
