@@ -1,0 +1,298 @@
+"""The loop over time, forward and backward, written once for all cells.
+
+T steps, B sequences, D inputs, H hidden units, G gates. Sequences are sorted by decreasing length, so that those still
+running at step t are the first n_t rows, and only these are worked on. What belongs to step t is n_t consecutive rows of
+a packed array of N = n_0 + ... + n_{T-1} rows; with equal lengths this is the (T, B, .) array itself.
+
+    z       (N, G*H)     x_t W + b, on which each step leaves its activated gates
+    states  (B + N, H)   h (and c): slot 0 is the initial state, slot t+1 the state after step t; slot t starts at starts[t]
+
+A cell is a pair of pure functions, one step and its reverse, and says in `Cell` what else the loop must know. Steps are
+taken in chunks: the products with W, and on the way back the weight gradients, are one matrix product for a whole chunk,
+on rows that are still in the processor's cache, and the scratch arrays of the way back need not be N rows long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..backend import Array, check_dtype, get_array_module
+
+import os
+CHUNK_ROWS = int(os.environ.get('CH', 1024))  # rows (steps x sequences) in one chunk, at least one step
+
+
+class Cell(NamedTuple):
+    """What the loop must know of a cell. The functions work in place; their arguments are described where they are called."""
+
+    gates: str  # one letter for each block of H columns of W, U and b
+    states: str  # "h" or "hc"
+    sigmoids: int  # the first so many gates are sigmoids, whose pre-activation is halved by the weights
+    step: Callable[..., None]
+    derivatives: Callable[..., tuple[Array, ...]]
+    step_back: Callable[..., None]
+    recurrent_gradients: Callable[..., None]
+    keeps_gates: bool = True
+    keeps: int = 0  # further (N, H) arrays that a step fills for the way back
+
+
+class Plan(NamedTuple):
+    """Which rows belong to which step."""
+
+    sizes: list[int]  # (T,) sequences running at step t
+    starts: list[int]  # (T+2,) first row of slot t in the states; slot t+1's rows minus B are step t's packed rows
+    order: Array | None  # (B,) the sequence that sits at each sorted position; None: as given
+    rows: Array | None  # (N,) row of x.reshape(T*B, D) for each packed row; None: all, in order
+    previous: Array | None  # (N,) row in the states of each packed row's previous state; None: all, in order
+    last: Array | None  # (B,) row in the states of each sequence's final state, in the order given; None: the last slot
+
+    def chunks(self) -> Iterator[tuple[int, int]]:
+        """First and last + 1 step of each chunk."""
+        first, rows = 0, 0
+        for t, size in enumerate(self.sizes):
+            if rows and rows + size > CHUNK_ROWS:
+                yield first, t
+                first, rows = t, 0
+            rows += size
+        yield first, len(self.sizes)
+
+
+def plan(T: int, B: int, lengths: Any, xp: Any) -> Plan:
+    """Sort by length and lay out the packed rows."""
+    if lengths is None or (lengths == T).all():
+        starts = [t * B for t in range(T + 2)]
+        return Plan([B] * T, starts, None, None, None, None)
+    order = np.argsort(-lengths, kind="stable")
+    sizes = (lengths[order][None, :] > np.arange(T)[:, None]).sum(axis=1)
+    starts = np.concatenate([[0, B], B + np.cumsum(sizes)])
+    t_of_row = np.repeat(np.arange(T), sizes)
+    position = np.arange(len(t_of_row)) - (starts[1:-1] - B)[t_of_row]
+    in_order = bool((order == np.arange(B)).all())
+    return Plan(
+        sizes.tolist(),
+        starts.tolist(),
+        None if in_order else xp.asarray(order),
+        xp.asarray(t_of_row * B + order[position]),
+        xp.asarray(starts[:-2][t_of_row] + position),
+        xp.asarray(starts[lengths] + np.argsort(order)),
+    )
+
+
+class Cache(NamedTuple):
+    """What backward needs of forward. Never changed, so backward may run as often as wanted."""
+
+    cell: Cell
+    plan: Plan
+    shape: tuple[int, int, int]  # T, B, D
+    x: Array  # (N, D)
+    W: Array
+    U: Array
+    gates: Array | None  # (G, N, H)
+    states: list[Array]  # each (B + N, H)
+    kept: list[Array]  # each (N, H)
+    extra: tuple[Any, ...]
+
+
+def forward(
+    cell: Cell, x: Array, state: tuple[Array | None, ...], W: Array, U: Array, b: Array, lengths: Any, *extra: Any
+) -> tuple[Array, tuple[Array, ...], Cache]:
+    """All steps. Returns hs (T, B, H), zero past a sequence's end, the final states (B, H), and the cache."""
+    xp = get_array_module(x, W, U, b, *state, *extra)
+    lengths = check_arguments(cell, x, state, W, U, b, lengths, extra)
+    T, B, D = x.shape
+    G, H = len(cell.gates), len(U)
+    todo = plan(T, B, lengths, xp)
+    sizes, starts = todo.sizes, todo.starts
+    N = starts[-1] - B
+    rows = x.reshape(T * B, D)
+    packed = rows if todo.rows is None else rows[todo.rows]
+    states = [xp.empty((B + N, H), x.dtype) for _ in cell.states]
+    for slots, initial in zip(states, state):
+        slots[:B] = 0 if initial is None else initial if todo.order is None else initial[todo.order]
+    kept = [xp.empty((N, H), x.dtype) for _ in range(cell.keeps)]
+    W_gates, U_gates, b_gates = (by_gate(weights, G, cell.sigmoids) for weights in (W, U, b[None]))
+    chunks = list(todo.chunks())
+    longest = max(starts[last + 1] - starts[first + 1] for first, last in chunks)
+    z = xp.empty((G, N if cell.keeps_gates else longest, H), x.dtype)
+    work = xp.empty(G * B * H, x.dtype)
+    for first, last in chunks:
+        begin, end = starts[first + 1] - B, starts[last + 1] - B
+        z_chunk = z[:, begin:end] if cell.keeps_gates else z[:, : end - begin]
+        xp.matmul(packed[begin:end], W_gates, out=z_chunk)
+        z_chunk += b_gates
+        for t in range(first, last):
+            n, old, new = sizes[t], starts[t], starts[t + 1]
+            a = new - B - begin
+            cell.step(
+                z_chunk[:, a : a + n],
+                *[slots[old : old + n] for slots in states],
+                U_gates,
+                *[slots[new : new + n] for slots in states],
+                *[array[new - B : new - B + n] for array in kept],
+                work[: G * n * H].reshape(G, n, H),
+                *extra,
+            )
+    if todo.rows is None:
+        hs = states[0][B:].reshape(T, B, H)
+        final = tuple(slots[N:].copy() for slots in states)
+    else:
+        hs = xp.zeros((T * B, H), x.dtype)
+        hs[todo.rows] = states[0][B:]
+        hs = hs.reshape(T, B, H)
+        final = tuple(slots[todo.last] for slots in states)
+    return hs, final, Cache(cell, todo, (T, B, D), packed, W, U, z if cell.keeps_gates else None, states, kept, extra)
+
+
+def by_gate(weights: Array, gates: int, sigmoids: int) -> Array:
+    """(rows, G*H) as a new (G, rows, H), with the sigmoids' blocks halved: sigmoid(z) = tanh(z/2)/2 + 1/2."""
+    blocks = weights.reshape(len(weights), gates, -1).swapaxes(0, 1).copy()
+    blocks[:sigmoids] *= 0.5
+    return blocks
+
+
+def backward(
+    cache: Cache, dhs: Array | None = None, dstate: tuple[Array | None, ...] = (), truncate: int | None = None
+) -> tuple[Array, tuple[Array, ...], Array, Array, Array, tuple[Array, ...]]:
+    """All steps in reverse: dx (T, B, D), gradients of the initial states, dW, dU, db and those of the cell's extras.
+
+    dhs (T, B, H) and each entry of dstate (B, H) may be None. `truncate=k` lets no gradient pass from step t to t-1 where
+    k divides t, as if the states there had come from outside.
+    """
+    cell, todo, (T, B, D), x, W, U, gates, states, kept, extra = cache
+    xp = get_array_module(x, dhs, *dstate)
+    check_upstream(cache, dhs, dstate, truncate)
+    sizes, starts = todo.sizes, todo.starts
+    H, GH = U.shape
+    upstream = None if dhs is None else dhs.reshape(T * B, H)
+    dstates = [xp.zeros((B, H), x.dtype) for _ in states]
+    for d, given in zip(dstates, dstate):
+        if given is not None:
+            d[...] = given if todo.order is None else given[todo.order]
+    dx = xp.zeros((T * B, D), x.dtype) if todo.rows is not None else xp.empty((T * B, D), x.dtype)
+    dW, dU, db, *dextra = (xp.zeros_like(weights) for weights in (W, U, W[0], *extra))
+    U_back, W_back = xp.ascontiguousarray(U.T), W.T
+    work = [xp.empty((B, H), x.dtype) for _ in range(2)]
+    chunks = list(todo.chunks())
+    longest = max(starts[last + 1] - starts[first + 1] for first, last in chunks)
+    dz_buffer = xp.empty((longest, GH), x.dtype)
+    for first, last in reversed(chunks):
+        begin, end = starts[first + 1] - B, starts[last + 1] - B
+        if todo.previous is None:
+            old = [slots[begin:end] for slots in states]
+        else:
+            old = [slots[todo.previous[begin:end]] for slots in states]
+        new = [slots[B + begin : B + end] for slots in states]
+        saved = [array[begin:end] for array in kept]
+        gates_chunk = gates[:, begin:end] if cell.keeps_gates else None
+        slopes, passes = cell.derivatives(gates_chunk, *saved, *old, *new, *extra)
+        dz = dz_buffer[: end - begin]
+        dhs_chunk = upstream if upstream is None else upstream[begin:end] if todo.rows is None else upstream[todo.rows[begin:end]]
+        for t in range(last - 1, first - 1, -1):
+            n = sizes[t]
+            a = starts[t + 1] - B - begin
+            running = [d[:n] for d in dstates]
+            if dhs_chunk is not None:
+                running[0] += dhs_chunk[a : a + n]
+            cell.step_back(
+                dz[a : a + n],
+                slopes[:, a : a + n],
+                *[p[a : a + n] for p in passes],
+                U_back,
+                *running,
+                *[buffer[:n] for buffer in work],
+            )
+            if truncate and t % truncate == 0 and t > 0:
+                for d in running:
+                    d[...] = 0
+        cell.recurrent_gradients(dz, slopes, passes, old[0], dU, *dextra)
+        dW += x[begin:end].T @ dz
+        db += dz.sum(axis=0)
+        if todo.rows is None:
+            xp.matmul(dz, W_back, out=dx[begin:end])
+        else:
+            dx[todo.rows[begin:end]] = dz @ W_back
+    if todo.order is not None:
+        place = xp.argsort(todo.order)
+        dstates = [d[place] for d in dstates]
+    return dx.reshape(T, B, D), tuple(dstates), dW, dU, db, tuple(dextra)
+
+
+def recurrent_gradients(dz: Array, slopes: Array, passes: tuple[Array, ...], h_prev: Array, dU: Array) -> None:
+    """The gradient of U where z = x W + h_prev U, which holds for all cells but the GRU."""
+    dU += h_prev.T @ dz
+
+
+def reverse(x: Array, lengths: np.ndarray | None) -> Array:
+    """Each sequence of x (T, B, .) back to front within its own length; what lies past its end stays. Its own inverse."""
+    if lengths is None:
+        return x[::-1].copy()
+    xp = get_array_module(x)
+    T, B = x.shape[:2]
+    steps = np.arange(T)[:, None]
+    source = np.where(steps < lengths, lengths - 1 - steps, steps) * B + np.arange(B)
+    return x.reshape(T * B, -1)[xp.asarray(source.ravel())].reshape(x.shape)
+
+
+def check_lengths(lengths: Any, T: int, B: int) -> np.ndarray | None:
+    """The lengths as a host array (B,) of integers from 1 to T; None stays None."""
+    if lengths is None:
+        return None
+    if get_array_module(lengths) is not np:
+        raise TypeError("lengths is a device array, expected integers on the host: they steer the loop")
+    found = np.asarray(lengths)
+    if found.dtype.kind not in "iu":
+        raise TypeError(f"lengths has dtype {found.dtype}, expected integers")
+    if found.shape != (B,):
+        raise ValueError(f"lengths has shape {found.shape}, expected ({B},): one for each sequence of x")
+    for index in np.flatnonzero((found < 1) | (found > T))[:1]:
+        if found[index] < 1:
+            raise ValueError(f"lengths[{index}] is {found[index]}, expected at least 1: a sequence has at least one step")
+        raise ValueError(f"lengths[{index}] is {found[index]}, but x has only T={T} steps")
+    return found.astype(np.int64)
+
+
+def check_shape(name: str, array: Array, shape: tuple[int, ...], dtype: Any, meaning: str) -> None:
+    """Raise TypeError or ValueError unless `array` is an array of this shape and dtype."""
+    if not hasattr(array, "shape") or not hasattr(array, "dtype"):
+        raise TypeError(f"{name} is {type(array).__name__}, expected an array of shape {shape} {meaning}")
+    if array.shape != shape:
+        raise ValueError(f"{name} has shape {array.shape}, expected {shape} {meaning}")
+    if array.dtype != dtype:
+        raise TypeError(f"{name} has dtype {array.dtype}, expected {dtype} as the weights")
+
+
+def check_arguments(
+    cell: Cell, x: Array, state: tuple[Array | None, ...], W: Array, U: Array, b: Array, lengths: Any, extra: Any
+) -> np.ndarray | None:
+    """Check every argument of forward before any work is done; returns the lengths on the host."""
+    check_dtype(W.dtype, "W's dtype")
+    G, H = len(cell.gates), len(U)
+    if getattr(x, "ndim", 0) != 3 or 0 in x.shape:
+        raise ValueError(f"x has shape {getattr(x, 'shape', None)}, expected (T, B, D) = (steps, sequences, inputs), none 0")
+    T, B, _ = x.shape
+    check_shape("x", x, (T, B, len(W)), W.dtype, "(T, B, D) with W (D, G*H)")
+    check_shape("W", W, (len(W), G * H), W.dtype, f"(D, {G}*H)")
+    check_shape("U", U, (H, G * H), W.dtype, f"(H, {G}*H)")
+    check_shape("b", b, (G * H,), W.dtype, f"({G}*H,)")
+    for array in extra:
+        check_shape("bn", array, (H,), W.dtype, "(H,)")
+    for letter, initial in zip(cell.states, state):
+        if initial is not None:
+            check_shape(f"initial state {letter}", initial, (B, H), W.dtype, "(B, H)")
+    return check_lengths(lengths, T, B)
+
+
+def check_upstream(cache: Cache, dhs: Array | None, dstate: tuple[Array | None, ...], truncate: int | None) -> None:
+    """Check every argument of backward before any work is done."""
+    T, B, _ = cache.shape
+    H, dtype = len(cache.U), cache.x.dtype
+    if dhs is not None:
+        check_shape("dhs", dhs, (T, B, H), dtype, "(T, B, H) as the outputs")
+    for letter, given in zip(cache.cell.states, dstate):
+        if given is not None:
+            check_shape(f"gradient of the final state {letter}", given, (B, H), dtype, "(B, H)")
+    if truncate is not None and (not isinstance(truncate, int | np.integer) or truncate < 1):
+        raise ValueError(f"truncate is {truncate!r}, expected a number of steps, at least 1, or None")
