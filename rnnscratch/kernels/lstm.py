@@ -13,13 +13,15 @@ from . import sequence
 from .activations import dsigmoid_from_output, dtanh_from_output
 
 
-def step(z: Array, h_prev: Array, c_prev: Array, U: Array, h: Array, c: Array, tanh_c: Array, work: Array) -> None:
+def step(
+    z: Array, h_in: Array, _: Array, c_prev: Array, U: Array, h: Array, c: Array, tanh_c: Array, work: Array
+) -> None:
     """z (4, n, H) holds x_t W + b and leaves as the gates; h, c and tanh_c (n, H) are filled. U is (4, H, H).
 
-    The sigmoids' W, U and b come halved, since sigmoid(z) = tanh(z/2)/2 + 1/2.
+    h_in is h_prev, times the recurrent dropout mask if there is one. The sigmoids' W, U and b come halved, since sigmoid(z) = tanh(z/2)/2 + 1/2.
     """
     xp = get_array_module(z)
-    z += xp.matmul(h_prev, U, out=work)
+    z += xp.matmul(h_in, U, out=work)
     xp.tanh(z, out=z)  # g = tanh(z_g)  Eq. 30, 68
     sigmoids = z[:3]
     sigmoids *= 0.5
@@ -32,7 +34,7 @@ def step(z: Array, h_prev: Array, c_prev: Array, U: Array, h: Array, c: Array, t
 
 
 def derivatives(
-    gates: Array, tanh_c: Array, h_prev: Array, c_prev: Array, h: Array, c: Array
+    gates: Array, tanh_c: Array, h_in: Array, h_prev: Array, c_prev: Array, h: Array, c: Array
 ) -> tuple[Array, tuple[Array, ...]]:
     """What one step's reverse needs and no later step changes, for all rows of a chunk at once.
 
@@ -51,7 +53,16 @@ def derivatives(
 
 
 def step_back(
-    dz: Array, slopes: Array, dh_dc: Array, f: Array, U_back: Array, dh: Array, dc: Array, work: Array, _: Array
+    dz: Array,
+    slopes: Array,
+    dh_dc: Array,
+    f: Array,
+    U_back: Array,
+    dh: Array,
+    dc: Array,
+    work: Array,
+    _: Array,
+    mask: Array | None,
 ) -> None:
     """Fills dz (n, 4H); dh and dc, gradients of (h, c), leave as those of (h_prev, c_prev)."""
     xp = get_array_module(dz)
@@ -63,6 +74,8 @@ def step_back(
     xp.multiply(slopes[3], dc, out=dz_g)
     dc *= f
     xp.matmul(dz, U_back, out=dh)
+    if mask is not None:
+        dh *= mask
 
 
 CELL = sequence.Cell("ifog", "hc", 3, step, derivatives, step_back, sequence.recurrent_gradients, keeps=1)
@@ -71,17 +84,17 @@ State = tuple[Array | None, Array | None]
 
 
 def forward(
-    x: Array, state: State | None, W: Array, U: Array, b: Array, lengths: Any = None
+    x: Array, state: State | None, W: Array, U: Array, b: Array, lengths: Any = None, mask: Array | None = None
 ) -> tuple[Array, tuple[Array, Array], sequence.Cache]:
     """Run an LSTM over whole sequences.
 
     x (T, B, D), state (h0, c0), each (B, H) or None for zeros (Eq. 65), W (D, 4H), U (H, 4H), b (4H,) with gate order
-    i, f, o, g, lengths (B,) integers from 1 to T or None. All arrays of one dtype: float32, float64 or complex128.
+    i, f, o, g, lengths (B,) integers from 1 to T or None, mask (B, H) of recurrent dropout or None. All arrays of one dtype: float32, float64 or complex128.
 
     Returns hs (T, B, H), the final state (h, c), each (B, H), and the cache for `backward`. hs is a view of what the cache
     holds when all sequences are equally long, so do not write to it. Raises ValueError or TypeError for wrong arguments.
     """
-    hs, (h, c), cache = sequence.forward(CELL, x, state or (None, None), W, U, b, lengths)
+    hs, (h, c), cache = sequence.forward(CELL, x, state or (None, None), W, U, b, lengths, mask)
     return hs, (h, c), cache
 
 

@@ -13,23 +13,29 @@ from . import sequence
 from .activations import ACTIVATIONS, Activation
 
 
-def step(z: Array, h_prev: Array, U: Array, h: Array, work: Array, activation: Activation) -> None:
-    """z (1, n, H) holds x_t W + b; h (n, H) is filled."""
-    get_array_module(z).matmul(h_prev, U[0], out=h)
+def step(z: Array, h_in: Array, _: Array, U: Array, h: Array, work: Array, activation: Activation) -> None:
+    """z (1, n, H) holds x_t W + b; h (n, H) is filled. h_in is h_prev, times the recurrent dropout mask if there is one."""
+    get_array_module(z).matmul(h_in, U[0], out=h)
     h += z[0]
     activation.function(h, out=h)  # h = f(x W + h_prev U + b)  Eq. 1, 62
 
 
-def derivatives(gates: None, h_prev: Array, h: Array, activation: Activation) -> tuple[Array, tuple[Array, ...]]:
+def derivatives(
+    gates: None, h_in: Array, h_prev: Array, h: Array, activation: Activation
+) -> tuple[Array, tuple[Array, ...]]:
     """The slopes (1, rows, H) of h with respect to z, for all rows of a chunk at once."""
     return activation.slope_from_output(h)[None], ()
 
 
-def step_back(dz: Array, slopes: Array, U_back: Array, dh: Array, *work: Array) -> None:
+def step_back(
+    dz: Array, slopes: Array, U_back: Array, dh: Array, work: Array, _: Array, mask: Array | None
+) -> None:
     """Fills dz (n, H); dh, the gradient of h, leaves as that of h_prev: one factor of the product in Eq. 6."""
     xp = get_array_module(dz)
     xp.multiply(slopes[0], dh, out=dz)
     xp.matmul(dz, U_back, out=dh)
+    if mask is not None:
+        dh *= mask
 
 
 CELLS = {
@@ -48,19 +54,26 @@ CELLS = {
 
 
 def forward(
-    x: Array, h0: Array | None, W: Array, U: Array, b: Array, lengths: Any = None, activation: str = "tanh"
+    x: Array,
+    h0: Array | None,
+    W: Array,
+    U: Array,
+    b: Array,
+    lengths: Any = None,
+    mask: Array | None = None,
+    activation: str = "tanh",
 ) -> tuple[Array, Array, sequence.Cache]:
     """Run a vanilla RNN over whole sequences.
 
-    x (T, B, D), h0 (B, H) or None for zeros, W (D, H), U (H, H), b (H,), lengths (B,) integers from 1 to T or None;
-    activation "tanh", "relu" or "sigmoid". All arrays of one dtype: float32, float64 or complex128.
+    x (T, B, D), h0 (B, H) or None for zeros, W (D, H), U (H, H), b (H,), lengths (B,) integers from 1 to T or None,
+    mask (B, H) of recurrent dropout or None; activation "tanh", "relu" or "sigmoid". All arrays of one dtype: float32, float64 or complex128.
 
     Returns hs (T, B, H), the final state (B, H) and the cache for `backward`. hs is a view of what the cache holds when all
     sequences are equally long, so do not write to it. Raises ValueError or TypeError for wrong arguments.
     """
     if activation not in CELLS:
         raise ValueError(f"activation is {activation!r}, expected one of {', '.join(map(repr, CELLS))}")
-    hs, (h,), cache = sequence.forward(CELLS[activation], x, (h0,), W, U, b, lengths)
+    hs, (h,), cache = sequence.forward(CELLS[activation], x, (h0,), W, U, b, lengths, mask)
     return hs, h, cache
 
 

@@ -93,15 +93,28 @@ class Cache(NamedTuple):
     gates: Array | None  # (G, N, H)
     states: list[Array]  # each (B + N, H)
     kept: list[Array]  # each (N, H)
+    mask: Array | None  # (B, H) in sorted order: the recurrent dropout mask
+    h_in: Array | None  # (N, H) h_prev times the mask, where there is one
     extra: tuple[Any, ...]
 
 
 def forward(
-    cell: Cell, x: Array, state: tuple[Array | None, ...], W: Array, U: Array, b: Array, lengths: Any, *extra: Any
+    cell: Cell,
+    x: Array,
+    state: tuple[Array | None, ...],
+    W: Array,
+    U: Array,
+    b: Array,
+    lengths: Any = None,
+    mask: Array | None = None,
+    extra: tuple[Array, ...] = (),
 ) -> tuple[Array, tuple[Array, ...], Cache]:
-    """All steps. Returns hs (T, B, H), zero past a sequence's end, the final states (B, H), and the cache."""
-    xp = get_array_module(x, W, U, b, *state, *extra)
-    lengths = check_arguments(cell, x, state, W, U, b, lengths, extra)
+    """All steps. Returns hs (T, B, H), zero past a sequence's end, the final states (B, H), and the cache.
+
+    `mask` (B, H), if given, multiplies h_prev in the products with U, the same at every step (recurrent dropout).
+    """
+    xp = get_array_module(x, W, U, b, mask, *state, *extra)
+    lengths = check_arguments(cell, x, state, W, U, b, lengths, mask, extra)
     T, B, D = x.shape
     G, H = len(cell.gates), len(U)
     todo = plan(T, B, lengths, xp)
@@ -113,6 +126,9 @@ def forward(
     for slots, initial in zip(states, state):
         slots[:B] = 0 if initial is None else initial if todo.order is None else initial[todo.order]
     kept = [xp.empty((N, H), x.dtype) for _ in range(cell.keeps)]
+    if mask is not None and todo.order is not None:
+        mask = mask[todo.order]
+    h_in = None if mask is None else xp.empty((N, H), x.dtype)
     W_gates, U_gates, b_gates = (by_gate(weights, G, cell.sigmoids) for weights in (W, U, b[None]))
     chunks = list(todo.chunks())
     longest = max(starts[last + 1] - starts[first + 1] for first, last in chunks)
@@ -126,9 +142,11 @@ def forward(
         for t in range(first, last):
             n, old, new = sizes[t], starts[t], starts[t + 1]
             a = new - B - begin
+            previous = [slots[old : old + n] for slots in states]
             cell.step(
                 z_chunk[:, a : a + n],
-                *[slots[old : old + n] for slots in states],
+                previous[0] if mask is None else xp.multiply(previous[0], mask[:n], out=h_in[new - B : new - B + n]),
+                *previous,
                 U_gates,
                 *[slots[new : new + n] for slots in states],
                 *[array[new - B : new - B + n] for array in kept],
@@ -143,7 +161,8 @@ def forward(
         hs[todo.rows] = states[0][B:]
         hs = hs.reshape(T, B, H)
         final = tuple(slots[todo.last] for slots in states)
-    return hs, final, Cache(cell, todo, (T, B, D), packed, W, U, z if cell.keeps_gates else None, states, kept, extra)
+    gates = z if cell.keeps_gates else None
+    return hs, final, Cache(cell, todo, (T, B, D), packed, W, U, gates, states, kept, mask, h_in, extra)
 
 
 def by_gate(weights: Array, gates: int, sigmoids: int) -> Array:
@@ -161,7 +180,7 @@ def backward(
     dhs (T, B, H) and each entry of dstate (B, H) may be None. `truncate=k` lets no gradient pass from step t to t-1 where
     k divides t, as if the states there had come from outside.
     """
-    cell, todo, (T, B, D), x, W, U, gates, states, kept, extra = cache
+    cell, todo, (T, B, D), x, W, U, gates, states, kept, mask, h_in, extra = cache
     xp = get_array_module(x, dhs, *dstate)
     check_upstream(cache, dhs, dstate, truncate)
     sizes, starts = todo.sizes, todo.starts
@@ -187,9 +206,13 @@ def backward(
         new = [slots[B + begin : B + end] for slots in states]
         saved = [array[begin:end] for array in kept]
         gates_chunk = gates[:, begin:end] if cell.keeps_gates else None
-        slopes, passes = cell.derivatives(gates_chunk, *saved, *old, *new, *extra)
+        h_in_chunk = old[0] if h_in is None else h_in[begin:end]
+        slopes, passes = cell.derivatives(gates_chunk, *saved, h_in_chunk, *old, *new)
         dz = dz_buffer[: end - begin]
-        dhs_chunk = upstream if upstream is None else upstream[begin:end] if todo.rows is None else upstream[todo.rows[begin:end]]
+        if upstream is None:
+            dhs_chunk = None
+        else:
+            dhs_chunk = upstream[begin:end] if todo.rows is None else upstream[todo.rows[begin:end]]
         for t in range(last - 1, first - 1, -1):
             n = sizes[t]
             a = starts[t + 1] - B - begin
@@ -203,11 +226,12 @@ def backward(
                 U_back,
                 *running,
                 *[buffer[:n] for buffer in work],
+                None if mask is None else mask[:n],
             )
             if truncate and t % truncate == 0 and t > 0:
                 for d in running:
                     d[...] = 0
-        cell.recurrent_gradients(dz, slopes, passes, old[0], dU, *dextra)
+        cell.recurrent_gradients(dz, slopes, passes, h_in_chunk, dU, *dextra)
         dW += x[begin:end].T @ dz
         db += dz.sum(axis=0)
         if todo.rows is None:
@@ -220,9 +244,9 @@ def backward(
     return dx.reshape(T, B, D), tuple(dstates), dW, dU, db, tuple(dextra)
 
 
-def recurrent_gradients(dz: Array, slopes: Array, passes: tuple[Array, ...], h_prev: Array, dU: Array) -> None:
-    """The gradient of U where z = x W + h_prev U, which holds for all cells but the GRU."""
-    dU += h_prev.T @ dz
+def recurrent_gradients(dz: Array, slopes: Array, passes: tuple[Array, ...], h_in: Array, dU: Array) -> None:
+    """The gradient of U where z = x W + h_in U + b, which holds for all cells but the GRU."""
+    dU += h_in.T @ dz
 
 
 def reverse(x: Array, lengths: np.ndarray | None) -> Array:
@@ -265,7 +289,7 @@ def check_shape(name: str, array: Array, shape: tuple[int, ...], dtype: Any, mea
 
 
 def check_arguments(
-    cell: Cell, x: Array, state: tuple[Array | None, ...], W: Array, U: Array, b: Array, lengths: Any, extra: Any
+    cell: Cell, x: Array, state: tuple[Array | None, ...], W: Array, U: Array, b: Array, lengths: Any, mask: Any, extra: Any
 ) -> np.ndarray | None:
     """Check every argument of forward before any work is done; returns the lengths on the host."""
     check_dtype(W.dtype, "W's dtype")
@@ -279,6 +303,8 @@ def check_arguments(
     check_shape("b", b, (G * H,), W.dtype, f"({G}*H,)")
     for array in extra:
         check_shape("bn", array, (H,), W.dtype, "(H,)")
+    if mask is not None:
+        check_shape("mask", mask, (B, H), W.dtype, "(B, H)")
     for letter, initial in zip(cell.states, state):
         if initial is not None:
             check_shape(f"initial state {letter}", initial, (B, H), W.dtype, "(B, H)")
