@@ -31,9 +31,7 @@ def step(gates: Array, h_in: Array, h_prev: Array, U: Array, h: Array, work: Arr
     candidate_to_state(gates, h_prev, h)
 
 
-def step_after(
-    gates: Array, h_in: Array, h_prev: Array, U: Array, h: Array, hn: Array, work: Array, bn: Array
-) -> None:
+def step_after(gates: Array, h_in: Array, h_prev: Array, U: Array, h: Array, hn: Array, work: Array, bn: Array) -> None:
     """As `step`, with the reset gate after the product; keeps hn = h_in U_n + bn (n, H)."""
     xp = get_array_module(gates)
     r, _, n = gates
@@ -69,9 +67,7 @@ def derivatives(gates: Array, h_in: Array, h_prev: Array, h: Array) -> tuple[Arr
     return slopes_of(gates, h_in, h_prev)
 
 
-def derivatives_after(
-    gates: Array, hn: Array, h_in: Array, h_prev: Array, h: Array
-) -> tuple[Array, tuple[Array, ...]]:
+def derivatives_after(gates: Array, hn: Array, h_in: Array, h_prev: Array, h: Array) -> tuple[Array, tuple[Array, ...]]:
     """As `derivatives`; the first slope is that of r hn with respect to z_r."""
     return slopes_of(gates, hn, h_prev)
 

@@ -27,9 +27,7 @@ def derivatives(
     return activation.slope_from_output(h)[None], ()
 
 
-def step_back(
-    dz: Array, slopes: Array, U_back: Array, dh: Array, work: Array, _: Array, mask: Array | None
-) -> None:
+def step_back(dz: Array, slopes: Array, U_back: Array, dh: Array, work: Array, _: Array, mask: Array | None) -> None:
     """Fills dz (n, H); dh, the gradient of h, leaves as that of h_prev: one factor of the product in Eq. 6."""
     xp = get_array_module(dz)
     xp.multiply(slopes[0], dh, out=dz)

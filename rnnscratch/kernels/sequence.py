@@ -22,7 +22,8 @@ import numpy as np
 from ..backend import Array, check_dtype, get_array_module
 
 import os
-CHUNK_ROWS = int(os.environ.get('CH', 1024))  # rows (steps x sequences) in one chunk, at least one step
+
+CHUNK_ROWS = int(os.environ.get("CH", 1024))  # rows (steps x sequences) in one chunk, at least one step
 
 
 class Cell(NamedTuple):
@@ -273,7 +274,9 @@ def check_lengths(lengths: Any, T: int, B: int) -> np.ndarray | None:
         raise ValueError(f"lengths has shape {found.shape}, expected ({B},): one for each sequence of x")
     for index in np.flatnonzero((found < 1) | (found > T))[:1]:
         if found[index] < 1:
-            raise ValueError(f"lengths[{index}] is {found[index]}, expected at least 1: a sequence has at least one step")
+            raise ValueError(
+                f"lengths[{index}] is {found[index]}, expected at least 1: a sequence has at least one step"
+            )
         raise ValueError(f"lengths[{index}] is {found[index]}, but x has only T={T} steps")
     return found.astype(np.int64)
 
@@ -289,13 +292,23 @@ def check_shape(name: str, array: Array, shape: tuple[int, ...], dtype: Any, mea
 
 
 def check_arguments(
-    cell: Cell, x: Array, state: tuple[Array | None, ...], W: Array, U: Array, b: Array, lengths: Any, mask: Any, extra: Any
+    cell: Cell,
+    x: Array,
+    state: tuple[Array | None, ...],
+    W: Array,
+    U: Array,
+    b: Array,
+    lengths: Any,
+    mask: Any,
+    extra: Any,
 ) -> np.ndarray | None:
     """Check every argument of forward before any work is done; returns the lengths on the host."""
     check_dtype(W.dtype, "W's dtype")
     G, H = len(cell.gates), len(U)
     if getattr(x, "ndim", 0) != 3 or 0 in x.shape:
-        raise ValueError(f"x has shape {getattr(x, 'shape', None)}, expected (T, B, D) = (steps, sequences, inputs), none 0")
+        raise ValueError(
+            f"x has shape {getattr(x, 'shape', None)}, expected (T, B, D) = (steps, sequences, inputs), none 0"
+        )
     T, B, _ = x.shape
     check_shape("x", x, (T, B, len(W)), W.dtype, "(T, B, D) with W (D, G*H)")
     check_shape("W", W, (len(W), G * H), W.dtype, f"(D, {G}*H)")
