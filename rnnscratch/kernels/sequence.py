@@ -43,8 +43,8 @@ class Cell(NamedTuple):
 class Plan(NamedTuple):
     """Which rows belong to which step."""
 
-    sizes: list[int]  # (T,) sequences running at step t
-    starts: list[int]  # (T+2,) first row of slot t in the states; slot t+1's rows minus B are step t's packed rows
+    sizes: list[int]  # sequences running at step t, for each step up to the longest sequence's last
+    starts: list[int]  # first row of slot t in the states; slot t+1's rows minus B are step t's packed rows
     order: Array | None  # (B,) the sequence that sits at each sorted position; None: as given
     rows: Array | None  # (N,) row of x.reshape(T*B, D) for each packed row; None: all, in order
     previous: Array | None  # (N,) row in the states of each packed row's previous state; None: all, in order
@@ -67,9 +67,10 @@ def plan(T: int, B: int, lengths: Any, xp: Any) -> Plan:
         starts = [t * B for t in range(T + 2)]
         return Plan([B] * T, starts, None, None, None, None)
     order = np.argsort(-lengths, kind="stable")
-    sizes = (lengths[order][None, :] > np.arange(T)[:, None]).sum(axis=1)
+    steps = np.arange(lengths.max())
+    sizes = (lengths > steps[:, None]).sum(axis=1)
     starts = np.concatenate([[0, B], B + np.cumsum(sizes)])
-    t_of_row = np.repeat(np.arange(T), sizes)
+    t_of_row = np.repeat(steps, sizes)
     position = np.arange(len(t_of_row)) - (starts[1:-1] - B)[t_of_row]
     in_order = bool((order == np.arange(B)).all())
     return Plan(

@@ -1,0 +1,19 @@
+"""Shared by all tests: floating-point trouble raises, and arrays of every kind are drawn from one seeded generator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _floating_point_errors_raise() -> Iterator[None]:
+    with np.errstate(all="raise", under="ignore"):  # a complex step of 1e-200 underflows in products, as it must
+        yield
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(20250224)
