@@ -1,0 +1,331 @@
+"""Optimizers that change parameters in place, gradient clipping, and learning-rate schedules.
+
+Every optimizer keeps its state in arrays made at the first step; later steps allocate nothing. On the host the arithmetic
+runs through an array in pieces that stay in the processor's cache.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from .backend import Array, get_array_module
+
+PIECE = 16384  # numbers worked on at a time on the host
+
+
+class Optimizer:
+    """What all share: `step(params, grads)`, the learning rate, and a state that can be saved and restored.
+
+    Subclasses name their state arrays in `slots` and say in `_update` what one step does to one piece of one parameter.
+    """
+
+    slots: tuple[str, ...] = ()
+    scratch_arrays = 1
+
+    def __init__(self, learning_rate: float):
+        self.learning_rate = check_number("learning_rate", learning_rate, above=0.0)
+        self.steps = 0
+        self._state: dict[str, dict[str, Array]] = {}
+        self._scratch: list[Array] = []
+
+    def step(self, params: Mapping[str, Array], grads: Mapping[str, Array]) -> None:
+        """Change every parameter in place by its gradient; both are dicts of arrays with the same keys, shapes and dtypes.
+
+        Raises ValueError or TypeError, before anything is changed, where they differ.
+        """
+        self._check(params, grads)
+        self.steps += 1
+        self._begin()
+        for name, param in params.items():
+            state = self._state.get(name)
+            if state is None:
+                state = {slot: self._initial(slot, param) for slot in self.slots}
+                self._state[name] = state
+            for pieces in self._pieces(param, grads[name], *state.values()):
+                self._update(*pieces)
+
+    def _begin(self) -> None:
+        """Once per step, before any parameter."""
+
+    def _update(self, param: Array, grad: Array, *arrays: Array) -> None:
+        """One step of one piece: parameter, gradient, the state's slots, then scratch arrays."""
+        raise NotImplementedError
+
+    def _initial(self, slot: str, param: Array) -> Array:
+        return get_array_module(param).zeros_like(param)
+
+    def _pieces(self, *arrays: Array) -> Iterator[tuple[Array, ...]]:
+        """Flat views of corresponding pieces, and scratch arrays of the same size."""
+        xp = get_array_module(*arrays)
+        flat = [array.reshape(-1) for array in arrays]
+        size = arrays[0].size
+        piece = PIECE if xp is np else size
+        need = min(piece, size)
+        if not self._scratch or self._scratch[0].size < need or self._scratch[0].dtype != arrays[0].dtype:
+            self._scratch = [xp.empty(need, arrays[0].dtype) for _ in range(self.scratch_arrays)]
+        for start in range(0, size, piece):
+            stop = min(start + piece, size)
+            yield (*(a[start:stop] for a in flat), *(s[: stop - start] for s in self._scratch))
+
+    def _check(self, params: Mapping[str, Array], grads: Mapping[str, Array]) -> None:
+        if params.keys() != grads.keys():
+            odd = sorted(params.keys() ^ grads.keys())
+            raise ValueError(f"grads has other names than params; only in one of them: {', '.join(odd)}")
+        for name, param in params.items():
+            grad = grads[name]
+            if grad.shape != param.shape:
+                raise ValueError(f"grads[{name!r}] has shape {grad.shape}, expected {param.shape} as the parameter")
+            if grad.dtype != param.dtype:
+                raise TypeError(f"grads[{name!r}] has dtype {grad.dtype}, expected {param.dtype} as the parameter")
+            for array, kind in ((param, "params"), (grad, "grads")):
+                if not array.flags.c_contiguous:
+                    raise ValueError(f"{kind}[{name!r}] is not C-contiguous, so it cannot be updated in place")
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state as a flat dict of copied arrays and numbers: "steps", and "{parameter}/{slot}"."""
+        arrays = {f"{name}/{slot}": array.copy() for name, state in self._state.items() for slot, array in state.items()}
+        return {"steps": self.steps, "learning_rate": self.learning_rate, **arrays}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `state_dict` returned. Raises ValueError for the state of another kind of optimizer."""
+        loaded: dict[str, dict[str, Array]] = {}
+        for key, value in state.items():
+            if key in ("steps", "learning_rate"):
+                continue
+            name, _, slot = key.rpartition("/")
+            if slot not in self.slots:
+                raise ValueError(f"state has {key!r}, expected slots {self.slots}: it is not one of {type(self).__name__}")
+            loaded.setdefault(name, {})[slot] = value.copy()
+        for name, slots in loaded.items():
+            if slots.keys() != set(self.slots):
+                raise ValueError(f"state of {name!r} has slots {sorted(slots)}, expected {sorted(self.slots)}")
+        self._state = {name: {slot: slots[slot] for slot in self.slots} for name, slots in loaded.items()}
+        self.steps, self.learning_rate = int(state["steps"]), float(state["learning_rate"])
+
+    def __repr__(self) -> str:
+        public = {name: value for name, value in vars(self).items() if not name.startswith("_") and name != "steps"}
+        return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in public.items())})"
+
+
+class SGD(Optimizer):
+    """p <- p - a g (Eqs 19-23)."""
+
+    def __init__(self, learning_rate: float = 0.01):
+        super().__init__(learning_rate)
+
+    def _update(self, param: Array, grad: Array, *arrays: Array) -> None:
+        (work,) = arrays
+        param -= get_array_module(param).multiply(grad, self.learning_rate, out=work)
+
+
+class Momentum(Optimizer):
+    """v <- m v + g; p <- p - a v, or with `nesterov` p <- p - a (g + m v) (Sutskever et al. 2013, as in PyTorch)."""
+
+    slots = ("velocity",)
+
+    def __init__(self, learning_rate: float = 0.01, momentum: float = 0.9, nesterov: bool = False):
+        super().__init__(learning_rate)
+        self.momentum = check_number("momentum", momentum, least=0.0, below=1.0)
+        self.nesterov = bool(nesterov)
+
+    def _update(self, param: Array, grad: Array, *arrays: Array) -> None:
+        velocity, work = arrays
+        xp = get_array_module(param)
+        velocity *= self.momentum
+        velocity += grad
+        if self.nesterov:
+            xp.multiply(velocity, self.momentum, out=work)
+            work += grad
+            work *= self.learning_rate
+        else:
+            xp.multiply(velocity, self.learning_rate, out=work)
+        param -= work
+
+
+class Adagrad(Optimizer):
+    """s <- s + g^2; p <- p - a g / (sqrt(s) + eps) (Duchi et al. 2011)."""
+
+    slots = ("squares",)
+
+    def __init__(self, learning_rate: float = 0.01, eps: float = 1e-10):
+        super().__init__(learning_rate)
+        self.eps = check_number("eps", eps, above=0.0)
+
+    def _update(self, param: Array, grad: Array, *arrays: Array) -> None:
+        squares, work = arrays
+        xp = get_array_module(param)
+        squares += xp.multiply(grad, grad, out=work)
+        scaled_step(param, grad, squares, self.learning_rate, self.eps, work)
+
+
+class RMSProp(Optimizer):
+    """s <- r s + (1 - r) g^2; p <- p - a g / (sqrt(s) + eps) (Tieleman & Hinton 2012)."""
+
+    slots = ("squares",)
+
+    def __init__(self, learning_rate: float = 0.01, decay: float = 0.99, eps: float = 1e-8):
+        super().__init__(learning_rate)
+        self.decay = check_number("decay", decay, least=0.0, below=1.0)
+        self.eps = check_number("eps", eps, above=0.0)
+
+    def _update(self, param: Array, grad: Array, *arrays: Array) -> None:
+        squares, work = arrays
+        xp = get_array_module(param)
+        squares *= self.decay
+        xp.multiply(grad, grad, out=work)
+        work *= 1.0 - self.decay
+        squares += work
+        scaled_step(param, grad, squares, self.learning_rate, self.eps, work)
+
+
+class Adam(Optimizer):
+    """Means of g and g^2 with the bias of their start at 0 divided out: p <- p - a m^ / (sqrt(v^) + eps) (Kingma & Ba 2015)."""
+
+    slots = ("mean", "squares")
+    weight_decay = 0.0
+
+    def __init__(
+        self, learning_rate: float = 0.001, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8
+    ):
+        super().__init__(learning_rate)
+        self.beta1 = check_number("beta1", beta1, least=0.0, below=1.0)
+        self.beta2 = check_number("beta2", beta2, least=0.0, below=1.0)
+        self.eps = check_number("eps", eps, above=0.0)
+
+    def _begin(self) -> None:
+        self._root = math.sqrt(1.0 - self.beta2**self.steps)
+        self._rate = self.learning_rate * self._root / (1.0 - self.beta1**self.steps)
+
+    def _update(self, param: Array, grad: Array, *arrays: Array) -> None:
+        mean, squares, work = arrays
+        xp = get_array_module(param)
+        if self.weight_decay:
+            param *= 1.0 - self.learning_rate * self.weight_decay
+        mean *= self.beta1
+        mean += xp.multiply(grad, 1.0 - self.beta1, out=work)
+        squares *= self.beta2
+        xp.multiply(grad, grad, out=work)
+        work *= 1.0 - self.beta2
+        squares += work
+        scaled_step(param, mean, squares, self._rate, self.eps * self._root, work)
+
+
+class AdamW(Adam):
+    """Adam with weight decay apart from the gradient: p <- p - a w p before each step (Loshchilov & Hutter 2019)."""
+
+    def __init__(
+        self,
+        learning_rate: float = 0.001,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ):
+        super().__init__(learning_rate, beta1, beta2, eps)
+        self.weight_decay = check_number("weight_decay", weight_decay, least=0.0)
+
+
+def scaled_step(param: Array, direction: Array, squares: Array, rate: float, eps: float, work: Array) -> None:
+    """param <- param - rate direction / (sqrt(squares) + eps), in place."""
+    xp = get_array_module(param)
+    xp.sqrt(squares, out=work)
+    work += eps
+    xp.divide(direction, work, out=work)
+    work *= rate
+    param -= work
+
+
+def clip_gradients(
+    grads: Mapping[str, Array], max_norm: float | None = None, max_value: float | None = None
+) -> float:
+    """Clip in place, each entry to [-max_value, max_value], then all together to a global norm of max_norm.
+
+    Returns the norm over all gradients before the norm was clipped (Pascanu et al. 2013). A norm that is not finite is
+    returned, and the gradients are left as they are, so that the caller can say what went wrong.
+    """
+    if max_value is not None:
+        check_number("max_value", max_value, above=0.0)
+    if max_norm is not None:
+        check_number("max_norm", max_norm, above=0.0)
+    if not grads:
+        raise ValueError("grads is empty, expected at least one array")
+    xp = get_array_module(*grads.values())
+    if max_value is not None:
+        for grad in grads.values():
+            xp.clip(grad, -max_value, max_value, out=grad)
+    total = sum(xp.vdot(flat, flat).real for flat in (grad.reshape(-1) for grad in grads.values()))
+    norm = math.sqrt(float(total)) if math.isfinite(float(total)) else math.inf
+    if max_norm is not None and math.isfinite(norm) and norm > max_norm:
+        for grad in grads.values():
+            grad *= max_norm / (norm + 1e-6)
+    return norm
+
+
+Schedule = Callable[[int], float]
+
+
+def step_schedule(learning_rate: float, every: int, factor: float = 0.1) -> Schedule:
+    """The learning rate times `factor` after every `every` steps."""
+    check_number("every", every, least=1)
+    return lambda step: learning_rate * factor ** (step // every)
+
+
+def cosine_schedule(learning_rate: float, steps: int, final: float = 0.0) -> Schedule:
+    """From `learning_rate` down to `final` along half a cosine over `steps` steps, and `final` after (SGDR, 2017)."""
+    check_number("steps", steps, least=1)
+    return lambda step: final + (learning_rate - final) * 0.5 * (1.0 + math.cos(math.pi * min(step / steps, 1.0)))
+
+
+def warm_up(schedule: Schedule, steps: int) -> Schedule:
+    """Linearly up to `schedule` over the first `steps` steps, then `schedule` itself."""
+    check_number("steps", steps, least=1)
+    return lambda step: schedule(step) * min((step + 1) / steps, 1.0)
+
+
+class Plateau:
+    """Multiplies the learning rate by `factor` when a loss has not improved for more than `patience` epochs.
+
+    An improvement is a fall by more than the relative `threshold`. `update(loss)` returns the factor reached so far.
+    """
+
+    def __init__(self, factor: float = 0.1, patience: int = 10, threshold: float = 1e-4):
+        self.factor = check_number("factor", factor, above=0.0, below=1.0)
+        self.patience = int(check_number("patience", patience, least=0))
+        self.threshold = check_number("threshold", threshold, least=0.0)
+        self.best, self.waited, self.scale = math.inf, 0, 1.0
+
+    def update(self, loss: float) -> float:
+        """Take note of one epoch's loss."""
+        if loss < self.best * (1.0 - self.threshold) or self.best == math.inf:
+            self.best, self.waited = loss, 0
+        else:
+            self.waited += 1
+        if self.waited > self.patience:
+            self.waited, self.scale = 0, self.scale * self.factor
+        return self.scale
+
+    def state_dict(self) -> dict[str, float]:
+        """What must be saved for a run to continue."""
+        return {"best": self.best, "waited": self.waited, "scale": self.scale}
+
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
+        """Continue from what `state_dict` returned."""
+        self.best, self.waited, self.scale = float(state["best"]), int(state["waited"]), float(state["scale"])
+
+
+def check_number(
+    name: str, value: Any, above: float | None = None, least: float | None = None, below: float | None = None
+) -> float:
+    """The value, if it is a finite number within the bounds. Raises TypeError or ValueError otherwise."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+        raise TypeError(f"{name} is {value!r}, expected a number")
+    low = value > above if above is not None else value >= least if least is not None else True
+    if not (math.isfinite(value) and low and (below is None or value < below)):
+        lower = f" above {above}" if above is not None else f" of at least {least}" if least is not None else ""
+        upper = "" if below is None else f" below {below}"
+        raise ValueError(f"{name} is {value}, expected a number{lower}{' and' if lower and upper else ''}{upper}")
+    return value
