@@ -257,8 +257,11 @@ def clip_gradients(
     if max_value is not None:
         for grad in grads.values():
             xp.clip(grad, -max_value, max_value, out=grad)
-    total = sum(xp.vdot(flat, flat).real for flat in (grad.reshape(-1) for grad in grads.values()))
-    norm = math.sqrt(float(total)) if math.isfinite(float(total)) else math.inf
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = float(sum(xp.vdot(flat, flat).real for flat in (grad.reshape(-1) for grad in grads.values())))
+        if not math.isfinite(total):  # squares of float32 overflow long before the gradients do
+            total = float(sum((grad.astype(np.float64) ** 2).sum() for grad in grads.values()))
+    norm = math.sqrt(total)
     if max_norm is not None and math.isfinite(norm) and norm > max_norm:
         for grad in grads.values():
             grad *= max_norm / (norm + 1e-6)

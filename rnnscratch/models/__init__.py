@@ -1,0 +1,6 @@
+"""Models: layers put together for a task, and files that hold them. `text_classifier` sits above `training`."""
+
+from .classifier import SequenceClassifier
+from .saved import load_model, save_model
+
+__all__ = ["SequenceClassifier", "load_model", "save_model"]

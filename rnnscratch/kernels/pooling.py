@@ -1,0 +1,71 @@
+"""From the outputs of all steps to one vector for each sequence: their mean or their maximum over the real steps.
+
+T steps, B sequences, H units; lengths (B,) on the host. What hs holds past a sequence's end changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..backend import Array, get_array_module
+
+
+class MeanCache(NamedTuple):
+    """The weight 1 / length of each real step, 0 past the end."""
+
+    weights: Array  # (T, B)
+
+
+class MaxCache(NamedTuple):
+    """The step that each maximum was taken from."""
+
+    steps: Array  # (B, H)
+    shape: tuple[int, int, int]
+
+
+def mean_forward(hs: Array, lengths: np.ndarray | None = None) -> tuple[Array, MeanCache]:
+    """hs (T, B, H) -> the mean over each sequence's steps (B, H), and the cache for `mean_backward`."""
+    xp = get_array_module(hs)
+    T, B, _ = hs.shape
+    if lengths is None:
+        return hs.sum(axis=0) * (1.0 / T), MeanCache(xp.full((T, B), 1.0 / T, hs.dtype))
+    scale = (1.0 / lengths).astype(hs.dtype)
+    real = real_steps(T, lengths)
+    mean = xp.where(xp.asarray(real)[:, :, None], hs, 0).sum(axis=0) * xp.asarray(scale)[:, None]
+    return mean, MeanCache(xp.asarray(real * scale))
+
+
+def mean_backward(cache: MeanCache, dmean: Array) -> Array:
+    """dmean (B, H) -> dhs (T, B, H): each real step gets its share, the others 0."""
+    return cache.weights[:, :, None] * dmean
+
+
+def max_forward(hs: Array, lengths: np.ndarray | None = None) -> tuple[Array, MaxCache]:
+    """hs (T, B, H) -> the largest value of each unit over its sequence's steps (B, H), and the cache for `max_backward`.
+
+    Of equal values the first counts; complex values are compared by their real part, as a complex-step check needs.
+    """
+    xp = get_array_module(hs)
+    T, B, H = hs.shape
+    values = hs.real
+    if lengths is not None:
+        values = xp.where(xp.asarray(real_steps(T, lengths))[:, :, None], values, -np.inf)
+    at_maximum = (values == values.max(axis=0)) | (values != values)  # NaN counts as largest: it must not be hidden
+    steps = xp.where(at_maximum, xp.arange(T, dtype=np.int32)[:, None, None], T - 1).min(axis=0)
+    return hs[steps, xp.arange(B)[:, None], xp.arange(H)], MaxCache(steps, (T, B, H))
+
+
+def max_backward(cache: MaxCache, dmax: Array) -> Array:
+    """dmax (B, H) -> dhs (T, B, H): all of it goes to the step that the maximum was taken from."""
+    xp = get_array_module(dmax)
+    _, B, H = cache.shape
+    dhs = xp.zeros(cache.shape, dmax.dtype)
+    dhs[cache.steps, xp.arange(B)[:, None], xp.arange(H)] = dmax
+    return dhs
+
+
+def real_steps(T: int, lengths: np.ndarray) -> np.ndarray:
+    """(T, B) booleans: whether step t lies within sequence b."""
+    return np.arange(T)[:, None] < np.asarray(lengths)
