@@ -247,7 +247,12 @@ def train_on(
             "a smaller learning rate or clip_norm may help"
         )
     optimizer.step(model.params, model.grads)
-    return float(loss), int((model.decide(logits) == labels).sum()), norm
+    return float(loss), int((decide(logits) == labels).sum()), norm
+
+
+def decide(logits: Array) -> Array:
+    """The most probable class (B,), from one logit (B,) for two classes or one for each class (B, K)."""
+    return (logits > 0).astype(int) if logits.ndim == 1 else logits.argmax(axis=-1)
 
 
 def first_non_finite(model: Any) -> str:
@@ -280,8 +285,7 @@ def evaluate(
     labels = np.asarray(labels)
     logits = predict(model, sequences, batch_size, max_length)
     loss, _ = model.loss(model.xp.asarray(logits), model.xp.asarray(labels))
-    decided: Array = to_cpu(model.decide(model.xp.asarray(logits)))
-    return {"loss": float(loss), **classification_scores(labels, decided)}
+    return {"loss": float(loss), **classification_scores(labels, decide(logits))}
 
 
 def check_labels(name: str, data: Data, num_classes: int) -> None:
