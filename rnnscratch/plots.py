@@ -1,0 +1,107 @@
+"""Pictures of what the library computes: each function draws into `ax`, or a new figure's, and returns the Axes.
+
+Needs matplotlib (extra `plots`), imported where it is used. Colours are Okabe and Ito's, told apart by colour-blind readers,
+and every line has a marker of its own, so that a print in grey can be read too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+
+def _axes(ax: Any, figsize: tuple[float, float] = (5.0, 3.4)) -> Any:
+    if ax is not None:
+        return ax
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=figsize, layout="constrained").add_subplot()
+
+
+def _style(position: int) -> dict[str, Any]:
+    return {"color": COLOURS[position % len(COLOURS)], "marker": MARKERS[position % len(MARKERS)], "markersize": 4}
+
+
+def training_curves(
+    histories: Mapping[str, Sequence[Sequence[float]]], label: str = "loss", ax: Any = None
+) -> Any:
+    """One figure per epoch for each model: a line through the mean of its seeds, a band from the lowest to the highest.
+
+    histories: for each model a list of runs, each a list with one number for each epoch.
+    """
+    ax = _axes(ax)
+    for position, (name, runs) in enumerate(histories.items()):
+        epochs = min(len(run) for run in runs)
+        values = np.array([run[:epochs] for run in runs], dtype=float)
+        x = np.arange(1, epochs + 1)
+        ax.plot(x, values.mean(axis=0), label=name, **_style(position))
+        if len(values) > 1:
+            ax.fill_between(x, values.min(axis=0), values.max(axis=0), alpha=0.2, color=_style(position)["color"])
+    ax.set(xlabel="epoch", ylabel=label)
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.legend(frameon=False)
+    return ax
+
+
+def confusion(matrix: np.ndarray, labels: Sequence[str], title: str = "", ax: Any = None) -> Any:
+    """A confusion matrix (K, K) with its counts; row the true class, column the predicted one."""
+    ax = _axes(ax, (3.0, 2.8))
+    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    ax.imshow(share, cmap="Blues", vmin=0.0, vmax=1.0)
+    for (row, column), count in np.ndenumerate(matrix):
+        colour = "white" if share[row, column] > 0.55 else "black"
+        ax.text(column, row, f"{count:,}\n{share[row, column]:.1%}", ha="center", va="center", color=colour)
+    ax.set(xticks=range(len(labels)), yticks=range(len(labels)), xlabel="predicted", ylabel="true", title=title)
+    ax.set_xticklabels(labels)
+    ax.set_yticklabels(labels)
+    return ax
+
+
+def gradient_by_lag(norms: Mapping[str, np.ndarray], ax: Any = None) -> Any:
+    """How much of the gradient at the last word reaches a word so many steps earlier, for each model; logarithmic scale."""
+    ax = _axes(ax)
+    for position, (name, values) in enumerate(norms.items()):
+        relative = np.maximum(np.asarray(values, dtype=float) / values[0], 1e-30)
+        ax.plot(np.arange(len(values)), relative, label=name, markevery=max(len(values) // 10, 1), **_style(position))
+    ax.set_yscale("log")
+    ax.set(xlabel="lag (words before the last)", ylabel="gradient norm, relative to lag 0")
+    ax.legend(frameon=False)
+    return ax
+
+
+def accuracy_by_group(accuracies: Mapping[str, Sequence[float]], groups: Sequence[str], ax: Any = None) -> Any:
+    """The accuracy of each model in each group of examples, such as reviews of like length."""
+    ax = _axes(ax)
+    for position, (name, values) in enumerate(accuracies.items()):
+        ax.plot(range(len(groups)), np.asarray(values) * 100, label=name, **_style(position))
+    ax.set(xticks=range(len(groups)), xlabel="words in the review", ylabel="accuracy (%)")
+    ax.set_xticklabels(groups)
+    ax.legend(frameon=False)
+    return ax
+
+
+def accuracy_against_time(rows: Sequence[Mapping[str, Any]], ax: Any = None) -> Any:
+    """Accuracy against seconds of training, one point for each run (`model`, `accuracy`, `train_seconds`)."""
+    ax = _axes(ax)
+    for position, name in enumerate(dict.fromkeys(row["model"] for row in rows)):
+        runs = [row for row in rows if row["model"] == name]
+        seconds = [row["train_seconds"] for row in runs]
+        ax.plot(seconds, [row["accuracy"] * 100 for row in runs], linestyle="none", label=name, **_style(position))
+    ax.set_xscale("log")
+    ax.set(xlabel="training time (s)", ylabel="accuracy (%)")
+    ax.legend(frameon=False)
+    return ax
+
+
+def to_png(ax: Any, dpi: int = 130) -> bytes:
+    """The figure of these Axes as a PNG file's bytes; needs no display."""
+    from io import BytesIO
+
+    buffer = BytesIO()
+    ax.figure.savefig(buffer, format="png", dpi=dpi)
+    return buffer.getvalue()
