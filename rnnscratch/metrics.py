@@ -116,7 +116,9 @@ def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
 def _pair(y_true: Any, other: Any, name: str = "y_pred") -> tuple[np.ndarray, np.ndarray]:
     y_true, other = np.asarray(y_true), np.asarray(other)
     if y_true.ndim != 1 or y_true.shape != other.shape:
-        raise ValueError(f"{name} has shape {other.shape}, expected {y_true.shape} as y_true, one number for each example")
+        raise ValueError(
+            f"{name} has shape {other.shape}, expected {y_true.shape} as y_true, one number for each example"
+        )
     if len(y_true) == 0:
         raise ValueError("y_true is empty, expected at least one example")
     return y_true, other

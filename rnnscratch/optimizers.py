@@ -1,7 +1,7 @@
 """Optimizers that change parameters in place, gradient clipping, and learning-rate schedules.
 
-Every optimizer keeps its state in arrays made at the first step; later steps allocate nothing. On the host the arithmetic
-runs through an array in pieces that stay in the processor's cache.
+Every optimizer keeps its state in arrays made at the first step; later steps allocate nothing. On the host the
+arithmetic runs through an array in pieces that stay in the processor's cache.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ class Optimizer:
         self._scratch: list[Array] = []
 
     def step(self, params: Mapping[str, Array], grads: Mapping[str, Array]) -> None:
-        """Change every parameter in place by its gradient; both are dicts of arrays with the same keys, shapes and dtypes.
+        """Change every parameter in place by its gradient; both are dicts of arrays with the same keys, shapes and
+        dtypes.
 
         Raises ValueError or TypeError, before anything is changed, where they differ.
         """
@@ -87,7 +88,9 @@ class Optimizer:
 
     def state_dict(self) -> dict[str, Any]:
         """The state as a flat dict of copied arrays and numbers: "steps", and "{parameter}/{slot}"."""
-        arrays = {f"{name}/{slot}": array.copy() for name, state in self._state.items() for slot, array in state.items()}
+        arrays = {
+            f"{name}/{slot}": array.copy() for name, state in self._state.items() for slot, array in state.items()
+        }
         return {"steps": self.steps, "learning_rate": self.learning_rate, **arrays}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -98,7 +101,9 @@ class Optimizer:
                 continue
             name, _, slot = key.rpartition("/")
             if slot not in self.slots:
-                raise ValueError(f"state has {key!r}, expected slots {self.slots}: it is not one of {type(self).__name__}")
+                raise ValueError(
+                    f"state has {key!r}, expected slots {self.slots}: it is not one of {type(self).__name__}"
+                )
             loaded.setdefault(name, {})[slot] = value.copy()
         for name, slots in loaded.items():
             if slots.keys() != set(self.slots):
@@ -183,14 +188,15 @@ class RMSProp(Optimizer):
 
 
 class Adam(Optimizer):
-    """Means of g and g^2 with the bias of their start at 0 divided out: p <- p - a m^ / (sqrt(v^) + eps) (Kingma & Ba 2015)."""
+    """Means of g and g^2 with the bias of their start at 0 divided out:
+
+    p <- p - a m^ / (sqrt(v^) + eps) (Kingma & Ba 2015).
+    """
 
     slots = ("mean", "squares")
     weight_decay = 0.0
 
-    def __init__(
-        self, learning_rate: float = 0.001, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8
-    ):
+    def __init__(self, learning_rate: float = 0.001, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8):
         super().__init__(learning_rate)
         self.beta1 = check_number("beta1", beta1, least=0.0, below=1.0)
         self.beta2 = check_number("beta2", beta2, least=0.0, below=1.0)
@@ -239,9 +245,7 @@ def scaled_step(param: Array, direction: Array, squares: Array, rate: float, eps
     param -= work
 
 
-def clip_gradients(
-    grads: Mapping[str, Array], max_norm: float | None = None, max_value: float | None = None
-) -> float:
+def clip_gradients(grads: Mapping[str, Array], max_norm: float | None = None, max_value: float | None = None) -> float:
     """Clip in place, each entry to [-max_value, max_value], then all together to a global norm of max_norm.
 
     Returns the norm over all gradients before the norm was clipped (Pascanu et al. 2013). A norm that is not finite is
@@ -331,4 +335,4 @@ def check_number(
         lower = f" above {above}" if above is not None else f" of at least {least}" if least is not None else ""
         upper = "" if below is None else f" below {below}"
         raise ValueError(f"{name} is {value}, expected a number{lower}{' and' if lower and upper else ''}{upper}")
-    return value
+    return float(value)

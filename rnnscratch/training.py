@@ -1,4 +1,7 @@
-"""Training: epochs over bucketed batches, validation, early stopping, and checkpoints from which a killed run continues."""
+"""Training:
+
+epochs over bucketed batches, validation, early stopping, and checkpoints from which a killed run continues.
+"""
 
 from __future__ import annotations
 
@@ -86,8 +89,9 @@ def fit(
     callbacks     called as callback(model, row) after each epoch; a true answer stops the training
     checkpoint    a file written after each epoch; with `resume` a run killed later continues from it, to the same bits
 
-    Raises NonFiniteLoss before weights are spoilt, naming epoch, batch and parameter; ValueError for data or options that are
-    wrong, or when `resume` finds the checkpoint of another run; KeyboardInterrupt passes through, the checkpoint stays usable.
+    Raises NonFiniteLoss before weights are spoilt, naming epoch, batch and parameter; ValueError for data or options
+    that are wrong, or when `resume` finds the checkpoint of another run; KeyboardInterrupt passes through, the
+    checkpoint stays usable.
     """
     if monitor not in ("loss", "accuracy"):
         raise ValueError(f"monitor is {monitor!r}, expected 'loss' or 'accuracy'")
@@ -152,7 +156,8 @@ def fit(
         run.finished = patience is not None and epoch - run.best_epoch > patience
         if checkpoint is not None:
             run.save(checkpoint)
-        if any([callback(model, row) for callback in callbacks]) and not run.finished:
+        answers = [callback(model, row) for callback in callbacks]
+        if any(answers) and not run.finished:
             run.finished = True
             if checkpoint is not None:
                 run.save(checkpoint)
@@ -212,9 +217,8 @@ class Run:
         header, arrays = load_arrays(path, CHECKPOINT)
         for name, here in self.fingerprint.items():
             if header["fingerprint"].get(name) != here:
-                raise ValueError(
-                    f"{path} is the checkpoint of another run: its {name} is {header['fingerprint'].get(name)}, here {here}"
-                )
+                there = header["fingerprint"].get(name)
+                raise ValueError(f"{path} is the checkpoint of another run: its {name} is {there}, here it is {here}")
         groups: dict[str, dict[str, np.ndarray]] = {"params": {}, "best": {}, "optimizer": {}}
         for key, array in arrays.items():
             group, _, name = key.partition("/")
@@ -295,7 +299,7 @@ def check_labels(name: str, data: Data, num_classes: int) -> None:
     labels = np.asarray(data[1])
     if labels.dtype.kind not in "iub" or labels.ndim != 1 or len(labels) != len(data[0]):
         raise ValueError(
-            f"{name} labels have shape {labels.shape} and dtype {labels.dtype}, expected ({len(data[0])},) whole numbers"
+            f"{name} labels have shape {labels.shape} of {labels.dtype}, expected ({len(data[0])},) whole numbers"
         )
     if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:
         raise ValueError(f"{name} labels go from {labels.min()} to {labels.max()}, expected 0 to {num_classes - 1}")

@@ -1,7 +1,8 @@
 """A stand-in for CuPy on a machine without a GPU: an array module that computes with NumPy and refuses hidden copies.
 
-Its arrays live "on the device": NumPy functions, Python numbers (`float(a)`, `if a:`), iteration over values and mixing with
-host arrays all raise, as they do, or should, with CuPy. Only `asarray` moves in and `get` moves out, and both are counted.
+Its arrays live "on the device": NumPy functions, Python numbers (`float(a)`, `if a:`), iteration over values and
+mixing with host arrays all raise, as they do, or should, with CuPy. Only `asarray` moves in and `get` moves out, and
+both are counted.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ class HiddenCopyError(TypeError):
     """A host array met a device array, or a device array was read on the host."""
 
 
-class ndarray:  # noqa: N801 - named as CuPy names it
+class ndarray:
     """A device array. Wraps a NumPy array that nothing outside this module may touch."""
 
     __array_priority__ = 100
@@ -98,7 +99,7 @@ def _wrap(result: Any) -> Any:
     return type(result)(map(_wrap, result)) if isinstance(result, (tuple, list)) else result
 
 
-def _lift(function: Any, needs_device: bool = True) -> Any:
+def _lift(function: Any) -> Any:
     def lifted(*args: Any, **kwargs: Any) -> Any:
         out = kwargs.get("out")
         result = function(*map(_unwrap, args), **{name: _unwrap(value) for name, value in kwargs.items()})
@@ -116,12 +117,12 @@ def _operator(name: str) -> Any:
     return method
 
 
-for _name in (
-    "add radd iadd sub rsub isub mul rmul imul truediv rtruediv itruediv pow rpow ipow floordiv mod matmul rmatmul neg "
-    "abs eq ne lt le gt ge and or xor invert"
-).split():
+_OPERATORS = """add radd iadd sub rsub isub mul rmul imul truediv rtruediv itruediv pow rpow ipow floordiv mod matmul
+rmatmul neg abs eq ne lt le gt ge and or xor invert"""
+_METHODS = """sum mean max min argmax argmin any all astype reshape swapaxes transpose ravel copy fill cumsum squeeze"""
+for _name in _OPERATORS.split():
     setattr(ndarray, f"__{_name}__", _operator(f"__{_name}__"))
-for _name in "sum mean max min argmax argmin any all astype reshape swapaxes transpose ravel copy fill cumsum squeeze".split():
+for _name in _METHODS.split():
     setattr(ndarray, _name, _lift(getattr(np.ndarray, _name)))
 
 

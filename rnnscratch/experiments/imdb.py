@@ -1,7 +1,9 @@
-"""The report's comparison: vanilla RNN, LSTM and GRU on IMDB reviews under one protocol, beside a bag of words (3.2, 4.4).
+"""The report's comparison: vanilla RNN, LSTM and GRU on IMDB reviews under one protocol, beside a bag of words (3.2,
+4.4).
 
-All networks get the same words, embedding and hidden size, optimizer, schedule, batches and seeds; the test reviews are used
-once, at the end. Everything goes to a run folder: rows of figures, histories, models, checkpoints and an HTML report.
+All networks get the same words, embedding and hidden size, optimizer, schedule, batches and seeds; the test reviews
+are used once, at the end. Everything goes to a run folder: rows of figures, histories, models, checkpoints and an
+HTML report.
 """
 
 from __future__ import annotations
@@ -45,7 +47,10 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class Settings:
-    """One comparison. `seeds` runs of each network differ in their seed only; `quick` takes a small part of the data."""
+    """One comparison.
+
+    `seeds` runs of each network differ in their seed only; `quick` takes a small part of the data.
+    """
 
     data: str | None = None
     download: bool = False
@@ -106,8 +111,9 @@ class Outcome:
 def run(settings: Settings, out: str | Path, resume: bool = False, progress: bool = True) -> list[dict[str, Any]]:
     """Do the comparison and return the rows of `results.json`, one for each model and seed.
 
-    `resume` continues a run that was stopped: finished models are kept, the one that was cut off goes on from its checkpoint.
-    Raises ValueError for wrong settings or a folder that holds another run, OSError when it cannot be written.
+    `resume` continues a run that was stopped: finished models are kept, the one that was cut off goes on from its
+    checkpoint. Raises ValueError for wrong settings or a folder that holds another run, OSError when it cannot be
+    written.
     """
     settings.check()
     out = Path(out)
@@ -127,7 +133,10 @@ def run(settings: Settings, out: str | Path, resume: bool = False, progress: boo
             rows = [each.row for each in outcomes]
             with atomic_write(out / "results.json") as file:
                 json.dump(rows, file, indent=1)
-            _say(progress, f"{NAMES[name]:>13}, seed {seed}: accuracy {outcome.row['accuracy']:.2%}, F1 {outcome.row['f1']:.4f}")
+            _say(
+                progress,
+                f"{NAMES[name]:>13}, seed {seed}: accuracy {outcome.row['accuracy']:.2%}, F1 {outcome.row['f1']:.4f}",
+            )
     from .report import write_report
 
     write_report(out / "report.html", settings, prepared, outcomes)
@@ -233,7 +242,8 @@ def train_baseline(
 def gradient_by_lag(model: SequenceClassifier, sequences: Sequence[np.ndarray], lags: int = 100) -> np.ndarray:
     """How far the last state's gradient reaches: the norm of d(r h_T)/dx_{T-k} for k = 0 .. lags-1, r random.
 
-    Averaged over up to 64 reviews of at least `lags` words, whose last `lags` words are read; NaN where none is that long.
+    Averaged over up to 64 reviews of at least `lags` words, whose last `lags` words are read; NaN where none is that
+    long.
     """
     long = [ids[-lags:] for ids in sequences if len(ids) >= lags][:64]
     if not long:
@@ -277,7 +287,7 @@ class PeakMemory:
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """The rows as lines of text; several seeds of a model as mean ± standard deviation."""
-    lines = [[title for title in COLUMNS.values()]]
+    lines = [list(COLUMNS.values())]
     for name in dict.fromkeys(row["model"] for row in rows):
         runs = [row for row in rows if row["model"] == name]
         lines.append([NAMES[name], *(figure([run[key] for run in runs], key) for key in list(COLUMNS)[1:])])
@@ -327,7 +337,9 @@ def _claim(out: Path, settings: Settings, resume: bool) -> None:
     wanted = json.loads(json.dumps(asdict(settings)))
     if file.exists():
         if not resume:
-            raise ValueError(f"{out} holds a run already: continue it with --resume, or choose another folder with --out")
+            raise ValueError(
+                f"{out} holds a run already: continue it with --resume, or choose another folder with --out"
+            )
         found = json.loads(file.read_text(encoding="utf-8"))
         differing = [each.name for each in fields(settings) if found.get(each.name) != wanted[each.name]]
         if differing:

@@ -19,12 +19,11 @@ from ..metrics import confusion_matrix
 
 STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a}
-h1{font-size:1.6rem}h2{font-size:1.2rem;margin-top:2.2rem}
-table{border-collapse:collapse;margin:.8rem 0;font-variant-numeric:tabular-nums}
-th,td{padding:.25rem .7rem;text-align:right;border-bottom:1px solid #ddd}
+h1{font-size:1.6rem}h2{font-size:1.2rem;margin-top:2.2rem} table{border-collapse:collapse;margin:.8rem
+0;font-variant-numeric:tabular-nums} th,td{padding:.25rem .7rem;text-align:right;border-bottom:1px solid #ddd}
 th:first-child,td:first-child{text-align:left}thead th{border-bottom:2px solid #333}
-.pictures{display:flex;flex-wrap:wrap;gap:1rem}.pictures img{max-width:100%;height:auto}
-.review{border-left:3px solid #bbb;padding:.1rem .9rem;margin:.8rem 0;font-size:.93rem}.note{color:#555;font-size:.93rem}
+.pictures{display:flex;flex-wrap:wrap;gap:1rem}.pictures img{max-width:100%;height:auto} .review{border-left:3px solid
+#bbb;padding:.1rem .9rem;margin:.8rem 0;font-size:.93rem}.note{color:#555;font-size:.93rem}
 """
 
 
@@ -32,8 +31,9 @@ def write_report(path: Path, settings: Any, prepared: Any, outcomes: Sequence[An
     """Write the page; without matplotlib (extra `plots`) it has no pictures and says so."""
     parts = [
         "<h1>RNN, LSTM and GRU on IMDB reviews</h1>",
-        f"<p>{escape(prepared.data.describe())}. {len(prepared.validation_ids):,} reviews of the training set chose the epoch; "
-        f"{len(prepared.train_ids):,} were learned from. The test reviews were used once, at the end.</p>",
+        f"<p>{escape(prepared.data.describe())}. {len(prepared.validation_ids):,} reviews of the training set "
+        f"chose the epoch; {len(prepared.train_ids):,} were learned from. The test reviews "
+        "were used once, at the end.</p>",
         results_table([outcome.row for outcome in outcomes]),
         "<h2>In words</h2>",
         *(f"<p>{escape(sentence)}</p>" for sentence in comparison(prepared, outcomes)),
@@ -46,9 +46,18 @@ def write_report(path: Path, settings: Any, prepared: Any, outcomes: Sequence[An
     options = ", ".join(f"{name} {value}" for name, value in vars(settings).items())
     machine = f"Python {platform.python_version()}, NumPy {np.__version__}, {platform.machine()}, {platform.system()}"
     parts.append(f"<h2>Protocol</h2><p class=note>{escape(options)}.<br>{escape(machine)}.</p>")
-    page = f"<!doctype html><html lang=en><meta charset=utf-8><title>RNN, LSTM and GRU on IMDB</title><style>{STYLE}</style>"
+    head = f"<meta charset=utf-8><title>RNN, LSTM and GRU on IMDB</title><style>{STYLE}</style>"
+    page = f"<!doctype html><html lang=en>{head}"
     with atomic_write(path) as file:
         file.write(page + "\n".join(parts) + "</html>\n")
+
+
+def first_runs(outcomes: Sequence[Any]) -> dict[str, Any]:
+    """Each model's run with its first seed, in the order of the run."""
+    first: dict[str, Any] = {}
+    for outcome in outcomes:
+        first.setdefault(outcome.row["model"], outcome)
+    return first
 
 
 def results_table(rows: Sequence[dict[str, Any]]) -> str:
@@ -69,19 +78,19 @@ def comparison(prepared: Any, outcomes: Sequence[Any]) -> list[str]:
     from .imdb import NAMES
 
     labels = prepared.data.test.labels
-    first = {outcome.row["model"]: outcome for outcome in reversed(outcomes)}
+    first = first_runs(outcomes)
     ranked = sorted(first.values(), key=lambda outcome: -outcome.row["accuracy"])
     best = ranked[0]
     sentences = [
-        f"The {NAMES[best.row['model']]} is right most often, on {best.row['accuracy']:.2%} of {len(labels):,} test reviews"
-        f" (95 % of such samples lie within ±{interval(best.row['accuracy'], len(labels)):.2%})."
+        f"The {NAMES[best.row['model']]} is right most often, on {best.row['accuracy']:.2%} of {len(labels):,} "
+        f"test reviews (95 % of such samples lie within ±{interval(best.row['accuracy'], len(labels)):.2%})."
     ]
     for other in ranked[1:]:
         only_best, only_other, p = mcnemar(labels, best.logits > 0, other.logits > 0)
         verdict = "chance explains that poorly" if p < 0.01 else "chance could well explain that"
         sentences.append(
-            f"Against the {NAMES[other.row['model']]} ({other.row['accuracy']:.2%}) it is right alone {only_best:,} times and "
-            f"wrong alone {only_other:,} times: {verdict} (McNemar's test, p = {p:.2g})."
+            f"Against the {NAMES[other.row['model']]} ({other.row['accuracy']:.2%}) it is right alone "
+            f"{only_best:,} times and wrong alone {only_other:,} times: {verdict} (McNemar's test, p = {p:.2g})."
         )
     networks = [outcome for outcome in first.values() if outcome.history]
     if len(networks) > 1:
@@ -142,16 +151,16 @@ def pictures(prepared: Any, outcomes: Sequence[Any]) -> list[str]:
     from .imdb import NAMES
 
     labels = prepared.data.test.labels
-    networks = [outcome for outcome in outcomes if outcome.history]
     by_model: dict[str, list[Any]] = {}
-    for outcome in networks:
-        by_model.setdefault(NAMES[outcome.row["model"]], []).append(outcome)
+    for outcome in outcomes:
+        if outcome.history:
+            by_model.setdefault(NAMES[outcome.row["model"]], []).append(outcome)
 
     def curves(key: str) -> dict[str, list[list[float]]]:
         return {name: [[row[key] for row in o.history] for o in runs] for name, runs in by_model.items()}
 
     parts = []
-    if networks:
+    if by_model:
         training = [("loss", "training loss"), ("validation_loss", "validation loss")]
         training += [("accuracy", "training accuracy"), ("validation_accuracy", "validation accuracy")]
         parts += section(
@@ -162,14 +171,14 @@ def pictures(prepared: Any, outcomes: Sequence[Any]) -> list[str]:
             parts += section(
                 "How far back the gradient reaches",
                 [lambda: plots.gradient_by_lag(lags)],
-                "The norm of the gradient of the last state (times a random vector) with respect to the embedded words, after "
-                f"training, averaged over reviews of at least {len(next(iter(lags.values())))} words.",
+                "The norm of the gradient of the last state (times a random vector) with respect to the embedded "
+                f"words, after training, averaged over reviews of at least {len(next(iter(lags.values())))} words.",
             )
     groups, group = length_groups(prepared)
-    first = {outcome.row["model"]: outcome for outcome in reversed(outcomes)}
+    first = first_runs(outcomes)
     right = {NAMES[name]: (o.logits > 0) == labels for name, o in first.items()}
     shares = {name: [float(r[group == g].mean()) for g in range(len(groups))] for name, r in right.items()}
-    rows = [outcome.row for outcome in outcomes]
+    rows = [{**outcome.row, "model": NAMES[outcome.row["model"]]} for outcome in outcomes]
     parts += section(
         "By length, and what it costs",
         [lambda: plots.accuracy_by_group(shares, groups), lambda: plots.accuracy_against_time(rows)],
@@ -180,10 +189,10 @@ def pictures(prepared: Any, outcomes: Sequence[Any]) -> list[str]:
         )
         for name, o in first.items()
     ]
-    return parts + section("Confusion matrices", matrices)
+    return parts + section("Confusion matrices", matrices, width=290)
 
 
-def section(title: str, draw: Sequence[Callable[[], Any]], note: str = "") -> list[str]:
+def section(title: str, draw: Sequence[Callable[[], Any]], note: str = "", width: int = 470) -> list[str]:
     """A heading, a note, and pictures side by side."""
     from ..plots import to_png
 
@@ -192,7 +201,7 @@ def section(title: str, draw: Sequence[Callable[[], Any]], note: str = "") -> li
         ax = function()
         alternative = escape(f"{title}: {ax.get_title() or ax.get_ylabel()}")
         encoded = base64.b64encode(to_png(ax)).decode("ascii")
-        images.append(f'<img alt="{alternative}" width=470 src="data:image/png;base64,{encoded}">')
+        images.append(f'<img alt="{alternative}" width={width} src="data:image/png;base64,{encoded}">')
     text = f"<p class=note>{escape(note)}</p>" if note else ""
     return [f"<h2>{escape(title)}</h2>{text}<div class=pictures>{''.join(images)}</div>"]
 
@@ -203,7 +212,7 @@ def confidently_wrong(prepared: Any, outcomes: Sequence[Any], count: int = 3) ->
 
     labels, texts = prepared.data.test.labels, prepared.data.test.texts
     parts = ["<h2>Most confidently wrong</h2>"]
-    for name, outcome in {outcome.row["model"]: outcome for outcome in reversed(outcomes)}.items():
+    for name, outcome in first_runs(outcomes).items():
         signed = np.where(labels == 1, outcome.logits, -outcome.logits)
         parts.append(f"<h3>{escape(NAMES[name])}</h3>")
         for index in np.argsort(signed, kind="stable")[:count]:

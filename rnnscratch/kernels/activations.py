@@ -1,7 +1,7 @@
 """The activation functions of the cells (Eqs 24-27), in place where a buffer is given, and their derivatives.
 
-Each derivative says what it takes: `dtanh_from_output(y)` wants y = tanh(z), not z. All are analytic (relu away from 0),
-so they are right for complex arguments too, which the complex-step gradient check relies on.
+Each derivative says what it takes: `dtanh_from_output(y)` wants y = tanh(z), not z. All are analytic (relu away from
+0), so they are right for complex arguments too, which the complex-step gradient check relies on.
 """
 
 from __future__ import annotations

@@ -15,7 +15,10 @@ def forward(x: Array, W: Array, b: Array) -> tuple[Array, Cache]:
 
 
 def backward(cache: Cache, dy: Array) -> tuple[Array, Array, Array]:
-    """dy (..., K) -> dx (..., D), dW (D, K), db (K,). W acts at each time once: no product over time (Eqs 10-12, 16-18)."""
+    """dy (..., K) -> dx (..., D), dW (D, K), db (K,).
+
+    W acts at each time once: no product over time (Eqs 10-12, 16-18).
+    """
     x, W = cache
     rows = dy.reshape(-1, dy.shape[-1])
     dW = x.reshape(-1, x.shape[-1]).T @ rows

@@ -23,7 +23,10 @@ def backward(cache: Cache, dx: Array) -> Array:
 
 
 def check_ids(ids: Any, size: int) -> None:
-    """Raise TypeError or ValueError unless ids are integers in [0, size). Reads device arrays back: call it at the border."""
+    """Raise TypeError or ValueError unless ids are integers in [0, size).
+
+    Reads device arrays back: call it at the border.
+    """
     if not hasattr(ids, "dtype") or ids.dtype.kind not in "iu":
         raise TypeError(f"ids has dtype {getattr(ids, 'dtype', type(ids).__name__)}, expected an array of integers")
     if ids.size == 0:

@@ -1,4 +1,5 @@
-"""The gated recurrent unit: one step and its reverse, with the reset gate before or after the product (Eqs 34-37, 75-78).
+"""The gated recurrent unit: one step and its reverse, with the reset gate before or after the product (Eqs 34-37,
+75-78).
 
 n sequences run at this step, H hidden units; the gates r, z, n (reset, update, candidate) are the three blocks of H
 columns of W (D, 3H), U (H, 3H) and b (3H,). Both forms end with h = z h_prev + (1 - z) n (Eq. 78, Cho et al. 2014):
@@ -19,7 +20,8 @@ from .activations import dsigmoid_from_output, dtanh_from_output
 def step(gates: Array, h_in: Array, h_prev: Array, U: Array, h: Array, work: Array) -> None:
     """gates (3, n, H) holds x_t W + b and leaves as the gates; h (n, H) is filled. U is (3, H, H).
 
-    h_in is h_prev, times the recurrent dropout mask if there is one. The sigmoids' W, U and b come halved, since sigmoid(z) = tanh(z/2)/2 + 1/2.
+    h_in is h_prev, times the recurrent dropout mask if there is one. The sigmoids' W, U and b come halved, since
+    sigmoid(z) = tanh(z/2)/2 + 1/2.
     """
     xp = get_array_module(gates)
     r, _, n = gates
@@ -62,7 +64,8 @@ def candidate_to_state(gates: Array, h_prev: Array, h: Array) -> None:
 def derivatives(gates: Array, h_in: Array, h_prev: Array, h: Array) -> tuple[Array, tuple[Array, ...]]:
     """What one step's reverse needs and no later step changes, for all rows of a chunk at once.
 
-    The slopes (3, rows, H): of r h_in with respect to z_r, and of h with respect to z_z and z_n. Then the gates r and z.
+    The slopes (3, rows, H): of r h_in with respect to z_r, and of h with respect to z_z and z_n. Then the gates r and
+    z.
     """
     return slopes_of(gates, h_in, h_prev)
 
@@ -174,11 +177,12 @@ def forward(
 ) -> tuple[Array, Array, sequence.Cache]:
     """Run a GRU over whole sequences; with `bn` (H,) the reset gate comes after the product, without it before.
 
-    x (T, B, D), h0 (B, H) or None for zeros (Eq. 74), W (D, 3H), U (H, 3H), b (3H,) with gate order r, z, n, lengths (B,)
-    integers from 1 to T or None, mask (B, H) of recurrent dropout or None. All arrays of one dtype: float32, float64 or complex128.
+    x (T, B, D), h0 (B, H) or None for zeros (Eq. 74), W (D, 3H), U (H, 3H), b (3H,) with gate order r, z, n, lengths
+    (B,) integers from 1 to T or None, mask (B, H) of recurrent dropout or None. All arrays of one dtype: float32,
+    float64 or complex128.
 
-    Returns hs (T, B, H), the final state (B, H) and the cache for `backward`. hs is a view of what the cache holds when all
-    sequences are equally long, so do not write to it. Raises ValueError or TypeError for wrong arguments.
+    Returns hs (T, B, H), the final state (B, H) and the cache for `backward`. hs is a view of what the cache holds
+    when all sequences are equally long, so do not write to it. Raises ValueError or TypeError for wrong arguments.
     """
     cell, extra = (BEFORE, ()) if bn is None else (AFTER, (bn,))
     hs, (h,), cache = sequence.forward(cell, x, (h0,), W, U, b, lengths, mask, extra)
@@ -190,8 +194,8 @@ def backward(
 ) -> tuple[Array, ...]:
     """The gradients of a loss, given those with respect to hs (T, B, H) and the final state (B, H), both optional.
 
-    Returns dx (T, B, D), dh0 (B, H), dW, dU, db, and dbn last where forward was given bn. `truncate=k` cuts the chain every
-    k steps. Changes nothing it is given.
+    Returns dx (T, B, D), dh0 (B, H), dW, dU, db, and dbn last where forward was given bn. `truncate=k` cuts the chain
+    every k steps. Changes nothing it is given.
     """
     dx, (dh,), dW, dU, db, extra = sequence.backward(cache, dhs, (dstate,), truncate)
     return dx, dh, dW, dU, db, *extra

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from ..backend import Array, get_array_module
 from .activations import sigmoid
-from .sequence import check_shape
 
 __all__ = ["binary_cross_entropy", "log_softmax", "mean_squared_error", "sigmoid", "softmax", "softmax_cross_entropy"]
 
@@ -30,8 +29,8 @@ def binary_cross_entropy(logits: Array, targets: Array) -> tuple[Array, Array]:
 def softmax_cross_entropy(logits: Array, targets: Array, ignore_index: int | None = None) -> tuple[Array, Array]:
     """-mean(log softmax(logits)[target]) over the positions whose target is not `ignore_index`.
 
-    logits (..., K), targets (...) integers in [0, K). Ignored positions get a zero gradient; when all are ignored the loss
-    is 0 and so is the gradient.
+    logits (..., K), targets (...) integers in [0, K). Ignored positions get a zero gradient; when all are ignored the
+    loss is 0 and so is the gradient.
     """
     check_targets(logits, targets, logits.shape[:-1])
     xp = get_array_module(logits, targets)

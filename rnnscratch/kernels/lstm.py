@@ -18,7 +18,8 @@ def step(
 ) -> None:
     """z (4, n, H) holds x_t W + b and leaves as the gates; h, c and tanh_c (n, H) are filled. U is (4, H, H).
 
-    h_in is h_prev, times the recurrent dropout mask if there is one. The sigmoids' W, U and b come halved, since sigmoid(z) = tanh(z/2)/2 + 1/2.
+    h_in is h_prev, times the recurrent dropout mask if there is one. The sigmoids' W, U and b come halved, since
+    sigmoid(z) = tanh(z/2)/2 + 1/2.
     """
     xp = get_array_module(z)
     z += xp.matmul(h_in, U, out=work)
@@ -38,7 +39,8 @@ def derivatives(
 ) -> tuple[Array, tuple[Array, ...]]:
     """What one step's reverse needs and no later step changes, for all rows of a chunk at once.
 
-    The slopes (4, rows, H): of c with respect to z_i, z_f, z_g, and of h with respect to z_o. Then dh/dc and the forget gate.
+    The slopes (4, rows, H): of c with respect to z_i, z_f, z_g, and of h with respect to z_o. Then dh/dc and the
+    forget gate.
     """
     i, f, o, g = gates
     slopes = get_array_module(gates).empty(gates.shape, gates.dtype)
@@ -89,10 +91,12 @@ def forward(
     """Run an LSTM over whole sequences.
 
     x (T, B, D), state (h0, c0), each (B, H) or None for zeros (Eq. 65), W (D, 4H), U (H, 4H), b (4H,) with gate order
-    i, f, o, g, lengths (B,) integers from 1 to T or None, mask (B, H) of recurrent dropout or None. All arrays of one dtype: float32, float64 or complex128.
+    i, f, o, g, lengths (B,) integers from 1 to T or None, mask (B, H) of recurrent dropout or None. All arrays of one
+    dtype: float32, float64 or complex128.
 
-    Returns hs (T, B, H), the final state (h, c), each (B, H), and the cache for `backward`. hs is a view of what the cache
-    holds when all sequences are equally long, so do not write to it. Raises ValueError or TypeError for wrong arguments.
+    Returns hs (T, B, H), the final state (h, c), each (B, H), and the cache for `backward`. hs is a view of what the
+    cache holds when all sequences are equally long, so do not write to it. Raises ValueError or TypeError for wrong
+    arguments.
     """
     hs, (h, c), cache = sequence.forward(CELL, x, state or (None, None), W, U, b, lengths, mask)
     return hs, (h, c), cache
@@ -103,7 +107,8 @@ def backward(
 ) -> tuple[Array, tuple[Array, Array], Array, Array, Array]:
     """The gradients of a loss, given those with respect to hs (T, B, H) and the final state (dh, dc), all optional.
 
-    Returns dx (T, B, D), (dh0, dc0), dW, dU, db. `truncate=k` cuts the chain every k steps. Changes nothing it is given.
+    Returns dx (T, B, D), (dh0, dc0), dW, dU, db. `truncate=k` cuts the chain every k steps. Changes nothing it is
+    given.
     """
     dx, (dh, dc), dW, dU, db, _ = sequence.backward(cache, dhs, dstate or (None, None), truncate)
     return dx, (dh, dc), dW, dU, db

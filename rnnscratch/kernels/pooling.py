@@ -43,7 +43,8 @@ def mean_backward(cache: MeanCache, dmean: Array) -> Array:
 
 
 def max_forward(hs: Array, lengths: np.ndarray | None = None) -> tuple[Array, MaxCache]:
-    """hs (T, B, H) -> the largest value of each unit over its sequence's steps (B, H), and the cache for `max_backward`.
+    """hs (T, B, H) -> the largest value of each unit over its sequence's steps (B, H), and the cache for
+    `max_backward`.
 
     Of equal values the first counts; complex values are compared by their real part, as a complex-step check needs.
     """

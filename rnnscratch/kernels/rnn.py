@@ -1,4 +1,5 @@
-"""The vanilla recurrent network: one step and its reverse (Eqs 1, 5-9, 14, 62), and Algorithm 1 as the report prints it.
+"""The vanilla recurrent network: one step and its reverse (Eqs 1, 5-9, 14, 62), and Algorithm 1 as the report prints
+it.
 
 n sequences run at this step, H hidden units; W (D, H), U (H, H), b (H,) are the report's U, W and b_h.
 """
@@ -14,7 +15,10 @@ from .activations import ACTIVATIONS, Activation
 
 
 def step(z: Array, h_in: Array, _: Array, U: Array, h: Array, work: Array, activation: Activation) -> None:
-    """z (1, n, H) holds x_t W + b; h (n, H) is filled. h_in is h_prev, times the recurrent dropout mask if there is one."""
+    """z (1, n, H) holds x_t W + b;
+
+    h (n, H) is filled. h_in is h_prev, times the recurrent dropout mask if there is one.
+    """
     get_array_module(z).matmul(h_in, U[0], out=h)
     h += z[0]
     activation.function(h, out=h)  # h = f(x W + h_prev U + b)  Eq. 1, 62
@@ -64,10 +68,11 @@ def forward(
     """Run a vanilla RNN over whole sequences.
 
     x (T, B, D), h0 (B, H) or None for zeros, W (D, H), U (H, H), b (H,), lengths (B,) integers from 1 to T or None,
-    mask (B, H) of recurrent dropout or None; activation "tanh", "relu" or "sigmoid". All arrays of one dtype: float32, float64 or complex128.
+    mask (B, H) of recurrent dropout or None; activation "tanh", "relu" or "sigmoid". All arrays of one dtype:
+    float32, float64 or complex128.
 
-    Returns hs (T, B, H), the final state (B, H) and the cache for `backward`. hs is a view of what the cache holds when all
-    sequences are equally long, so do not write to it. Raises ValueError or TypeError for wrong arguments.
+    Returns hs (T, B, H), the final state (B, H) and the cache for `backward`. hs is a view of what the cache holds
+    when all sequences are equally long, so do not write to it. Raises ValueError or TypeError for wrong arguments.
     """
     if activation not in CELLS:
         raise ValueError(f"activation is {activation!r}, expected one of {', '.join(map(repr, CELLS))}")
@@ -80,7 +85,8 @@ def backward(
 ) -> tuple[Array, Array, Array, Array, Array]:
     """The gradients of a loss, given those with respect to hs (T, B, H) and the final state (B, H), both optional.
 
-    Returns dx (T, B, D), dh0 (B, H), dW, dU, db. `truncate=k` cuts the chain every k steps. Changes nothing it is given.
+    Returns dx (T, B, D), dh0 (B, H), dW, dU, db. `truncate=k` cuts the chain every k steps. Changes nothing it is
+    given.
     """
     dx, (dh,), dW, dU, db, _ = sequence.backward(cache, dhs, (dstate,), truncate)
     return dx, dh, dW, dU, db
@@ -96,10 +102,12 @@ def algorithm_1(
     steps: int | None = None,
     activation: str = "tanh",
 ) -> tuple[Array, Array, Array, Array, Array]:
-    """The report's Algorithm 1, for teaching: from every step t, walk back through up to `steps` earlier ones (all if None).
+    """The report's Algorithm 1, for teaching: from every step t, walk back through up to `steps` earlier ones (all if
+    None).
 
-    Takes the arguments of `forward` and the gradient dhs (T, B, H) of the loss with respect to each output; returns what
-    `backward` returns. It takes O(T N) steps where the single reverse pass takes O(T), and with N >= T finds the same.
+    Takes the arguments of `forward` and the gradient dhs (T, B, H) of the loss with respect to each output; returns
+    what `backward` returns. It takes O(T N) steps where the single reverse pass takes O(T), and with N >= T finds the
+    same.
     """
     xp = get_array_module(x, h0, W, U, b, dhs)
     f, slope_from_output = ACTIVATIONS[activation]

@@ -1,15 +1,17 @@
 """The loop over time, forward and backward, written once for all cells.
 
-T steps, B sequences, D inputs, H hidden units, G gates. Sequences are sorted by decreasing length, so that those still
-running at step t are the first n_t rows, and only these are worked on. What belongs to step t is n_t consecutive rows of
-a packed array of N = n_0 + ... + n_{T-1} rows; with equal lengths this is the (T, B, .) array itself.
+T steps, B sequences, D inputs, H hidden units, G gates. Sequences are sorted by decreasing length, so that those
+still running at step t are the first n_t rows, and only these are worked on. What belongs to step t is n_t
+consecutive rows of a packed array of N = n_0 + ... + n_{T-1} rows; with equal lengths this is the (T, B, .) array
+itself.
 
-    z       (N, G*H)     x_t W + b, on which each step leaves its activated gates
-    states  (B + N, H)   h (and c): slot 0 is the initial state, slot t+1 the state after step t; slot t starts at starts[t]
+    gates   (G, N, H)    first x_t W + b, then the activated gates; gate by gate, so that each is one block
+    states  (B + N, H)   h (and c): slot 0 is the initial state, slot t+1 that after step t; slot t begins at starts[t]
 
-A cell is a pair of pure functions, one step and its reverse, and says in `Cell` what else the loop must know. Steps are
-taken in chunks: the products with W, and on the way back the weight gradients, are one matrix product for a whole chunk,
-on rows that are still in the processor's cache, and the scratch arrays of the way back need not be N rows long.
+A cell is a pair of pure functions, one step and its reverse, and says in `Cell` what else the loop must know. Steps
+are taken in chunks: the products with W, and on the way back the weight gradients, are one matrix product for a whole
+chunk, on rows that are still in the processor's cache, and the scratch arrays of the way back need not be N rows
+long.
 """
 
 from __future__ import annotations
@@ -21,13 +23,14 @@ import numpy as np
 
 from ..backend import Array, check_dtype, get_array_module
 
-import os
-
-CHUNK_ROWS = int(os.environ.get("CH", 1024))  # rows (steps x sequences) in one chunk, at least one step
+CHUNK_ROWS = 1024  # rows (steps x sequences) in one chunk, at least one step
 
 
 class Cell(NamedTuple):
-    """What the loop must know of a cell. The functions work in place; their arguments are described where they are called."""
+    """What the loop must know of a cell.
+
+    The functions work in place; their arguments are described where they are called.
+    """
 
     gates: str  # one letter for each block of H columns of W, U and b
     states: str  # "h" or "hc"
@@ -69,17 +72,17 @@ def plan(T: int, B: int, lengths: Any, xp: Any) -> Plan:
     order = np.argsort(-lengths, kind="stable")
     steps = np.arange(lengths.max())
     sizes = (lengths > steps[:, None]).sum(axis=1)
-    starts = np.concatenate([[0, B], B + np.cumsum(sizes)])
+    first_row = np.concatenate([[0, B], B + np.cumsum(sizes)])
     t_of_row = np.repeat(steps, sizes)
-    position = np.arange(len(t_of_row)) - (starts[1:-1] - B)[t_of_row]
+    position = np.arange(len(t_of_row)) - (first_row[1:-1] - B)[t_of_row]
     in_order = bool((order == np.arange(B)).all())
     return Plan(
         sizes.tolist(),
-        starts.tolist(),
+        first_row.tolist(),
         None if in_order else xp.asarray(order),
         xp.asarray(t_of_row * B + order[position]),
-        xp.asarray(starts[:-2][t_of_row] + position),
-        xp.asarray(starts[lengths] + np.argsort(order)),
+        xp.asarray(first_row[:-2][t_of_row] + position),
+        xp.asarray(first_row[lengths] + np.argsort(order)),
     )
 
 
@@ -179,8 +182,8 @@ def backward(
 ) -> tuple[Array, tuple[Array, ...], Array, Array, Array, tuple[Array, ...]]:
     """All steps in reverse: dx (T, B, D), gradients of the initial states, dW, dU, db and those of the cell's extras.
 
-    dhs (T, B, H) and each entry of dstate (B, H) may be None. `truncate=k` lets no gradient pass from step t to t-1 where
-    k divides t, as if the states there had come from outside.
+    dhs (T, B, H) and each entry of dstate (B, H) may be None. `truncate=k` lets no gradient pass from step t to t-1
+    where k divides t, as if the states there had come from outside.
     """
     cell, todo, (T, B, D), x, W, U, gates, states, kept, mask, h_in, extra = cache
     xp = get_array_module(x, dhs, *dstate)
@@ -252,7 +255,10 @@ def recurrent_gradients(dz: Array, slopes: Array, passes: tuple[Array, ...], h_i
 
 
 def reverse(x: Array, lengths: np.ndarray | None) -> Array:
-    """Each sequence of x (T, B, .) back to front within its own length; what lies past its end stays. Its own inverse."""
+    """Each sequence of x (T, B, .) back to front within its own length;
+
+    what lies past its end stays. Its own inverse.
+    """
     if lengths is None:
         return x[::-1].copy()
     xp = get_array_module(x)

