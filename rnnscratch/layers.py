@@ -41,6 +41,13 @@ class Layer:
         arguments = ", ".join(f"{name}={value!r}" for name, value in self._config.items())
         return f"{type(self).__name__}({arguments})"
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "xp"}  # a module cannot be copied
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.xp = module_for(self._config["device"])
+
     def _add(self, name: str, values: np.ndarray) -> None:
         self.params[name] = self.xp.asarray(values.astype(self.dtype))
         self.grads[name] = self.xp.zeros_like(self.params[name])

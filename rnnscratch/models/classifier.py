@@ -12,6 +12,7 @@ import numpy as np
 
 from ..backend import Array, generator, get_array_module, to_cpu
 from ..kernels import losses, pooling
+from ..kernels.activations import ACTIVATIONS
 from ..kernels.sequence import check_lengths, check_shape
 from ..layers import GRU, LSTM, RNN, Dense, Dropout, Embedding, Recurrent, check_rates, check_sizes
 
@@ -57,13 +58,21 @@ class SequenceClassifier:
         device: str = "cpu",
         seed: int | np.random.Generator | None = None,
     ):
-        check_sizes(num_classes=num_classes)
+        check_sizes(
+            vocabulary_size=vocabulary_size,
+            embedding_dim=embedding_dim,
+            hidden_size=hidden_size,
+            num_classes=num_classes,
+            num_layers=num_layers,
+        )
         if num_classes < 2:
             raise ValueError(f"num_classes is {num_classes}, expected at least 2")
         if cell not in CELLS:
             raise ValueError(f"cell is {cell!r}, expected one of {', '.join(map(repr, CELLS))}")
         if pooling not in POOLINGS:
             raise ValueError(f"pooling is {pooling!r}, expected one of {', '.join(map(repr, POOLINGS))}")
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation is {activation!r}, expected one of {', '.join(map(repr, ACTIVATIONS))}")
         check_rates(dropout=dropout, embedding_dropout=embedding_dropout, recurrent_dropout=recurrent_dropout)
         self.vocabulary_size, self.num_classes, self.pooling = int(vocabulary_size), int(num_classes), pooling
         self.rng = generator(seed)  # one generator for all layers, so that its state is the whole random state

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+from collections.abc import Mapping
 from typing import Any
 
-from ..backend import to_cpu
+import numpy as np
+
+from ..backend import check_dtype, module_for, to_cpu
 from ..files import load_arrays, save_arrays
+from ..layers import check_sizes
 from ..text.vocabulary import Vocabulary
-from .classifier import SequenceClassifier
+from .classifier import SequenceClassifier, parameter_shapes
 
 FORMAT = "rnnscratch model 1"
+SIZES = ("vocabulary_size", "embedding_dim", "hidden_size", "num_classes", "num_layers")
 
 
 def save_model(
@@ -19,49 +25,77 @@ def save_model(
     vocabulary: Vocabulary | None = None,
     extra: dict[str, Any] | None = None,
 ) -> None:
-    """Write the model, its vocabulary, and `extra`, a dict that JSON can hold. A failure leaves an older file whole."""
+    """Write the model, its vocabulary, and `extra`, a dict that JSON can hold. A failure leaves an older file whole.
+
+    Raises ValueError for weights that are not finite or a vocabulary of another size than the model's, TypeError for an
+    `extra` that JSON cannot hold, and OSError when the file cannot be written.
+    """
+    if vocabulary is not None and len(vocabulary) != model.vocabulary_size:
+        raise ValueError(f"vocabulary has {len(vocabulary)} words, expected {model.vocabulary_size} as the model")
+    params = {name: to_cpu(array) for name, array in model.params.items()}
+    check_finite(params)
     header = {
         "format": FORMAT,
         "config": model.config(),
         "vocabulary": None if vocabulary is None else vocabulary.words,
         "extra": extra or {},
     }
-    save_arrays(path, header, {name: to_cpu(array) for name, array in model.params.items()})
+    save_arrays(path, header, params)
 
 
 def load_model(
     path: str | os.PathLike[str], device: str = "cpu"
 ) -> tuple[SequenceClassifier, Vocabulary | None, dict[str, Any]]:
-    """The model, its vocabulary (or None) and `extra`, as `save_model` wrote them.
+    """The model on `device`, its vocabulary (or None) and `extra`, as `save_model` wrote them.
 
-    Raises FileNotFoundError, or ValueError, naming the file, for one that is truncated, foreign, or does not fit
-    together.
+    Raises FileNotFoundError, or ValueError, naming the file, for one that is truncated, foreign, or does not fit together;
+    ValueError or RuntimeError for a device there is not.
     """
+    module_for(device)  # a wrong device is no fault of the file
     header, arrays = load_arrays(path, FORMAT)
     try:
-        config = dict(header["config"], device=device)
-        declared = (config["vocabulary_size"], config["embedding_dim"])
-        if arrays["embedding.E"].shape != declared or len(arrays["recurrent.U_l0"]) != config["hidden_size"]:
-            raise ValueError("its configuration does not fit its arrays")
-        if f"recurrent.U_l{config.get('num_layers', 1) - 1}" not in arrays:
-            raise ValueError("layers are missing")
-        model = SequenceClassifier(**config)
+        config, extra = header["config"], header["extra"]
+        check_params(arrays, config)
         vocabulary = None if header["vocabulary"] is None else Vocabulary(header["vocabulary"])
-        load_params(model, arrays)
+        if vocabulary is not None and len(vocabulary) != config["vocabulary_size"]:
+            raise ValueError(f"the vocabulary has {len(vocabulary)} words, the model {config['vocabulary_size']}")
+        if not isinstance(extra, dict):
+            raise ValueError(f"extra is {type(extra).__name__}, expected a dict")
+        model = SequenceClassifier(**{**config, "device": device}, seed=0)
+        model.load_params(arrays)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{path} does not fit together: {error}") from None
-    return model, vocabulary, header["extra"]
+    return model, vocabulary, extra
+
+
+def check_params(arrays: Mapping[str, np.ndarray], config: Any) -> None:
+    """Raise ValueError or TypeError unless arrays are just the parameters of a model of this configuration, and finite.
+
+    Nothing is made of the sizes in the configuration before they are known to be those of arrays that are here already.
+    """
+    options = set(inspect.signature(SequenceClassifier).parameters) - {"seed"}
+    if not isinstance(config, dict) or set(config) != options:
+        raise ValueError(f"config is {config!r:.200}, expected the options {', '.join(sorted(options))}")
+    check_sizes(**{name: config[name] for name in SIZES})
+    if config["num_layers"] > len(arrays):
+        raise ValueError(f"num_layers is {config['num_layers']}, but there are only {len(arrays)} arrays")
+    shapes = parameter_shapes(config)
+    if shapes.keys() != arrays.keys():
+        raise ValueError(f"missing or unknown arrays: {', '.join(sorted(shapes.keys() ^ arrays.keys())):.200}")
+    dtype = check_dtype(config["dtype"])
+    for name, shape in shapes.items():
+        if arrays[name].shape != shape or arrays[name].dtype != dtype:
+            raise ValueError(f"{name} is {arrays[name].shape} of {arrays[name].dtype}, expected {shape} of {dtype}")
+    check_finite(arrays)
+
+
+def check_finite(arrays: Mapping[str, np.ndarray]) -> None:
+    """Raise ValueError naming the first array that holds NaN or infinity."""
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name} holds NaN or infinity")
 
 
 def load_params(model: Any, arrays: dict[str, Any]) -> None:
     """Copy arrays into the model's parameters. Raises ValueError, before anything is changed, where they do not fit."""
-    params = model.params
-    if params.keys() != arrays.keys():
-        raise ValueError(f"parameters differ: only in one are {', '.join(sorted(params.keys() ^ arrays.keys()))}")
-    for name, param in params.items():
-        if arrays[name].shape != param.shape or arrays[name].dtype != param.dtype:
-            raise ValueError(
-                f"{name} is {arrays[name].shape} of {arrays[name].dtype}, expected {param.shape} of {param.dtype}"
-            )
-    for name, param in params.items():
-        param[...] = model.xp.asarray(arrays[name])
+    model.load_params(arrays)
