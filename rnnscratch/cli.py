@@ -39,6 +39,8 @@ def parser() -> argparse.ArgumentParser:
     add("--quick", action="store_true", help="a small real subset, under two minutes on 2 cores")
     add("--recipe", choices=RECIPES, default=default.recipe, help="how reviews are cleaned")
     add("--pooling", choices=POOLINGS, default=default.pooling, help="what the dense layer sees of a review")
+    both = argparse.BooleanOptionalAction
+    add("--bidirectional", action=both, default=default.bidirectional, help="read reviews in both directions")
     add("--epochs", type=int, default=default.epochs)
     add("--hidden", type=int, default=default.hidden, help="hidden units")
     add("--embedding", type=int, default=default.embedding, help="numbers in a word's vector")

@@ -57,9 +57,10 @@ class Settings:
     models: tuple[str, ...] = MODELS
     quick: bool = False
     recipe: str = "default"
-    pooling: str = "mean+max"
-    epochs: int = 3
-    hidden: int = 64
+    pooling: str = "mean"
+    bidirectional: bool = True
+    epochs: int = 4
+    hidden: int = 48
     embedding: int = 64
     seeds: int = 1
     device: str = "cpu"
@@ -69,6 +70,7 @@ class Settings:
     learning_rate: float = 0.002
     dropout: float = 0.5
     embedding_dropout: float = 0.3
+    word_dropout: float = 0.5
     clip_norm: float = 1.0
 
     def check(self) -> None:
@@ -168,9 +170,11 @@ def train_network(
         settings.embedding,
         settings.hidden,
         cell=name,
+        bidirectional=settings.bidirectional,
         pooling=settings.pooling,
         dropout=settings.dropout,
         embedding_dropout=settings.embedding_dropout,
+        word_dropout=settings.word_dropout,
         device=settings.device,
         seed=seed,
     )
@@ -315,6 +319,7 @@ def _row(settings: Settings, prepared: Prepared, name: str, seed: int, logits: n
         "data": prepared.data.describe(),
         "recipe": settings.recipe,
         "pooling": settings.pooling,
+        "bidirectional": settings.bidirectional,
         "seed": seed,
         "version": __version__,
     }

@@ -27,8 +27,9 @@ class SequenceClassifier:
     `pooling` says what the dense layer sees of the top recurrent layer: the "last" state (of both directions where
     bidirectional), the "mean" or "max" of all real steps, or "mean+max" side by side. Two classes need one logit and
     binary cross-entropy; more have one logit each and softmax. `dropout` acts between stacked layers and before the
-    dense layer, `embedding_dropout` on the embeddings and `recurrent_dropout` on the state, each with one mask for
-    all steps of a sequence. `activation` is the "rnn" cell's, `reset_after` the "gru" cell's.
+    dense layer, `word_dropout` puts the unknown word in a word's place, `embedding_dropout` acts on the embeddings
+    and `recurrent_dropout` on the state, each with one mask for all steps of a sequence. `activation` is the "rnn"
+    cell's, `reset_after` the "gru" cell's.
 
     Raises ValueError or TypeError for an argument that is none of these.
 
@@ -51,6 +52,7 @@ class SequenceClassifier:
         pooling: str = "last",
         dropout: float = 0.0,
         embedding_dropout: float = 0.0,
+        word_dropout: float = 0.0,
         recurrent_dropout: float = 0.0,
         activation: str = "tanh",
         reset_after: bool = False,
@@ -74,6 +76,7 @@ class SequenceClassifier:
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation is {activation!r}, expected one of {', '.join(map(repr, ACTIVATIONS))}")
         check_rates(dropout=dropout, embedding_dropout=embedding_dropout, recurrent_dropout=recurrent_dropout)
+        check_rates(word_dropout=word_dropout)
         self.vocabulary_size, self.num_classes, self.pooling = int(vocabulary_size), int(num_classes), pooling
         self.rng = generator(seed)  # one generator for all layers, so that its state is the whole random state
         shared: dict[str, Any] = {"dtype": dtype, "device": device, "seed": self.rng}
@@ -91,6 +94,8 @@ class SequenceClassifier:
             **shared,
         )
         self.dropout = Dropout(dropout, **shared)
+        self.word_dropout = word_dropout
+        self._kept_words: Any = None
         self._parts = pooling.split("+")
         self._width = hidden_size * len(self.recurrent.directions)  # of each part
         self.dense = Dense(self._width * len(self._parts), logit_count(num_classes), **shared)
@@ -107,6 +112,7 @@ class SequenceClassifier:
             "pooling": pooling,
             "dropout": float(dropout),
             "embedding_dropout": float(embedding_dropout),
+            "word_dropout": float(word_dropout),
             "recurrent_dropout": float(recurrent_dropout),
             **options,
             "dtype": self.dtype.name,
@@ -152,6 +158,8 @@ class SequenceClassifier:
         if getattr(ids, "ndim", None) != 2:
             raise ValueError(f"ids has shape {getattr(ids, 'shape', None)}, expected (T, B) = (steps, sequences)")
         lengths = check_lengths(lengths, *ids.shape)
+        if train and self.word_dropout:
+            ids = self._drop_words(ids)
         x = self.embedding_dropout.forward(self.embedding.forward(ids), train)
         hs, state = self.recurrent.forward(x, lengths=lengths, train=train)
         h = state[0] if isinstance(state, tuple) else state
@@ -222,6 +230,12 @@ class SequenceClassifier:
         SequenceClassifier.__init__(self, **state["config"], seed=rng)
         rng.bit_generator.state = random_state
         self.load_params(state["params"])
+
+    def _drop_words(self, ids: Array) -> Array:
+        """The ids with the unknown word, 0, in the place of each with probability `word_dropout`."""
+        if not self.frozen or self._kept_words is None or self._kept_words.shape != ids.shape:
+            self._kept_words = self.xp.asarray(self.rng.random(ids.shape) >= self.word_dropout)
+        return ids * self._kept_words
 
     def _layers(self) -> tuple[tuple[str, Any], ...]:
         return ("embedding", self.embedding), ("recurrent", self.recurrent), ("dense", self.dense)

@@ -48,8 +48,8 @@ def load_model(
 ) -> tuple[SequenceClassifier, Vocabulary | None, dict[str, Any]]:
     """The model on `device`, its vocabulary (or None) and `extra`, as `save_model` wrote them.
 
-    Raises FileNotFoundError, or ValueError, naming the file, for one that is truncated, foreign, or does not fit together;
-    ValueError or RuntimeError for a device there is not.
+    Raises FileNotFoundError, or ValueError, naming the file, for one that is truncated, foreign, or does not fit
+    together; ValueError or RuntimeError for a device there is not.
     """
     module_for(device)  # a wrong device is no fault of the file
     header, arrays = load_arrays(path, FORMAT)
