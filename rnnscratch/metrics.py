@@ -49,8 +49,12 @@ def recall(y_true: Any, y_pred: Any, average: str = "binary", positive: Any = 1)
 def f1(y_true: Any, y_pred: Any, average: str = "binary", positive: Any = 1) -> float:
     """2 precision recall / (precision + recall).
 
-    average "binary": of the class `positive`; "macro": the mean over classes; "weighted": the mean weighted by how many
-    examples a class has; "micro": from the counts of all classes together. Raises ValueError for another average.
+    average "binary": of the class `positive`, one of at most two; "macro": the mean over classes; "weighted": the mean
+    weighted by how many examples a class has; "micro": from the counts of all classes together. Raises ValueError for
+    another average.
+
+    >>> f1([0, 1, 1, 0], [0, 1, 0, 0], average="macro").__round__(4)
+    0.7333
     """
     return _scores(y_true, y_pred, average, positive)[2]
 
@@ -58,11 +62,14 @@ def f1(y_true: Any, y_pred: Any, average: str = "binary", positive: Any = 1) -> 
 def roc_auc(y_true: Any, scores: Any) -> float:
     """The probability that a positive example (label 1) gets a higher score than a negative one, ties counting half.
 
-    Raises ValueError unless both classes occur, or when a score is NaN.
+    Raises ValueError unless the labels are 0 and 1 and both occur, or when a score is NaN.
     """
     y_true, scores = _pair(y_true, scores, "scores")
+    other = y_true[(y_true != 0) & (y_true != 1)]
+    if len(other):
+        raise ValueError(f"y_true holds {other[0]}, expected only 0 and 1")
     if np.isnan(scores.astype(float)).any():
-        raise ValueError("scores holds NaN")
+        raise ValueError("scores holds NaN, expected numbers")
     positive = y_true == 1
     n_positive = int(positive.sum())
     n_negative = len(y_true) - n_positive
@@ -74,12 +81,20 @@ def roc_auc(y_true: Any, scores: Any) -> float:
 
 
 def perplexity(negative_log_likelihoods: Any) -> float:
-    """exp of the mean negative log-likelihood (natural logarithm) per token: the number of equally likely choices."""
+    """exp of the mean negative log-likelihood (natural logarithm) per token: the number of equally likely choices.
+
+    Takes that mean, or the value of each token.
+
+    >>> perplexity([math.log(4), math.log(16)])
+    8.0
+    """
     values = np.asarray(negative_log_likelihoods, dtype=float)
     if values.size == 0:
         raise ValueError("negative_log_likelihoods is empty, expected at least one number")
-    mean = float(values.mean())
-    return math.exp(mean) if mean < 709.0 else math.inf
+    try:
+        return math.exp(values.mean())
+    except OverflowError:
+        return math.inf
 
 
 def classification_scores(y_true: Any, y_pred: Any) -> dict[str, float]:
@@ -95,6 +110,11 @@ def _scores(y_true: Any, y_pred: Any, average: str, positive: Any) -> tuple[floa
         raise ValueError(f"average is {average!r}, expected one of {', '.join(map(repr, AVERAGES))}")
     y_true, y_pred = _pair(y_true, y_pred)
     if average == "binary":
+        classes = np.unique(np.concatenate([y_true, y_pred])).tolist()
+        if len(classes) > 2:
+            raise ValueError(f"average is 'binary', expected two classes but got {classes}; choose 'macro' or another")
+        if len(classes) == 2 and positive not in classes:
+            raise ValueError(f"positive is {positive!r}, expected one of the classes {classes}")
         hits = np.array([((y_true == positive) & (y_pred == positive)).sum()])
         predicted, actual = np.array([(y_pred == positive).sum()]), np.array([(y_true == positive).sum()])
         weights = np.ones(1)

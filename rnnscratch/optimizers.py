@@ -14,11 +14,13 @@ import numpy as np
 
 from .backend import Array, get_array_module
 
-PIECE = 16384  # numbers worked on at a time on the host
+PIECE = 32768  # numbers worked on at a time on the host
 
 
 class Optimizer:
     """What all share: `step(params, grads)`, the learning rate, and a state that can be saved and restored.
+
+    `learning_rate` may be assigned between steps; a schedule does so.
 
     Subclasses name their state arrays in `slots` and say in `_update` what one step does to one piece of one parameter.
     """
@@ -38,16 +40,17 @@ class Optimizer:
 
         Raises ValueError or TypeError, before anything is changed, where they differ.
         """
+        self.learning_rate = check_number("learning_rate", self.learning_rate, least=0.0)
         self._check(params, grads)
         self.steps += 1
         self._begin()
-        for name, param in params.items():
-            state = self._state.get(name)
-            if state is None:
-                state = {slot: self._initial(slot, param) for slot in self.slots}
-                self._state[name] = state
-            for pieces in self._pieces(param, grads[name], *state.values()):
-                self._update(*pieces)
+        with np.errstate(under="ignore"):  # the square of a tiny gradient may vanish
+            for name, param in params.items():
+                if name not in self._state:
+                    zeros_like = get_array_module(param).zeros_like
+                    self._state[name] = {slot: zeros_like(param) for slot in self.slots}
+                for pieces in self._pieces(param, grads[name], *self._state[name].values()):
+                    self._update(*pieces)
 
     def _begin(self) -> None:
         """Once per step, before any parameter."""
@@ -55,9 +58,6 @@ class Optimizer:
     def _update(self, param: Array, grad: Array, *arrays: Array) -> None:
         """One step of one piece: parameter, gradient, the state's slots, then scratch arrays."""
         raise NotImplementedError
-
-    def _initial(self, slot: str, param: Array) -> Array:
-        return get_array_module(param).zeros_like(param)
 
     def _pieces(self, *arrays: Array) -> Iterator[tuple[Array, ...]]:
         """Flat views of corresponding pieces, and scratch arrays of the same size."""
@@ -77,14 +77,20 @@ class Optimizer:
             odd = sorted(params.keys() ^ grads.keys())
             raise ValueError(f"grads has other names than params; only in one of them: {', '.join(odd)}")
         for name, param in params.items():
-            grad = grads[name]
-            if grad.shape != param.shape:
-                raise ValueError(f"grads[{name!r}] has shape {grad.shape}, expected {param.shape} as the parameter")
-            if grad.dtype != param.dtype:
-                raise TypeError(f"grads[{name!r}] has dtype {grad.dtype}, expected {param.dtype} as the parameter")
-            for array, kind in ((param, "params"), (grad, "grads")):
-                if not array.flags.c_contiguous:
-                    raise ValueError(f"{kind}[{name!r}] is not C-contiguous, so it cannot be updated in place")
+            if getattr(param, "dtype", np.dtype(object)).kind not in "fc":
+                kind = getattr(param, "dtype", type(param).__name__)
+                raise TypeError(f"params[{name!r}] is {kind}, expected an array of floating-point numbers")
+            if not param.flags.c_contiguous:
+                raise ValueError(f"params[{name!r}] is not C-contiguous, expected an array to be changed in place")
+            others = {f"grads[{name!r}]": grads[name]}
+            others |= {f"the state's {name}/{slot}": array for slot, array in self._state.get(name, {}).items()}
+            for place, array in others.items():
+                if getattr(array, "shape", None) != param.shape:
+                    shape = getattr(array, "shape", None)
+                    raise ValueError(f"{place} has shape {shape}, expected {param.shape} as the parameter")
+                if array.dtype != param.dtype:
+                    raise TypeError(f"{place} has dtype {array.dtype}, expected {param.dtype} as the parameter")
+            get_array_module(param, *others.values())
 
     def state_dict(self) -> dict[str, Any]:
         """The state as a flat dict of copied arrays and numbers: "steps", and "{parameter}/{slot}"."""
@@ -94,7 +100,15 @@ class Optimizer:
         return {"steps": self.steps, "learning_rate": self.learning_rate, **arrays}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from what `state_dict` returned. Raises ValueError for the state of another kind of optimizer."""
+        """Continue from what `state_dict` returned, to the same bits.
+
+        Numbers may come back as arrays, as from `np.load`. Raises ValueError, before anything is changed, for the
+        state of another kind of optimizer.
+        """
+        missing = {"steps", "learning_rate"} - state.keys()
+        if missing:
+            raise ValueError(f"state has no {' and '.join(sorted(missing))}, expected what state_dict returned")
+        steps, learning_rate = int(state["steps"]), float(state["learning_rate"])
         loaded: dict[str, dict[str, Array]] = {}
         for key, value in state.items():
             if key in ("steps", "learning_rate"):
@@ -109,7 +123,7 @@ class Optimizer:
             if slots.keys() != set(self.slots):
                 raise ValueError(f"state of {name!r} has slots {sorted(slots)}, expected {sorted(self.slots)}")
         self._state = {name: {slot: slots[slot] for slot in self.slots} for name, slots in loaded.items()}
-        self.steps, self.learning_rate = int(state["steps"]), float(state["learning_rate"])
+        self.steps, self.learning_rate = steps, learning_rate
 
     def __repr__(self) -> str:
         public = {name: value for name, value in vars(self).items() if not name.startswith("_") and name != "steps"}
@@ -248,8 +262,12 @@ def scaled_step(param: Array, direction: Array, squares: Array, rate: float, eps
 def clip_gradients(grads: Mapping[str, Array], max_norm: float | None = None, max_value: float | None = None) -> float:
     """Clip in place, each entry to [-max_value, max_value], then all together to a global norm of max_norm.
 
-    Returns the norm over all gradients before the norm was clipped (Pascanu et al. 2013). A norm that is not finite is
-    returned, and the gradients are left as they are, so that the caller can say what went wrong.
+    Returns the norm over all gradients as they came (Pascanu et al. 2013). When it is not finite the gradients are left
+    as they are, so that the caller can say what went wrong.
+
+    >>> grads = {"W": np.array([3.0, 4.0])}
+    >>> clip_gradients(grads, max_norm=1.0), grads["W"].round(3).tolist()
+    (5.0, [0.6, 0.8])
     """
     if max_value is not None:
         check_number("max_value", max_value, above=0.0)
@@ -257,19 +275,35 @@ def clip_gradients(grads: Mapping[str, Array], max_norm: float | None = None, ma
         check_number("max_norm", max_norm, above=0.0)
     if not grads:
         raise ValueError("grads is empty, expected at least one array")
-    xp = get_array_module(*grads.values())
+    norm = global_norm(grads)
+    if not math.isfinite(norm):
+        return norm
+    clipped = norm
     if max_value is not None:
+        xp = get_array_module(*grads.values())
         for grad in grads.values():
             xp.clip(grad, -max_value, max_value, out=grad)
-    with np.errstate(over="ignore", invalid="ignore"):
-        total = float(sum(xp.vdot(flat, flat).real for flat in (grad.reshape(-1) for grad in grads.values())))
-        if not math.isfinite(total):  # squares of float32 overflow long before the gradients do
-            total = float(sum((grad.astype(np.float64) ** 2).sum() for grad in grads.values()))
-    norm = math.sqrt(total)
-    if max_norm is not None and math.isfinite(norm) and norm > max_norm:
+        clipped = norm if max_norm is None else global_norm(grads)
+    if max_norm is not None and clipped > max_norm:
         for grad in grads.values():
-            grad *= max_norm / (norm + 1e-6)
+            grad *= max_norm / (clipped + 1e-6)
     return norm
+
+
+def global_norm(arrays: Mapping[str, Array]) -> float:
+    """The square root of the sum of the squares of all entries, infinite or NaN only if an entry is (or it overflows
+    float64).
+    """
+    xp = get_array_module(*arrays.values())
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        total = float(sum(xp.vdot(flat, flat).real for flat in (array.reshape(-1) for array in arrays.values())))
+        if 1e-30 < total < math.inf:
+            return math.sqrt(total)
+        # The squares overflowed or vanished, as float32 does at 1e19 and 1e-23: scale the largest entry to 1 first.
+        largest = max(float(abs(array).max(initial=0)) for array in arrays.values())
+        if largest == 0.0 or not math.isfinite(largest):
+            return math.sqrt(total) if math.isnan(total) else largest
+        return largest * math.sqrt(sum(float((abs(array / largest) ** 2).sum()) for array in arrays.values()))
 
 
 Schedule = Callable[[int], float]
@@ -277,18 +311,29 @@ Schedule = Callable[[int], float]
 
 def step_schedule(learning_rate: float, every: int, factor: float = 0.1) -> Schedule:
     """The learning rate times `factor` after every `every` steps."""
+    check_number("learning_rate", learning_rate, above=0.0)
+    check_number("factor", factor, above=0.0)
     check_number("every", every, least=1)
     return lambda step: learning_rate * factor ** (step // every)
 
 
 def cosine_schedule(learning_rate: float, steps: int, final: float = 0.0) -> Schedule:
     """From `learning_rate` down to `final` along half a cosine over `steps` steps, and `final` after (SGDR, 2017)."""
+    check_number("learning_rate", learning_rate, above=0.0)
+    check_number("final", final, least=0.0)
     check_number("steps", steps, least=1)
     return lambda step: final + (learning_rate - final) * 0.5 * (1.0 + math.cos(math.pi * min(step / steps, 1.0)))
 
 
 def warm_up(schedule: Schedule, steps: int) -> Schedule:
-    """Linearly up to `schedule` over the first `steps` steps, then `schedule` itself."""
+    """Linearly up to `schedule` over the first `steps` steps, then `schedule` itself.
+
+    >>> rate = warm_up(cosine_schedule(0.1, steps=100), steps=10)
+    >>> rate(0), rate(50), rate(100)
+    (0.01, 0.05, 0.0)
+    """
+    if not callable(schedule):
+        raise TypeError(f"schedule is {schedule!r}, expected a function from the step's number to the learning rate")
     check_number("steps", steps, least=1)
     return lambda step: schedule(step) * min((step + 1) / steps, 1.0)
 
@@ -296,7 +341,8 @@ def warm_up(schedule: Schedule, steps: int) -> Schedule:
 class Plateau:
     """Multiplies the learning rate by `factor` when a loss has not improved for more than `patience` epochs.
 
-    An improvement is a fall by more than the relative `threshold`. `update(loss)` returns the factor reached so far.
+    An improvement is a fall by more than the relative `threshold`; NaN is none. `update(loss)` returns the factor
+    reached so far. For a score that should rise, pass minus the score.
     """
 
     def __init__(self, factor: float = 0.1, patience: int = 10, threshold: float = 1e-4):
@@ -307,7 +353,8 @@ class Plateau:
 
     def update(self, loss: float) -> float:
         """Take note of one epoch's loss."""
-        if loss < self.best * (1.0 - self.threshold) or self.best == math.inf:
+        margin = self.threshold * abs(self.best) if math.isfinite(self.best) else 0.0
+        if loss < self.best - margin:
             self.best, self.waited = loss, 0
         else:
             self.waited += 1

@@ -59,7 +59,7 @@ class Settings:
     recipe: str = "default"
     pooling: str = "mean"
     bidirectional: bool = True
-    epochs: int = 4
+    epochs: int = 5
     hidden: int = 48
     embedding: int = 64
     seeds: int = 1

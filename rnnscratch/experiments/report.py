@@ -7,6 +7,7 @@ import importlib.util
 import math
 import platform
 from collections.abc import Callable, Sequence
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -164,7 +165,7 @@ def pictures(prepared: Any, outcomes: Sequence[Any]) -> list[str]:
         training = [("loss", "training loss"), ("validation_loss", "validation loss")]
         training += [("accuracy", "training accuracy"), ("validation_accuracy", "validation accuracy")]
         parts += section(
-            "Loss and accuracy", [lambda k=k, t=t: plots.training_curves(curves(k), t) for k, t in training]
+            "Loss and accuracy", [partial(plots.training_curves, curves(key), title) for key, title in training]
         )
         lags = {name: runs[0].lag for name, runs in by_model.items() if np.isfinite(runs[0].lag).all()}
         if lags:
@@ -183,11 +184,11 @@ def pictures(prepared: Any, outcomes: Sequence[Any]) -> list[str]:
         "By length, and what it costs",
         [lambda: plots.accuracy_by_group(shares, groups), lambda: plots.accuracy_against_time(rows)],
     )
-    matrices: list[Callable[[], Any]] = [
-        lambda o=o, n=name: plots.confusion(
-            confusion_matrix(labels, (o.logits > 0).astype(int)), ("negative", "positive"), NAMES[n]
+    matrices = [
+        partial(
+            plots.confusion, confusion_matrix(labels, (o.logits > 0).astype(int)), ("negative", "positive"), NAMES[n]
         )
-        for name, o in first.items()
+        for n, o in first.items()
     ]
     return parts + section("Confusion matrices", matrices, width=290)
 

@@ -32,8 +32,8 @@ CAUSES = {
     "initial state": "right when the initial state is zero: the term it brings is missing",
     "final state": "right when no gradient comes from the final state: it is ignored or misplaced",
     "no gradient through time": "right at the last step only; equal to the gradient with the chain cut at every step",
-    "upstream overwritten": "equal to the gradient when only the last output counts: what comes from a step's own output "
-    "is overwritten, not added to what comes from later steps",
+    "upstream overwritten": "equal to the gradient when only the last output counts: what comes from a step's own "
+    "output is overwritten, not added to what comes from later steps",
     "transposed recurrence": "right when U is symmetric: U is multiplied where its transpose belongs",
     "last step only": "equal to the last step's contribution alone: the sum over the steps is missing",
     "recursion": "right for one step, wrong for more: what is handed from step to step is incomplete",

@@ -17,7 +17,7 @@ def draw_mask(shape: tuple[int, ...], rate: float, rng: np.random.Generator, dty
     if not 0.0 <= rate < 1.0:
         raise ValueError(f"rate is {rate!r}, expected a probability in [0, 1)")
     kept = rng.random(shape, dtype=np.float32) >= rate
-    return xp.asarray(kept.astype(dtype) * (1.0 / (1.0 - rate)))
+    return xp.asarray(kept.astype(dtype) * float(1.0 / (1.0 - rate)))
 
 
 def forward(x: Array, mask: Array) -> Array:

@@ -1,9 +1,14 @@
 """Losses on logits, each with its gradient, stable for logits of any size (Eqs 3, 64, 73, 80).
 
 Every loss returns (loss, gradient of the first argument); the loss is a mean, so the gradient is divided by the count.
+Exponentials of large negative numbers are meant to vanish, so underflow is ignored where they are taken.
 """
 
 from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
 
 from ..backend import Array, get_array_module
 from .activations import sigmoid
@@ -14,65 +19,83 @@ __all__ = ["binary_cross_entropy", "log_softmax", "mean_squared_error", "sigmoid
 def binary_cross_entropy(logits: Array, targets: Array) -> tuple[Array, Array]:
     """-mean(y log p + (1 - y) log(1 - p)) with p = sigmoid(logits); its gradient is (p - y) / count.
 
-    logits (...) of any size, targets (...) of the same shape, numbers from 0 to 1. Computed as max(z, 0) - z y +
-    log(1 + exp(-|z|)), in which no exponential can overflow.
+    logits (...) of any size, targets (...) of the same shape, numbers from 0 to 1 (checked on the host only). Computed
+    as max(z, 0) - z y + log(1 + exp(-|z|)), in which no exponential can overflow.
     """
-    check_targets(logits, targets, logits.shape)
+    check_shapes("logits", logits, targets, logits.shape)
     xp = get_array_module(logits, targets)
+    if xp is np:
+        refuse_first("targets", targets, (targets.real >= 0) & (targets.real <= 1), "numbers from 0 to 1")
     y = targets.astype(logits.dtype)
     positive = logits.real > 0
     minus_size = xp.where(positive, -logits, logits)  # -|z|, analytic on each side of 0
-    losses = xp.where(positive, logits, 0) - logits * y + xp.log1p(exp_of_logs(minus_size))
-    return losses.mean(), (sigmoid(logits) - y) * (1.0 / max(logits.size, 1))
+    with np.errstate(under="ignore"):
+        losses = xp.where(positive, logits, 0) - logits * y + xp.log1p(xp.exp(minus_size))
+        return losses.mean(), (sigmoid(logits) - y) * (1.0 / logits.size)
 
 
 def softmax_cross_entropy(logits: Array, targets: Array, ignore_index: int | None = None) -> tuple[Array, Array]:
     """-mean(log softmax(logits)[target]) over the positions whose target is not `ignore_index`.
 
-    logits (..., K), targets (...) integers in [0, K). Ignored positions get a zero gradient; when all are ignored the
-    loss is 0 and so is the gradient.
+    logits (..., K), targets (...) integers in [0, K) (the range is checked on the host only). What logits hold at
+    ignored positions changes nothing, and their gradient is 0; when all are ignored, so is the loss.
     """
-    check_targets(logits, targets, logits.shape[:-1])
+    check_shapes("logits", logits, targets, logits.shape[:-1])
+    if targets.dtype.kind not in "iu":
+        raise TypeError(f"targets has dtype {targets.dtype}, expected integers: the right class at each position")
     xp = get_array_module(logits, targets)
     K = logits.shape[-1]
     kept = xp.ones(targets.shape, bool) if ignore_index is None else targets != ignore_index
-    flat = xp.where(kept, targets, 0).reshape(-1)
-    weights = kept.astype(logits.dtype) / xp.maximum(kept.sum(), 1).astype(logits.dtype)
-    log_p = log_softmax(logits)
-    rows = xp.arange(len(flat))
-    loss = -(log_p.reshape(-1, K)[rows, flat] * weights.reshape(-1)).sum()
-    gradient = exp_of_logs(log_p).reshape(-1, K)
-    gradient[rows, flat] -= 1
-    return loss, gradient.reshape(logits.shape) * weights[..., None]
+    if xp is np:
+        refuse_first("targets", targets, ~kept | (targets >= 0) & (targets < K), f"a class from 0 to {K - 1}")
+    kept = kept.reshape(-1)
+    count = xp.maximum(kept.sum(), 1).astype(logits.dtype)
+    log_p = log_softmax(logits).reshape(-1, K)
+    at_target = xp.arange(len(kept)), xp.where(kept, targets.reshape(-1), 0)
+    losses = xp.where(kept, -log_p[at_target], 0)
+    with np.errstate(under="ignore"):
+        gradient = xp.exp(log_p)
+        gradient[at_target] -= 1
+        gradient = xp.where(kept[:, None], gradient / count, 0)
+        return losses.sum() / count, gradient.reshape(logits.shape)
 
 
 def mean_squared_error(outputs: Array, targets: Array) -> tuple[Array, Array]:
     """mean((outputs - targets)^2) over all entries, arrays of one shape."""
-    check_targets(outputs, targets, outputs.shape)
+    check_shapes("outputs", outputs, targets, outputs.shape)
     error = outputs - targets.astype(outputs.dtype)
-    return (error * error).mean(), error * (2.0 / max(outputs.size, 1))
+    with np.errstate(under="ignore"):
+        return (error * error).mean(), error * (2.0 / outputs.size)
 
 
 def log_softmax(logits: Array) -> Array:
     """log(exp(z_k) / sum_j exp(z_j)) along the last axis, shifted by the largest logit."""
     xp = get_array_module(logits)
     shifted = logits - logits.real.max(axis=-1, keepdims=True)
-    return shifted - xp.log(exp_of_logs(shifted).sum(axis=-1, keepdims=True))
+    with np.errstate(under="ignore"):
+        return shifted - xp.log(xp.exp(shifted).sum(axis=-1, keepdims=True))
 
 
 def softmax(logits: Array) -> Array:
-    """exp(z_k) / sum_j exp(z_j) along the last axis."""
-    return exp_of_logs(log_softmax(logits))
+    """exp(z_k) / sum_j exp(z_j) along the last axis, shifted by the largest logit."""
+    xp = get_array_module(logits)
+    with np.errstate(under="ignore"):
+        powers = xp.exp(logits - logits.real.max(axis=-1, keepdims=True))
+        return powers / powers.sum(axis=-1, keepdims=True)
 
 
-def exp_of_logs(logs: Array) -> Array:
-    """exp of numbers that are at most 0; below -87 the result is exp(-87), where float32 would underflow."""
-    xp = get_array_module(logs)
-    return xp.exp(xp.where(logs.real < -87, -87, logs))
-
-
-def check_targets(outputs: Array, targets: Array, shape: tuple[int, ...]) -> None:
-    if getattr(targets, "shape", None) != shape:
+def check_shapes(name: str, outputs: Array, targets: Array, expected: tuple[int, ...]) -> None:
+    """Raise ValueError when there is nothing to take the mean of, or targets do not match the outputs."""
+    if outputs.size == 0:
+        raise ValueError(f"{name} has shape {outputs.shape}, expected at least one number")
+    if getattr(targets, "shape", None) != expected:
         raise ValueError(
-            f"targets has shape {getattr(targets, 'shape', None)}, expected {shape} for logits of {outputs.shape}"
+            f"targets has shape {getattr(targets, 'shape', None)}, expected {expected} for {name} of {outputs.shape}"
         )
+
+
+def refuse_first(name: str, values: Array, allowed: Any, expected: str) -> None:
+    """Raise ValueError naming the first of the values that is not allowed."""
+    if not allowed.all():
+        position = tuple(np.argwhere(~allowed)[0].tolist())
+        raise ValueError(f"{name}[{', '.join(map(str, position))}] is {values[position]}, expected {expected}")

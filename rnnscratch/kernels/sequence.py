@@ -23,7 +23,7 @@ import numpy as np
 
 from ..backend import Array, check_dtype, get_array_module
 
-CHUNK_ROWS = 1024  # rows (steps x sequences) in one chunk, at least one step
+CHUNK_ROWS = 512  # rows (steps x sequences) in one chunk, at least one step
 
 
 class Cell(NamedTuple):
@@ -95,7 +95,7 @@ class Cache(NamedTuple):
     x: Array  # (N, D)
     W: Array
     U: Array
-    gates: Array | None  # (G, N, H)
+    gates: Array  # (G, N, H); None for a cell that keeps none
     states: list[Array]  # each (B + N, H)
     kept: list[Array]  # each (N, H)
     mask: Array | None  # (B, H) in sorted order: the recurrent dropout mask
@@ -133,7 +133,7 @@ def forward(
     kept = [xp.empty((N, H), x.dtype) for _ in range(cell.keeps)]
     if mask is not None and todo.order is not None:
         mask = mask[todo.order]
-    h_in = None if mask is None else xp.empty((N, H), x.dtype)
+    h_in: Array = None if mask is None else xp.empty((N, H), x.dtype)
     W_gates, U_gates, b_gates = (by_gate(weights, G, cell.sigmoids) for weights in (W, U, b[None]))
     chunks = list(todo.chunks())
     longest = max(starts[last + 1] - starts[first + 1] for first, last in chunks)

@@ -80,7 +80,7 @@ class SequenceClassifier:
         self.vocabulary_size, self.num_classes, self.pooling = int(vocabulary_size), int(num_classes), pooling
         self.rng = generator(seed)  # one generator for all layers, so that its state is the whole random state
         shared: dict[str, Any] = {"dtype": dtype, "device": device, "seed": self.rng}
-        options = {"activation": activation, "reset_after": bool(reset_after)}
+        options: dict[str, Any] = {"activation": activation, "reset_after": bool(reset_after)}
         self.embedding = Embedding(vocabulary_size, embedding_dim, **shared)
         self.embedding_dropout = Dropout(embedding_dropout, variational=True, **shared)
         self.recurrent = CELLS[cell](
@@ -90,8 +90,8 @@ class SequenceClassifier:
             bool(bidirectional),
             dropout,
             recurrent_dropout,
-            **{name: options[name] for name in OPTIONS_OF_CELL[cell]},
             **shared,
+            **{name: options[name] for name in OPTIONS_OF_CELL[cell]},
         )
         self.dropout = Dropout(dropout, **shared)
         self.word_dropout = word_dropout

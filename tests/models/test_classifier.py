@@ -1,0 +1,288 @@
+"""The sequence classifier: exact gradients through every option, values, padding, determinism, and bad input."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import pickle
+
+import numpy as np
+import pytest
+from cells import STEP, relative_error
+
+from rnnscratch.models.classifier import CELLS, POOLINGS, SequenceClassifier, parameter_shapes
+
+IDS = np.array([[1, 4, 2], [3, 1, 0], [2, 0, 0], [5, 3, 0]])
+LENGTHS = [4, 2, 1]
+
+
+def small(**options):
+    options = {"vocabulary_size": 6, "embedding_dim": 2, "hidden_size": 3, "seed": 0, **options}
+    return SequenceClassifier(**options)
+
+
+def perturbed(rng, **options):
+    """A complex128 model with no parameter at 0, where zeros would hide a wrong gradient."""
+    model = small(dtype="complex128", **options)
+    for array in model.params.values():
+        array[...] = rng.standard_normal(array.shape) * 0.7
+    return model
+
+
+def assert_gradients_exact(model, labels, lengths, train=False):
+    """Every gradient agrees with the complex step to 1e-12."""
+
+    def loss():
+        return model.loss(model.forward(IDS, lengths, train), labels)
+
+    _, dlogits = loss()
+    model.backward(dlogits)
+    found = {name: gradient.real.copy() for name, gradient in model.grads.items()}
+    for name, array in model.params.items():
+        right = np.zeros(array.shape)
+        for index in np.ndindex(array.shape):
+            value = array[index]
+            array[index] = value + 1j * STEP
+            right[index] = loss()[0].imag / STEP
+            array[index] = value
+        assert relative_error(found[name], right) < 1e-12, name
+        assert right.any(), f"{name} has no gradient, so that nothing was tested"
+
+
+@pytest.mark.parametrize("lengths", [None, LENGTHS])
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize(
+    "cell",
+    [
+        {"cell": "lstm"},
+        {"cell": "gru"},
+        {"cell": "gru", "reset_after": True},
+        {"cell": "rnn"},
+        {"cell": "rnn", "activation": "sigmoid"},
+    ],
+    ids=str,
+)
+def test_gradients_equal_the_complex_step(cell, pooling, lengths, rng):
+    assert_gradients_exact(perturbed(rng, **cell, pooling=pooling), np.array([1, 0, 1]), lengths)
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("cell", CELLS)
+def test_gradients_of_stacked_bidirectional_models_of_three_classes_are_exact(cell, pooling):
+    rng = np.random.default_rng(3)  # a draw in which no maximum hides a parameter
+    model = perturbed(rng, cell=cell, pooling=pooling, num_classes=3, hidden_size=2, num_layers=2, bidirectional=True)
+    assert_gradients_exact(model, np.array([1, 0, 2]), LENGTHS)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_gradients_with_all_dropouts_on_frozen_masks_are_exact(cell, rng):
+    model = small(
+        cell=cell,
+        dtype="complex128",
+        num_layers=2,
+        pooling="mean+max",
+        dropout=0.25,
+        embedding_dropout=0.25,
+        recurrent_dropout=0.25,
+        seed=3,
+    )
+    for array in model.params.values():
+        array[...] = rng.standard_normal(array.shape) * 0.7
+    model.forward(IDS, LENGTHS, train=True)
+    model.frozen = True
+    assert_gradients_exact(model, np.array([1, 0, 1]), LENGTHS, train=True)
+    frozen = model.forward(IDS, LENGTHS, train=True)
+    assert (frozen != model.forward(IDS, LENGTHS)).any()
+    model.frozen = False
+    assert (frozen != model.forward(IDS, LENGTHS, train=True)).any()
+
+
+def test_logits_are_those_of_the_layers_put_together_by_hand(rng):
+    model = small(bidirectional=True, num_layers=2, num_classes=3, pooling="mean+max", dtype="float64")
+    logits = model.forward(IDS, LENGTHS)
+    hs, _ = model.recurrent.forward(model.embedding.params["E"][IDS], lengths=LENGTHS)
+    for b, length in enumerate(LENGTHS):
+        features = np.concatenate([hs[:length, b].mean(axis=0), hs[:length, b].max(axis=0)])
+        right = features @ model.params["dense.W"] + model.params["dense.b"]
+        np.testing.assert_allclose(logits[b], right, rtol=1e-13)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_pooling_last_is_each_directions_state_after_its_whole_sequence(cell):
+    model = small(cell=cell, bidirectional=True, num_layers=2, dtype="float64")
+    logits = model.forward(IDS, LENGTHS)
+    hs, _ = model.recurrent.forward(model.embedding.params["E"][IDS], lengths=LENGTHS)
+    for b, length in enumerate(LENGTHS):
+        features = np.concatenate([hs[length - 1, b, :3], hs[0, b, 3:]])  # the backward direction ends at step 0
+        np.testing.assert_allclose(logits[b], features @ model.params["dense.W"][:, 0] + model.params["dense.b"][0])
+
+
+def test_the_reports_parameter_count():
+    model = SequenceClassifier(vocabulary_size=50, embedding_dim=7, hidden_size=5, seed=0)
+    assert model.num_params == 50 * 7 + 4 * (7 + 5 + 1) * 5 + (5 + 1)
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("cell", CELLS)
+def test_what_the_padding_holds_changes_no_bit(cell, pooling):
+    model = small(cell=cell, pooling=pooling, bidirectional=True)
+    other = IDS.copy()
+    other[2:, 1], other[1:, 2] = 5, 4
+    results = []
+    for ids in (IDS, other):
+        logits = model.forward(ids, LENGTHS)
+        model.backward(model.loss(logits, np.array([0, 1, 1]))[1])
+        results.append([logits, *(gradient.copy() for gradient in model.grads.values())])
+    for clean, dirty in zip(*results):
+        np.testing.assert_array_equal(clean, dirty)
+    assert not model.grads["embedding.E"][5, :].any() or 5 in IDS[: LENGTHS[0], 0]
+
+
+@pytest.mark.parametrize("num_classes", [2, 3])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_the_dtype_stays(pooling, dtype, num_classes):
+    model = small(pooling=pooling, dtype=dtype, num_classes=num_classes, dropout=0.5, embedding_dropout=0.5)
+    logits = model.forward(IDS, LENGTHS, train=True)
+    loss, dlogits = model.loss(logits, np.array([0, 1, 1]))
+    model.backward(dlogits)
+    assert {logits.dtype, loss.dtype, dlogits.dtype, model.predict_proba(IDS).dtype} == {np.dtype(dtype)}
+    assert {array.dtype for array in (*model.params.values(), *model.grads.values())} == {np.dtype(dtype)}
+
+
+def test_probabilities_are_the_sigmoid_or_softmax_of_the_logits():
+    model = small(dtype="float64")
+    z = model.forward(IDS, LENGTHS)
+    p = 1 / (1 + np.exp(-z))
+    np.testing.assert_allclose(model.predict_proba(IDS, LENGTHS), np.stack([1 - p, p], axis=1), rtol=1e-13)
+    model = small(dtype="float64", num_classes=4)
+    z = model.forward(IDS, LENGTHS)
+    right = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(model.predict_proba(IDS, LENGTHS), right, rtol=1e-13)
+
+
+def test_embedding_dropout_drops_the_same_units_at_all_steps():
+    model = small(embedding_dim=40, embedding_dropout=0.5)
+    model.params["embedding.E"][...] = 1
+    seen = []
+    forward = model.recurrent.forward
+    model.recurrent.forward = lambda x, **options: (seen.append(x), forward(x, **options))[1]
+    model.forward(IDS, LENGTHS, train=True)
+    (x,) = seen
+    assert (x == x[0]).all() and set(np.unique(x)) == {0.0, 2.0} and (x[0, 0] != x[0, 1]).any()
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others():
+    first, same, other = (small(seed=seed, dropout=0.5) for seed in (1, 1, 2))
+    for name in first.params:
+        np.testing.assert_array_equal(first.params[name], same.params[name])
+    np.testing.assert_array_equal(first.forward(IDS, train=True), same.forward(IDS, train=True))
+    assert (first.params["dense.W"] != other.params["dense.W"]).any()
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_a_copy_has_the_same_weights_and_draws_the_same_masks_but_shares_neither(copied):
+    model = small(dropout=0.5, embedding_dropout=0.5, cell="gru")
+    model.forward(IDS, train=True)
+    twin = copied(model)
+    assert twin.config() == model.config()
+    for _ in range(2):
+        np.testing.assert_array_equal(twin.forward(IDS, train=True), model.forward(IDS, train=True))
+    twin.params["dense.b"][...] += 1
+    assert (twin.forward(IDS) != model.forward(IDS)).all()
+
+
+def test_config_makes_the_same_model_again():
+    model = small(cell="gru", reset_after=True, bidirectional=True, pooling="max", dropout=0.1, num_classes=5)
+    again = SequenceClassifier(**model.config(), seed=0)
+    assert again.config() == model.config() and repr(again) == repr(model)
+    np.testing.assert_array_equal(again.forward(IDS), model.forward(IDS))
+
+
+def test_parameter_shapes_are_those_of_the_model():
+    options = itertools.product(CELLS, POOLINGS, (1, 2), (False, True), (2, 5), (False, True))
+    for cell, pooling, num_layers, bidirectional, num_classes, reset_after in options:
+        model = small(
+            cell=cell,
+            pooling=pooling,
+            num_layers=num_layers,
+            bidirectional=bidirectional,
+            num_classes=num_classes,
+            reset_after=reset_after,
+        )
+        assert parameter_shapes(model.config()) == {name: array.shape for name, array in model.params.items()}
+
+
+def test_load_params_refuses_what_does_not_fit_and_changes_nothing():
+    model = small()
+    before = {name: array.copy() for name, array in model.params.items()}
+    changed = {name: array + 1 for name, array in before.items()}
+    with pytest.raises(ValueError, match="dense.b"):
+        model.load_params({name: array for name, array in changed.items() if name != "dense.b"})
+    with pytest.raises(ValueError, match=r"params\['dense.b'\] has shape \(2,\)"):
+        model.load_params({**changed, "dense.b": np.zeros(2, np.float32)})
+    with pytest.raises(TypeError, match=r"params\['dense.b'\] has dtype float64"):
+        model.load_params({**changed, "dense.b": np.zeros(1)})
+    for name, array in before.items():
+        np.testing.assert_array_equal(model.params[name], array)
+    model.load_params(changed)
+    np.testing.assert_array_equal(model.params["dense.W"], before["dense.W"] + 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"vocabulary_size": 0}, ValueError, "vocabulary_size is 0"),
+        ({"vocabulary_size": 2.5}, TypeError, "vocabulary_size is 2.5, expected a whole number"),
+        ({"hidden_size": -1}, ValueError, "hidden_size is -1"),
+        ({"embedding_dim": "64"}, TypeError, "embedding_dim is '64'"),
+        ({"num_layers": 0}, ValueError, "num_layers is 0"),
+        ({"num_classes": 1}, ValueError, "num_classes is 1, expected at least 2"),
+        ({"num_classes": True}, TypeError, "num_classes is True"),
+        ({"cell": "LSTM"}, ValueError, "cell is 'LSTM', expected one of 'rnn', 'lstm', 'gru'"),
+        ({"pooling": "min"}, ValueError, "pooling is 'min'"),
+        ({"dropout": 1.0}, ValueError, "dropout is 1.0"),
+        ({"embedding_dropout": -0.1}, ValueError, "embedding_dropout is -0.1"),
+        ({"recurrent_dropout": "half"}, TypeError, "recurrent_dropout is 'half'"),
+        ({"activation": "gelu"}, ValueError, "activation is 'gelu'"),
+        ({"dtype": "float16"}, ValueError, "dtype is float16"),
+        ({"dtype": "nonsense"}, TypeError, "dtype is 'nonsense'"),
+        ({"device": "tpu"}, ValueError, "device is 'tpu'"),
+    ],
+)
+def test_a_wrong_option_is_named(options, error, message):
+    with pytest.raises(error, match=message):
+        small(**options)
+
+
+@pytest.mark.parametrize(
+    ("ids", "lengths", "error", "message"),
+    [
+        (IDS[:, 0], None, ValueError, r"ids has shape \(4,\), expected \(T, B\)"),
+        (IDS.tolist(), None, ValueError, "ids has shape None"),
+        (IDS * 1.0, None, TypeError, "ids has dtype float64"),
+        (IDS + 1, None, ValueError, r"ids\[3, 0\] is 6, expected 0 to 5"),
+        (-IDS, None, ValueError, r"ids\[0, 0\] is -1"),
+        (IDS[:0], None, ValueError, r"shape \(0, 3\)"),
+        (IDS, [4, 2], ValueError, r"lengths has shape \(2,\)"),
+        (IDS, [5, 2, 1], ValueError, r"lengths\[0\] is 5, but x has only T=4"),
+        (IDS, [4, 0, 1], ValueError, r"lengths\[1\] is 0"),
+        (IDS, [4.0, 2.0, 1.0], TypeError, "lengths has dtype float64"),
+    ],
+)
+def test_wrong_input_of_forward_is_named(ids, lengths, error, message):
+    with pytest.raises(error, match=message):
+        small().forward(ids, lengths)
+
+
+def test_wrong_input_of_backward_and_loss_is_named():
+    model = small()
+    with pytest.raises(RuntimeError, match="SequenceClassifier.backward was called before forward"):
+        model.backward(np.zeros(3, np.float32))
+    logits = model.forward(IDS)
+    with pytest.raises(ValueError, match=r"dlogits has shape \(2,\), expected \(3,\)"):
+        model.backward(np.zeros(2, np.float32))
+    with pytest.raises(TypeError, match="dlogits has dtype float64"):
+        model.backward(np.zeros(3))
+    with pytest.raises(ValueError, match=r"targets has shape \(2,\)"):
+        model.loss(logits, np.array([0, 1]))
