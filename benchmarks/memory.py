@@ -4,8 +4,8 @@
 
 For each of the N real steps of all sequences the backward pass must have x (D numbers), the gates (G*H; none in a
 vanilla RNN), the states (H, an LSTM 2H), and what the cell keeps besides (an LSTM's tanh(c) H, a GRU's h U_n where the
-reset gate comes after: H); it must return dx (T*B*D) and the weights' gradients. All else is working memory, which ought
-not to grow with T: the aim is a peak of at most 1.5 times that sum, linear in T.
+reset gate comes after: H); it must return dx (T*B*D) and the weights' gradients. All else is working memory,
+which ought not to grow with T: the aim is a peak of at most 1.5 times that sum, linear in T.
 """
 
 from __future__ import annotations

@@ -92,7 +92,7 @@ def scatter_add(target: Array, indices: Array, values: Array) -> None:
     xp = get_array_module(target, indices, values)
     if xp is np and target.flags.c_contiguous:  # entry by entry: NumPy's loop for 1-d indices is 3 times as fast
         width = target.shape[1]
-        entries = indices[:, None] * width + np.arange(width)
+        entries = indices.astype(np.intp)[:, None] * width + np.arange(width)
         np.add.at(target.reshape(-1), entries.reshape(-1), values.reshape(-1))
     else:
         xp.add.at(target, indices, values)

@@ -15,7 +15,7 @@ AVERAGES = ("binary", "macro", "micro", "weighted")
 
 def accuracy(y_true: Any, y_pred: Any) -> float:
     """The share of the N examples that are classified right."""
-    y_true, y_pred = _pair(y_true, y_pred)
+    y_true, y_pred = _labels(y_true, y_pred)
     return float((y_true == y_pred).mean())
 
 
@@ -24,7 +24,7 @@ def confusion_matrix(y_true: Any, y_pred: Any, labels: Any = None) -> np.ndarray
 
     Raises ValueError when an example's class is not among `labels`.
     """
-    y_true, y_pred = _pair(y_true, y_pred)
+    y_true, y_pred = _labels(y_true, y_pred)
     classes = np.unique(np.concatenate([y_true, y_pred])) if labels is None else np.asarray(labels)
     place = {label: k for k, label in enumerate(classes.tolist())}
     unknown = set(np.concatenate([y_true, y_pred]).tolist()) - place.keys()
@@ -85,7 +85,7 @@ def perplexity(negative_log_likelihoods: Any) -> float:
 
     Takes that mean, or the value of each token.
 
-    >>> perplexity([math.log(4), math.log(16)])
+    >>> round(perplexity([math.log(4), math.log(16)]), 12)
     8.0
     """
     values = np.asarray(negative_log_likelihoods, dtype=float)
@@ -99,7 +99,7 @@ def perplexity(negative_log_likelihoods: Any) -> float:
 
 def classification_scores(y_true: Any, y_pred: Any) -> dict[str, float]:
     """Accuracy, precision, recall and F1: of class 1 where all labels are 0 or 1, else macro averages."""
-    y_true, y_pred = _pair(y_true, y_pred)
+    y_true, y_pred = _labels(y_true, y_pred)
     average = "binary" if set(np.unique(np.concatenate([y_true, y_pred])).tolist()) <= {0, 1} else "macro"
     p, r, f = _scores(y_true, y_pred, average, 1)
     return {"accuracy": accuracy(y_true, y_pred), "precision": p, "recall": r, "f1": f}
@@ -108,7 +108,7 @@ def classification_scores(y_true: Any, y_pred: Any) -> dict[str, float]:
 def _scores(y_true: Any, y_pred: Any, average: str, positive: Any) -> tuple[float, float, float]:
     if average not in AVERAGES:
         raise ValueError(f"average is {average!r}, expected one of {', '.join(map(repr, AVERAGES))}")
-    y_true, y_pred = _pair(y_true, y_pred)
+    y_true, y_pred = _labels(y_true, y_pred)
     if average == "binary":
         classes = np.unique(np.concatenate([y_true, y_pred])).tolist()
         if len(classes) > 2:
@@ -133,7 +133,18 @@ def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     return np.where(denominator > 0, numerator / np.maximum(denominator, 1), 0.0)
 
 
-def _pair(y_true: Any, other: Any, name: str = "y_pred") -> tuple[np.ndarray, np.ndarray]:
+def _labels(y_true: Any, y_pred: Any) -> tuple[np.ndarray, np.ndarray]:
+    y_true, y_pred = _pair(y_true, y_pred, "y_pred")
+    for name, labels in (("y_true", y_true), ("y_pred", y_pred)):
+        if labels.dtype.kind == "f" and (labels != np.floor(labels)).any():
+            found = labels[labels != np.floor(labels)][0]
+            raise ValueError(f"{name} holds {found}, expected class labels, not probabilities")
+    if (y_true.dtype.kind == "U") != (y_pred.dtype.kind == "U"):
+        raise TypeError(f"y_pred has dtype {y_pred.dtype}, expected the kind of y_true, which has {y_true.dtype}")
+    return y_true, y_pred
+
+
+def _pair(y_true: Any, other: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
     y_true, other = np.asarray(y_true), np.asarray(other)
     if y_true.ndim != 1 or y_true.shape != other.shape:
         raise ValueError(

@@ -300,7 +300,7 @@ def global_norm(arrays: Mapping[str, Array]) -> float:
         if 1e-30 < total < math.inf:
             return math.sqrt(total)
         # The squares overflowed or vanished, as float32 does at 1e19 and 1e-23: scale the largest entry to 1 first.
-        largest = max(float(abs(array).max(initial=0)) for array in arrays.values())
+        largest = max((float(abs(array).max()) for array in arrays.values() if array.size), default=0.0)
         if largest == 0.0 or not math.isfinite(largest):
             return math.sqrt(total) if math.isnan(total) else largest
         return largest * math.sqrt(sum(float((abs(array / largest) ** 2).sum()) for array in arrays.values()))
@@ -329,8 +329,8 @@ def warm_up(schedule: Schedule, steps: int) -> Schedule:
     """Linearly up to `schedule` over the first `steps` steps, then `schedule` itself.
 
     >>> rate = warm_up(cosine_schedule(0.1, steps=100), steps=10)
-    >>> rate(0), rate(50), rate(100)
-    (0.01, 0.05, 0.0)
+    >>> [round(rate(step), 4) for step in (0, 50, 100)]
+    [0.01, 0.05, 0.0]
     """
     if not callable(schedule):
         raise TypeError(f"schedule is {schedule!r}, expected a function from the step's number to the learning rate")

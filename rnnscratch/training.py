@@ -1,7 +1,4 @@
-"""Training:
-
-epochs over bucketed batches, validation, early stopping, and checkpoints from which a killed run continues.
-"""
+"""Training: epochs over bucketed batches, validation, early stopping, and checkpoints to go on from."""
 
 from __future__ import annotations
 
@@ -9,6 +6,7 @@ import csv
 import math
 import os
 import time
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,8 +16,7 @@ import numpy as np
 from .backend import Array, to_cpu
 from .files import atomic_write, load_arrays, save_arrays
 from .metrics import classification_scores
-from .models.saved import load_params
-from .optimizers import Optimizer, Plateau, Schedule, clip_gradients
+from .optimizers import Optimizer, Plateau, Schedule, check_number, clip_gradients
 from .text.batches import Batches
 
 CHECKPOINT = "rnnscratch checkpoint 1"
@@ -28,7 +25,7 @@ Callback = Callable[[Any, dict[str, float]], Any]
 
 
 class NonFiniteLoss(FloatingPointError):
-    """The loss or a gradient became infinite or NaN; the weights are those before the step."""
+    """The loss or a gradient became infinite or NaN. In training, the weights stay as they were before that batch."""
 
 
 class History:
@@ -75,7 +72,7 @@ def fit(
     patience: int | None = None,
     monitor: str = "loss",
     callbacks: Sequence[Callback] = (),
-    seed: int = 0,
+    seed: int | None = 0,
     checkpoint: str | os.PathLike[str] | None = None,
     resume: bool = False,
     progress: bool = True,
@@ -89,10 +86,19 @@ def fit(
     callbacks     called as callback(model, row) after each epoch; a true answer stops the training
     checkpoint    a file written after each epoch; with `resume` a run killed later continues from it, to the same bits
 
-    Raises NonFiniteLoss before weights are spoilt, naming epoch, batch and parameter; ValueError for data or options
-    that are wrong, or when `resume` finds the checkpoint of another run; KeyboardInterrupt passes through, the
-    checkpoint stays usable.
+    Raises NonFiniteLoss before weights are spoilt, naming epoch, batch and parameter; ValueError or TypeError for data
+    or options that are wrong, or when `resume` finds the checkpoint of another run, naming what differs.
+    KeyboardInterrupt passes through and says how to go on; the checkpoint stays usable.
     """
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"optimizer is {optimizer!r}, expected an optimizer, such as Adam()")
+    for name, function in (("schedule", schedule), *((f"callbacks[{k}]", each) for k, each in enumerate(callbacks))):
+        if not callable(function) and not (name == "schedule" and function is None):
+            raise TypeError(f"{name} is {function!r}, expected a function")
+    if seed is not None and not isinstance(seed, int | np.integer):
+        raise TypeError(f"seed is {seed!r}, expected a whole number or None")
+    if clip_norm is not None:
+        check_number("clip_norm", clip_norm, above=0.0)
     if monitor not in ("loss", "accuracy"):
         raise ValueError(f"monitor is {monitor!r}, expected 'loss' or 'accuracy'")
     if patience is not None and validation is None:
@@ -102,81 +108,74 @@ def fit(
     for name, number, least in (("epochs", epochs, 1), ("patience", 0 if patience is None else patience, 0)):
         if not isinstance(number, int | np.integer) or number < least:
             raise ValueError(f"{name} is {number!r}, expected a whole number of at least {least}")
-    check_labels("train", train, model.num_classes)
+    check_data("train", train, model, max_length)
     if validation is not None:
-        check_labels("validation", validation, model.num_classes)
+        check_data("validation", validation, model, max_length)
     batches = Batches(*train, batch_size=batch_size, shuffle=True, seed=seed, max_length=max_length)
-    run = Run(model, optimizer, plateau, batches)
-    run.fingerprint = {
+    fingerprint = {
         "model": model.config(),
-        "optimizer": repr(type(optimizer).__name__),
-        "sequences": len(train[0]),
-        "tokens": int(batches.lengths.sum()),
+        "optimizer": repr(optimizer),
+        "schedule": None if schedule is None else [float(schedule(update)) for update in (0, 10, 100, 1000)],
+        "plateau": None if plateau is None else [plateau.factor, plateau.patience, plateau.threshold],
+        "clip_norm": None if clip_norm is None else float(clip_norm),
         "batch_size": int(batch_size),
-        "seed": seed,
+        "max_length": None if max_length is None else int(max_length),
+        "monitor": monitor,
+        "seed": None if seed is None else int(seed),
+        "training data": summary(train),
+        "validation data": None if validation is None else summary(validation),
     }
-    if resume and checkpoint is not None and Path(checkpoint).exists():
-        run.load(checkpoint)
-    base_rate = optimizer.learning_rate if run.base_rate is None else run.base_rate
-    run.base_rate = base_rate
-
-    from tqdm.auto import tqdm
-
-    while not run.finished and len(run.rows) < epochs:
-        epoch = len(run.rows) + 1
-        figures = np.zeros(4)  # loss and right answers summed over examples, examples, gradient norms
-        tokens, start = 0, time.perf_counter()
-        with tqdm(batches, f"epoch {epoch}/{epochs}", unit=" batches", disable=not progress, leave=False) as bar:
-            for number, batch in enumerate(bar, 1):
-                optimizer.learning_rate = (schedule(run.updates) if schedule else base_rate) * run.scale
-                loss, right, norm = train_on(model, batch, optimizer, clip_norm, epoch, number)
-                run.updates += 1
-                size = len(batch.lengths)
-                figures += loss * size, right, size, norm
-                tokens += int(batch.lengths.sum())
-                if number % 10 == 0:
-                    bar.set_postfix_str(
-                        f"loss {figures[0] / figures[2]:.3f}, accuracy {figures[1] / figures[2]:.3f}, "
-                        f"{tokens / (time.perf_counter() - start):,.0f} tokens/s"
-                    )
-        seconds = time.perf_counter() - start
-        row: dict[str, float] = {
-            "epoch": epoch,
-            "loss": figures[0] / figures[2],
-            "accuracy": figures[1] / figures[2],
-            "gradient_norm": figures[3] / len(batches),
-            "learning_rate": optimizer.learning_rate,
-            "seconds": seconds,
-            "tokens_per_second": tokens / seconds,
-        }
-        if validation is not None:
-            scores = evaluate(model, *validation, max_length=max_length)
-            row.update({f"validation_{name}": value for name, value in scores.items()})
-        run.note({name: float(value) for name, value in row.items()}, monitor, validation is not None)
-        run.finished = patience is not None and epoch - run.best_epoch > patience
-        if checkpoint is not None:
-            run.save(checkpoint)
-        answers = [callback(model, row) for callback in callbacks]
-        if any(answers) and not run.finished:
-            run.finished = True
+    run = Run(model, optimizer, plateau, batches, fingerprint)
+    base_rate = optimizer.learning_rate
+    try:
+        if resume and checkpoint is not None and Path(checkpoint).exists():
+            run.load(checkpoint)
+        while not run.finished and len(run.rows) < epochs:
+            row = train_epoch(run, epochs, schedule or (lambda update: base_rate), clip_norm, progress)
+            if validation is not None:
+                scores = evaluate(model, *validation, max_length=max_length)
+                if not math.isfinite(scores["loss"]):
+                    raise NonFiniteLoss(f"validation loss {scores['loss']} after epoch {row['epoch']}")
+                row.update({f"validation_{name}": value for name, value in scores.items()})
+            run.note(row, monitor, validation is not None)
+            run.finished = patience is not None and len(run.rows) - run.best_epoch > patience
             if checkpoint is not None:
                 run.save(checkpoint)
+            answers = [callback(model, dict(row)) for callback in callbacks]
+            if any(answers) and not run.finished:
+                run.finished = True
+                if checkpoint is not None:
+                    run.save(checkpoint)
+    except KeyboardInterrupt as interrupt:
+        message = f"interrupted after {len(run.rows)} of {epochs} epochs"
+        if checkpoint is not None and Path(checkpoint).exists():
+            message += f"; resume=True goes on from the last epoch that {os.fspath(checkpoint)} holds"
+        interrupt.args = (message,)
+        raise
+    finally:
+        optimizer.learning_rate = base_rate
     if run.best is not None:
-        load_params(model, run.best)
+        model.load_params(run.best)
     return History(run.rows, run.best_epoch)
 
 
 class Run:
     """All that a training run must remember besides the model and the optimizer, and how it goes to a file and back."""
 
-    def __init__(self, model: Any, optimizer: Optimizer, plateau: Plateau | None, batches: Batches):
+    def __init__(
+        self,
+        model: Any,
+        optimizer: Optimizer,
+        plateau: Plateau | None,
+        batches: Batches,
+        fingerprint: dict[str, Any],
+    ):
         self.model, self.optimizer, self.plateau, self.batches = model, optimizer, plateau, batches
-        self.fingerprint: dict[str, Any] = {}
+        self.fingerprint = fingerprint  # what a run that resumes must have in common with the one that was stopped
         self.rows: list[dict[str, float]] = []
         self.best: dict[str, np.ndarray] | None = None
         self.best_score, self.best_epoch = math.inf, 0
         self.updates, self.scale, self.finished = 0, 1.0, False
-        self.base_rate: float | None = None
 
     def note(self, row: dict[str, float], monitor: str, validated: bool) -> None:
         """Take a finished epoch's figures, and the weights if they are the best so far."""
@@ -206,7 +205,6 @@ class Run:
             "updates": self.updates,
             "scale": self.scale,
             "finished": self.finished,
-            "base_rate": self.base_rate,
             "optimizer": numbers,
             "plateau": None if self.plateau is None else self.plateau.state_dict(),
             "generators": [rng.bit_generator.state for rng in (self.model.rng, self.batches.rng)],
@@ -223,7 +221,7 @@ class Run:
         for key, array in arrays.items():
             group, _, name = key.partition("/")
             groups[group][name] = array
-        load_params(self.model, groups["params"])
+        self.model.load_params(groups["params"])
         state = {name: self.model.xp.asarray(array) for name, array in groups["optimizer"].items()}
         self.optimizer.load_state_dict({**state, **header["optimizer"]})
         if self.plateau is not None and header["plateau"] is not None:
@@ -231,10 +229,44 @@ class Run:
         for rng, saved in zip((self.model.rng, self.batches.rng), header["generators"]):
             rng.bit_generator.state = saved
         self.best = groups["best"] or None
-        for name in ("rows", "best_score", "best_epoch", "updates", "scale", "finished", "base_rate"):
+        for name in ("rows", "best_score", "best_epoch", "updates", "scale", "finished"):
             setattr(self, name, header[name])
 
 
+def train_epoch(run: Run, epochs: int, rate: Schedule, clip_norm: float | None, progress: bool) -> dict[str, float]:
+    """One pass over the batches; returns the epoch's row. Its seconds are those of training alone."""
+    from tqdm.auto import tqdm
+
+    epoch = len(run.rows) + 1
+    figures = np.zeros(4)  # loss and right answers summed over examples, examples, gradient norms
+    tokens, start = 0, time.perf_counter()
+    with tqdm(run.batches, f"epoch {epoch}/{epochs}", unit=" batches", disable=not progress, leave=False) as bar:
+        for number, batch in enumerate(bar, 1):
+            run.optimizer.learning_rate = rate(run.updates) * run.scale
+            loss, right, norm = train_on(run.model, batch, run.optimizer, clip_norm, epoch, number)
+            run.updates += 1
+            size = len(batch.lengths)
+            figures += loss * size, right, size, norm
+            tokens += int(batch.lengths.sum())
+            if number % 10 == 0:
+                bar.set_postfix_str(
+                    f"loss {figures[0] / figures[2]:.3f}, accuracy {figures[1] / figures[2]:.3f}, "
+                    f"{tokens / (time.perf_counter() - start):,.0f} tokens/s"
+                )
+    seconds = time.perf_counter() - start
+    total_loss, total_right, examples, norms = figures.tolist()
+    return {
+        "epoch": epoch,
+        "loss": total_loss / examples,
+        "accuracy": total_right / examples,
+        "gradient_norm": norms / len(run.batches),
+        "learning_rate": run.optimizer.learning_rate,
+        "seconds": seconds,
+        "tokens_per_second": tokens / seconds,
+    }
+
+
+@np.errstate(over="ignore", invalid="ignore")  # NonFiniteLoss says more than NumPy's warning
 def train_on(
     model: Any, batch: Any, optimizer: Optimizer, clip_norm: float | None, epoch: int, number: int
 ) -> tuple[float, int, float]:
@@ -260,9 +292,9 @@ def decide(logits: Array) -> Array:
 
 
 def first_non_finite(model: Any) -> str:
-    """Which parameter, or else which gradient, is not finite, the first in the order of the model."""
+    """Which parameter is not finite, or else which gradient, the first that the backward pass comes to."""
     for kind, arrays in (("parameter", model.params), ("gradient of", model.grads)):
-        for name, array in arrays.items():
+        for name, array in reversed(arrays.items()):
             if not bool(model.xp.isfinite(array).all()):
                 return f"the first that is not finite is the {kind} {name}"
     return "all parameters and gradients are finite"
@@ -282,6 +314,7 @@ def predict(
     return logits
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def evaluate(
     model: Any, sequences: Sequence[np.ndarray], labels: Any, batch_size: int = 256, max_length: int | None = None
 ) -> dict[str, float]:
@@ -290,6 +323,36 @@ def evaluate(
     logits = predict(model, sequences, batch_size, max_length)
     loss, _ = model.loss(model.xp.asarray(logits), model.xp.asarray(labels))
     return {"loss": float(loss), **classification_scores(labels, decide(logits))}
+
+
+def summary(data: Data) -> dict[str, int]:
+    """How many sequences and tokens, and a checksum of ids, lengths and labels."""
+    sequences, labels = data
+    lengths = np.array([len(sequence) for sequence in sequences], np.int64)
+    checksum = zlib.crc32(np.asarray(labels, np.int64).tobytes(), zlib.crc32(lengths.tobytes()))
+    for sequence in sequences:
+        checksum = zlib.crc32(np.asarray(sequence, np.int64).tobytes(), checksum)
+    return {"sequences": len(lengths), "tokens": int(lengths.sum()), "checksum": checksum}
+
+
+def check_data(name: str, data: Data, model: Any, max_length: int | None) -> None:
+    """Raise ValueError or TypeError, naming what is wrong, unless the model can be trained or validated on the data."""
+    check_labels(name, data, model.num_classes)
+    try:
+        sequences = Batches(data[0], max_length=max_length).sequences
+    except (ValueError, TypeError) as error:
+        raise type(error)(f"{name} data: {error}") from None
+    ids = np.concatenate(sequences)
+    if ids.min() < 0 or ids.max() >= model.vocabulary_size:
+        position, wrong = next(
+            (position, index)
+            for position, sequence in enumerate(sequences)
+            for index in sequence
+            if not 0 <= index < model.vocabulary_size
+        )
+        raise ValueError(
+            f"{name} sequences[{position}] holds the id {wrong}, expected 0 to {model.vocabulary_size - 1}"
+        )
 
 
 def check_labels(name: str, data: Data, num_classes: int) -> None:

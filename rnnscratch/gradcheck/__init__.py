@@ -78,8 +78,8 @@ def check_gradients(
     """Compare a target's backward pass with the derivative of its forward pass, for random gradients of every output.
 
     target       a layer or model (`forward`, `backward`, `params`, `grads`), of which a copy in double precision is
-                 checked, or a function f(*inputs) that returns (output, pullback), where pullback(gradient of the output)
-                 returns the gradients of the inputs, a tuple if there are several
+                 checked, or a function f(*inputs) that returns (output, pullback), where pullback(gradient of the
+                 output) returns the gradients of the inputs, a tuple if there are several
     inputs       arrays; integer ones (token ids) have no gradient
     lengths      for recurrent targets, as in their forward pass; so is `state`
     train        True: with dropout, its masks held fixed

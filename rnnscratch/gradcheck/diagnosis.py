@@ -104,7 +104,7 @@ def _pattern(setup: Setup, found: Comparison, name: str, loose: float) -> tuple[
 def _name_ratio(setup: Setup, ratio: float) -> str:
     """A ratio as a number, and as what it may come from: the sizes of the batch and of the sequence."""
     shape = np.shape(setup.inputs[0])
-    sizes = dict(zip(("T", "B"), shape)) if setup.recurrent and len(shape) == 3 else {"B": shape[0]} if shape else {}
+    sizes = dict(zip(("T", "B"), shape)) if setup.recurrent and len(shape) == 3 else {}
     for letter, size in sizes.items():
         for text, value in ((letter, size), (f"1/{letter}", 1 / size)):
             if size > 1 and abs(ratio - value) < 1e-6 * abs(value):

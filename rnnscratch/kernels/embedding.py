@@ -31,8 +31,8 @@ def check_ids(ids: Any, size: int) -> None:
         raise TypeError(f"ids has dtype {getattr(ids, 'dtype', type(ids).__name__)}, expected an array of integers")
     if ids.size == 0:
         raise ValueError(f"ids has shape {ids.shape}, expected at least one token")
-    lowest, highest = int(ids.min()), int(ids.max())
-    if lowest < 0 or highest >= size:
-        host = to_cpu(ids)
-        position = tuple(int(axis[0]) for axis in ((host < 0) | (host >= size)).nonzero())
+    host = to_cpu(ids)
+    outside = (host < 0) | (host >= size)
+    if outside.any():
+        position = tuple(int(axis[0]) for axis in outside.nonzero())
         raise ValueError(f"ids[{', '.join(map(str, position))}] is {host[position]}, expected 0 to {size - 1}")

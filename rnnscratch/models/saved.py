@@ -94,8 +94,3 @@ def check_finite(arrays: Mapping[str, np.ndarray]) -> None:
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             raise ValueError(f"{name} holds NaN or infinity")
-
-
-def load_params(model: Any, arrays: dict[str, Any]) -> None:
-    """Copy arrays into the model's parameters. Raises ValueError, before anything is changed, where they do not fit."""
-    model.load_params(arrays)

@@ -1,0 +1,223 @@
+"""The comparison from end to end on a small made-up aclImdb: rows, folder, report, interruption and resumption."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+
+import numpy as np
+import pytest
+
+from rnnscratch import cli
+from rnnscratch.experiments import baseline, imdb, report
+from rnnscratch.models.saved import load_model
+
+GOOD, BAD = ["superb", "moving", "great"], ["dull", "awful", "boring"]
+PLAIN = ["the", "film", "a", "plot", "of", "and", "it", "was"]
+SMALL: dict = {
+    "hidden": 6,
+    "embedding": 8,
+    "epochs": 15,
+    "batch_size": 8,
+    "learning_rate": 0.02,
+    "dropout": 0.1,
+    "embedding_dropout": 0.0,
+    "word_dropout": 0.1,
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """160 reviews in which one word tells the label, ten of each film."""
+    root, rng = tmp_path_factory.mktemp("data") / "aclImdb", np.random.default_rng(0)
+    for part, first_film in (("train", 0), ("test", 50)):
+        for sign, telling in (("pos", GOOD), ("neg", BAD)):
+            place = root / part / sign
+            place.mkdir(parents=True)
+            for k in range(60 if part == "train" else 20):
+                words = [*rng.choice(PLAIN, rng.integers(5, 30)), rng.choice(telling)]
+                rng.shuffle(words)
+                (place / f"{k}_{9 if sign == 'pos' else 2}.txt").write_text(" ".join(words))
+            films = [f"http://www.imdb.com/title/tt{first_film + k // 10:07d}/usercomments" for k in range(60)]
+            (root / part / f"urls_{sign}.txt").write_text("\n".join(films))
+    return root
+
+
+@pytest.fixture
+def settings(folder):
+    return imdb.Settings(data=str(folder), **SMALL)
+
+
+@pytest.fixture(scope="module")
+def finished(folder, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "run"
+    settings = imdb.Settings(data=str(folder), seeds=2, **SMALL)
+    return out, settings, imdb.run(settings, out, progress=False)
+
+
+def test_every_model_and_seed_has_its_row_and_learns(finished):
+    out, _, rows = finished
+    assert rows == json.loads((out / "results.json").read_text())
+    assert [(row["model"], row["seed"]) for row in rows] == [
+        ("bow", 0),
+        *((cell, seed) for cell in ("rnn", "lstm", "gru") for seed in (0, 1)),
+    ]
+    needed = {"model", "accuracy", "precision", "recall", "f1", "train_seconds", "epochs", "parameters", "seed"}
+    needed |= {"train_size", "test_size", "data"}
+    for row in rows:
+        assert needed <= row.keys()
+        assert row["accuracy"] > 0.9, row
+        assert row["test_size"] == 40 and "official test set" in row["data"]
+        assert row["train_size"] + row["validation_size"] == 120
+        assert row["peak_memory_mb"] > 10 and row["tokens_per_second"] > 0
+
+
+def test_the_run_folder_holds_history_and_a_model_that_gives_the_same_answers(finished):
+    out, _, rows = finished
+    with open(out / "lstm-seed1" / "history.csv") as file:
+        history = list(csv.DictReader(file))
+    assert len(history) == 15 and float(history[-1]["loss"]) < float(history[0]["loss"])
+    model, vocabulary, extra = load_model(out / "lstm-seed1" / "model.npz")
+    assert extra["recipe"] == "default" and model.num_params == rows[4]["parameters"]
+    ids = vocabulary.encode(["the", "film", "was", "superb"])[:, None]
+    assert model.forward(ids)[0] > 0 > model.forward(vocabulary.encode(["the", "film", "was", "awful"])[:, None])[0]
+
+
+def test_the_report_is_one_file_with_pictures_table_and_words(finished):
+    out, _, rows = finished
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64,") == 4 + 1 + 2 + 4 or page.count("data:image/png;base64,") == 4 + 2 + 4
+    assert not re.search(r'(?:src|href)="(?!data:)', page)
+    for text in ("vanilla RNN", "LSTM", "GRU", "bag of words", "McNemar", "Most confidently wrong", "±"):
+        assert text in page
+    assert "<script" not in page
+
+
+def test_without_matplotlib_the_report_says_so(finished, monkeypatch, tmp_path):
+    _, settings, _ = finished
+    monkeypatch.setattr(report.importlib.util, "find_spec", lambda name: None)
+    imdb.run(imdb.Settings(**{**vars(settings), "models": ("bow",)}), tmp_path / "run", progress=False)
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "matplotlib is not installed" in page and "data:image" not in page
+
+
+def test_a_run_that_was_stopped_goes_on_to_the_same_result(settings, tmp_path, monkeypatch):
+    settings = imdb.Settings(**{**vars(settings), "models": ("bow", "gru")})
+    whole = imdb.run(settings, tmp_path / "whole", progress=False)
+    fit = imdb.fit
+
+    def stopped(*args, **options):
+        def stop(model, row):
+            if row["epoch"] == 3:
+                raise KeyboardInterrupt
+
+        return fit(*args, **{**options, "callbacks": [stop]})
+
+    monkeypatch.setattr(imdb, "fit", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        imdb.run(settings, tmp_path / "part", progress=False)
+    assert (tmp_path / "part" / "gru-seed0" / "checkpoint.npz").exists()
+    monkeypatch.setattr(imdb, "fit", fit)
+    resumed = imdb.run(settings, tmp_path / "part", resume=True, progress=False)
+    for key in ("accuracy", "f1", "roc_auc", "best_epoch", "validation_accuracy"):
+        assert resumed[1][key] == whole[1][key]
+    first, _, _ = load_model(tmp_path / "whole" / "gru-seed0" / "model.npz")
+    second, _, _ = load_model(tmp_path / "part" / "gru-seed0" / "model.npz")
+    for name, array in first.params.items():
+        assert np.array_equal(array, second.params[name]), name
+
+
+def test_a_folder_with_another_run_is_not_overwritten(finished, tmp_path):
+    out, settings, _ = finished
+    with pytest.raises(ValueError, match="holds a run already: continue it with --resume"):
+        imdb.run(settings, out, progress=False)
+    with pytest.raises(ValueError, match="other settings: hidden is 7 here and 6 there"):
+        imdb.run(imdb.Settings(**{**vars(settings), "hidden": 7}), out, resume=True, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"recipe": "none"}, "recipe is 'none', expected one of default, report"),
+        ({"pooling": "sum"}, "pooling is 'sum'"),
+        ({"models": ("rnn", "cnn")}, "models is rnn, cnn, expected some of bow, rnn, lstm, gru"),
+        ({"models": ()}, "models is empty"),
+        ({"epochs": 0}, "epochs is 0, expected at least 1"),
+        ({"hidden": -1}, "hidden is -1"),
+        ({"device": "tpu"}, "device is 'tpu', expected 'cpu' or 'gpu'"),
+    ],
+)
+def test_wrong_settings_are_named_before_anything_is_written(option, message, settings, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        imdb.run(imdb.Settings(**{**vars(settings), **option}), tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_command_runs_and_says_what_is_wrong(folder, tmp_path, capsys):
+    out = str(tmp_path / "run")
+    arguments = ["imdb", "--data", str(folder), "--models", "bow", "rnn", "--hidden", "4", "--epochs", "1"]
+    assert cli.main([*arguments, "--out", out]) == 0
+    printed = capsys.readouterr().out
+    assert "vanilla RNN" in printed and "accuracy" in printed and "report.html" in printed
+    assert cli.main([*arguments, "--out", out]) == 2
+    assert "--resume" in capsys.readouterr().err
+    assert cli.main([*arguments, "--out", out, "--resume"]) == 0
+    assert cli.main(["imdb", "--data", str(tmp_path / "nothing"), "--out", str(tmp_path / "other")]) == 2
+    assert "does not exist" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.main(["imdb", "--pooling", "sum"])
+
+
+def test_the_default_folder_is_the_next_free_or_the_last(tmp_path):
+    assert cli.default_folder(tmp_path, resume=False) == cli.default_folder(tmp_path, resume=True) == tmp_path / "imdb"
+    (tmp_path / "imdb").mkdir()
+    (tmp_path / "imdb-2").mkdir()
+    assert cli.default_folder(tmp_path, resume=False) == tmp_path / "imdb-3"
+    assert cli.default_folder(tmp_path, resume=True) == tmp_path / "imdb-2"
+
+
+def test_the_bag_of_words_agrees_with_scikit_learn(rng):
+    linear = pytest.importorskip(
+        "sklearn.linear_model", reason="the oracle of the baseline; it comes with the test extra"
+    )
+    texts = [rng.integers(0, 30, rng.integers(1, 12)) for _ in range(300)]
+    weights = rng.standard_normal(30)
+    labels = np.array([int(weights[ids].sum() + rng.standard_normal() > 0) for ids in texts])
+    ours = baseline.BagOfWords(30, l2=1e-3, steps=3000, learning_rate=0.1).fit(texts, labels)
+    words, starts = ours._words(texts)
+    table = np.zeros((300, 30))
+    table[np.repeat(np.arange(300), np.diff(np.append(starts, len(words)))), words] = ours._values(words, starts)
+    theirs = linear.LogisticRegression(C=1 / (1e-3 * 300), tol=1e-10, max_iter=10000).fit(table, labels)
+    np.testing.assert_allclose(ours.weights, theirs.coef_[0], atol=2e-3)
+    np.testing.assert_allclose(ours.decision(texts), theirs.decision_function(table), atol=5e-3)
+
+
+def test_mcnemar_counts_who_is_right_alone():
+    labels = np.array([1] * 100)
+    first, second = np.ones(100, int), np.ones(100, int)
+    first[:5], second[80:] = 0, 0
+    only_first, only_second, p = report.mcnemar(labels, first, second)
+    assert (only_first, only_second) == (20, 5)
+    assert p == pytest.approx(0.005110, rel=1e-3)  # chi-square (|20 - 5| - 1)^2 / 25 with one degree of freedom
+    assert report.mcnemar(labels, first, first) == (0, 0, 1.0)
+
+
+def test_gradient_by_lag_is_that_of_the_network(rng):
+    model = imdb.SequenceClassifier(20, 4, 5, cell="rnn", dtype="float64", seed=0)
+    sequences = [rng.integers(0, 20, 30) for _ in range(3)]
+    lag = imdb.gradient_by_lag(model, sequences, lags=10)
+    layer = model.recurrent
+    r = np.random.default_rng(0).standard_normal((1, 3, 5))
+    E, W, U, b = model.params["embedding.E"], *(layer.params[f"{k}_l0"] for k in "WUb")
+    h, jacobians = np.zeros((3, 5)), []
+    for t in range(20, 30):
+        h = np.tanh(E[[ids[t] for ids in sequences]] @ W + h @ U + b)
+        jacobians.append(1 - h**2)
+    dh, expected = r[0], []
+    for slope in reversed(jacobians):
+        dz = dh * slope
+        expected.append(np.linalg.norm(dz @ W.T, axis=1).mean())
+        dh = dz @ U.T
+    np.testing.assert_allclose(lag, expected, rtol=1e-12)
+    assert np.isnan(imdb.gradient_by_lag(model, sequences, lags=31)).all()

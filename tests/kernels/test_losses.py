@@ -1,0 +1,230 @@
+"""Losses: exact gradients, PyTorch's values, and logits of any size without a floating-point complaint."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import strict_xp
+import torch
+from cells import complex_step, relative_error
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rnnscratch.kernels import losses
+
+TOKENS = np.array([[2, 0, -1], [1, -1, 2]])
+
+
+def pairs(rng, dtype=complex):
+    """Each loss with random arguments: name -> (function of the first argument, that argument, second, options)."""
+    return {
+        "binary": (losses.binary_cross_entropy, rng.standard_normal((4, 3)) * 3, rng.random((4, 3)), {}),
+        "softmax": (losses.softmax_cross_entropy, rng.standard_normal((5, 4)) * 3, rng.integers(0, 4, 5), {}),
+        "ignoring": (
+            losses.softmax_cross_entropy,
+            rng.standard_normal((2, 3, 4)) * 3,
+            TOKENS,
+            {"ignore_index": -1},
+        ),
+        "squared": (losses.mean_squared_error, rng.standard_normal((4, 3)), rng.standard_normal((4, 3)), {}),
+    }
+
+
+NAMES = ["binary", "softmax", "ignoring", "squared"]
+
+
+def torch_loss(name, outputs, targets):
+    targets = torch.tensor(targets)
+    if name == "binary":
+        return torch.nn.functional.binary_cross_entropy_with_logits(outputs, targets)
+    if name == "squared":
+        return torch.nn.functional.mse_loss(outputs, targets)
+    return torch.nn.functional.cross_entropy(
+        outputs.reshape(-1, outputs.shape[-1]), targets.reshape(-1), ignore_index=-1
+    )
+
+
+@settings(max_examples=20, deadline=None)
+@given(name=st.sampled_from(NAMES), seed=st.integers(0, 2**32), size=st.sampled_from([1e-3, 1.0, 10.0, 300.0]))
+def test_gradients_equal_the_complex_step(name, seed, size):
+    function, outputs, targets, options = pairs(np.random.default_rng(seed))[name]
+    outputs = (outputs * size).astype(complex)
+    _, gradient = function(outputs, targets, **options)
+    right = complex_step(lambda a: function(a["outputs"], targets, **options)[0], {"outputs": outputs}, "outputs")
+    assert relative_error(gradient.real, right) < 1e-12
+
+
+@pytest.mark.parametrize("size", [1e-3, 1.0, 100.0, 1e4])
+@pytest.mark.parametrize("name", NAMES)
+def test_values_and_gradients_equal_pytorch(name, size, rng):
+    function, outputs, targets, options = pairs(rng)[name]
+    outputs = outputs * size
+    tensor = torch.tensor(outputs, requires_grad=True)
+    right = torch_loss(name, tensor, targets)
+    right.backward()
+    loss, gradient = function(outputs, targets, **options)
+    np.testing.assert_allclose(loss, right.item(), rtol=1e-10, atol=1e-15)
+    np.testing.assert_allclose(gradient, tensor.grad.numpy(), rtol=1e-10, atol=1e-15)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex128"])
+@pytest.mark.parametrize("name", NAMES)
+def test_the_dtype_stays_and_nothing_given_is_changed(name, dtype, rng):
+    function, outputs, targets, options = pairs(rng)[name]
+    outputs = outputs.astype(dtype)
+    before = outputs.copy(), targets.copy()
+    loss, gradient = function(outputs, targets, **options)
+    assert loss.shape == ()
+    assert loss.dtype == dtype
+    assert gradient.dtype == dtype
+    assert np.array_equal(outputs, before[0])
+    assert np.array_equal(targets, before[1])
+    for probabilities in (losses.softmax(outputs), losses.log_softmax(outputs), losses.sigmoid(outputs)):
+        assert probabilities.dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("size", [1.0, 30.0, 87.0, 88.0, 104.0, 710.0, 1e4])
+def test_no_size_of_logits_raises_any_floating_point_error(dtype, size):
+    z = np.array([size, -size, 0.0, size, -size, -0.0, size], dtype)
+    with np.errstate(all="raise"):
+        for y in (np.array([1, 0, 1, 0, 1, 0, 1]), np.array([1, 0, 1, 1, 0, 0, 1])):
+            loss, gradient = losses.binary_cross_entropy(z, y)
+            wrong = (z > 0) != (y > 0)
+            right = np.array([math.log1p(math.exp(-abs(value))) for value in z]) + np.where(
+                wrong & (z != 0), np.abs(z), 0
+            )
+            np.testing.assert_allclose(loss, right.mean(), rtol=1e-6, atol=1e-12)
+            assert np.isfinite(gradient).all()
+        K = len(z)
+        for target in range(K):
+            loss, gradient = losses.softmax_cross_entropy(z[None], np.array([target]))
+            right = math.log(sum(math.exp(v - size) for v in z)) + size - z[target]
+            np.testing.assert_allclose(loss, right, rtol=1e-6)
+            np.testing.assert_allclose(gradient.sum(), 0, atol=1e-6)
+        np.testing.assert_allclose(losses.softmax(z).sum(), 1, rtol=1e-6)
+        assert losses.mean_squared_error(np.full(3, 1e-20, dtype), np.zeros(3, dtype))[0] < 1e-39
+
+
+def test_sure_and_right_costs_nothing_and_sure_and_wrong_costs_the_logit():
+    z = np.array([1e4, -1e4], np.float32)
+    assert losses.binary_cross_entropy(z, np.array([1, 0]))[0] == 0
+    loss, gradient = losses.binary_cross_entropy(z, np.array([0, 1]))
+    assert loss == 1e4
+    assert gradient.tolist() == [0.5, -0.5]
+    loss, gradient = losses.softmax_cross_entropy(z[None], np.array([1]))
+    assert loss == 2e4
+    assert gradient.tolist() == [[1.0, -1.0]]
+
+
+def test_softmax_and_log_softmax_are_the_definitions_and_ignore_a_shift(rng):
+    z = rng.standard_normal((3, 2, 5)) * 4
+    powers = np.exp(z)
+    np.testing.assert_allclose(losses.softmax(z), powers / powers.sum(axis=-1, keepdims=True), rtol=1e-13)
+    np.testing.assert_allclose(losses.log_softmax(z), np.log(losses.softmax(z)), rtol=1e-12)
+    np.testing.assert_allclose(losses.softmax(z + 1000), losses.softmax(z), rtol=1e-12)
+    np.testing.assert_allclose(losses.sigmoid(z), 1 / (1 + np.exp(-z)), rtol=1e-12)
+
+
+def test_what_stands_at_ignored_positions_changes_no_bit(rng):
+    logits = rng.standard_normal((2, 3, 4))
+    loss, gradient = losses.softmax_cross_entropy(logits, TOKENS, ignore_index=-1)
+    logits[TOKENS == -1] = np.nan
+    garbage_loss, garbage_gradient = losses.softmax_cross_entropy(logits, TOKENS, ignore_index=-1)
+    assert garbage_loss == loss
+    assert np.array_equal(garbage_gradient, gradient)
+    assert not gradient[TOKENS == -1].any()
+    kept = TOKENS != -1
+    alone, gradient_alone = losses.softmax_cross_entropy(logits[kept], TOKENS[kept])
+    np.testing.assert_allclose(loss, alone, rtol=1e-14)
+    np.testing.assert_allclose(gradient[kept], gradient_alone, rtol=1e-14)
+
+
+@pytest.mark.parametrize("ignore_index", [-100, 2])
+def test_when_all_is_ignored_loss_and_gradient_are_zero(ignore_index, rng):
+    logits = rng.standard_normal((2, 3, 4))
+    loss, gradient = losses.softmax_cross_entropy(logits, np.full((2, 3), ignore_index), ignore_index)
+    assert loss == 0
+    assert np.array_equal(gradient, np.zeros((2, 3, 4)))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_device_gets_no_host_arrays_and_gives_the_same_numbers(name, rng):
+    function, outputs, targets, options = pairs(rng)[name]
+    right_loss, right_gradient = function(outputs, targets, **options)
+    strict_xp.moves["to_host"] = 0
+    loss, gradient = function(strict_xp.asarray(outputs), strict_xp.asarray(targets), **options)
+    assert strict_xp.moves["to_host"] == 0
+    assert np.array_equal(loss.get(), right_loss)
+    assert np.array_equal(gradient.get(), right_gradient)
+
+
+@pytest.mark.parametrize(
+    ("function", "outputs", "targets", "error", "message"),
+    [
+        (
+            "binary_cross_entropy",
+            np.ones(3),
+            np.ones((3, 1)),
+            ValueError,
+            r"targets has shape \(3, 1\), expected \(3,\)",
+        ),
+        ("binary_cross_entropy", np.ones(3), [1, 0, 1], ValueError, r"targets has shape None, expected \(3,\)"),
+        ("binary_cross_entropy", np.ones(0), np.ones(0), ValueError, r"logits has shape \(0,\), expected at least one"),
+        ("binary_cross_entropy", np.ones(3), np.array([1, -1, 1]), ValueError, r"targets\[1\] is -1, expected numbers"),
+        (
+            "binary_cross_entropy",
+            np.ones(2),
+            np.array([1, np.nan]),
+            ValueError,
+            r"targets\[1\] is nan, expected numbers",
+        ),
+        (
+            "softmax_cross_entropy",
+            np.ones((3, 2)),
+            np.ones((3, 2), int),
+            ValueError,
+            r"shape \(3, 2\), expected \(3,\)",
+        ),
+        (
+            "softmax_cross_entropy",
+            np.ones((2, 2)),
+            np.array([0, 2]),
+            ValueError,
+            r"targets\[1\] is 2, expected a class",
+        ),
+        (
+            "softmax_cross_entropy",
+            np.ones((2, 2)),
+            np.array([-1, 0]),
+            ValueError,
+            r"targets\[0\] is -1, expected a class",
+        ),
+        (
+            "softmax_cross_entropy",
+            np.ones((2, 2)),
+            np.ones(2),
+            TypeError,
+            "targets has dtype float64, expected integers",
+        ),
+        (
+            "softmax_cross_entropy",
+            np.ones((0, 2)),
+            np.ones(0, int),
+            ValueError,
+            r"logits has shape \(0, 2\), expected at",
+        ),
+        (
+            "mean_squared_error",
+            np.ones(3),
+            np.ones(2),
+            ValueError,
+            r"targets has shape \(2,\), expected \(3,\) for outputs",
+        ),
+    ],
+)
+def test_wrong_arguments_are_named(function, outputs, targets, error, message):
+    with pytest.raises(error, match=message):
+        getattr(losses, function)(outputs, targets)
