@@ -148,8 +148,8 @@ def fit(
                     run.save(checkpoint)
     except KeyboardInterrupt as interrupt:
         message = f"interrupted after {len(run.rows)} of {epochs} epochs"
-        if checkpoint is not None and Path(checkpoint).exists():
-            message += f"; resume=True goes on from the last epoch that {os.fspath(checkpoint)} holds"
+        if run.saved:
+            message += f"; {checkpoint} holds {run.saved}, from which resume=True goes on"
         interrupt.args = (message,)
         raise
     finally:
@@ -176,6 +176,7 @@ class Run:
         self.best: dict[str, np.ndarray] | None = None
         self.best_score, self.best_epoch = math.inf, 0
         self.updates, self.scale, self.finished = 0, 1.0, False
+        self.saved = 0  # epochs that the checkpoint holds
 
     def note(self, row: dict[str, float], monitor: str, validated: bool) -> None:
         """Take a finished epoch's figures, and the weights if they are the best so far."""
@@ -210,27 +211,32 @@ class Run:
             "generators": [rng.bit_generator.state for rng in (self.model.rng, self.batches.rng)],
         }
         save_arrays(path, header, arrays)
+        self.saved = len(self.rows)
 
     def load(self, path: str | os.PathLike[str]) -> None:
         header, arrays = load_arrays(path, CHECKPOINT)
         for name, here in self.fingerprint.items():
-            if header["fingerprint"].get(name) != here:
-                there = header["fingerprint"].get(name)
+            there = header.get("fingerprint", {}).get(name)
+            if there != here:
                 raise ValueError(f"{path} is the checkpoint of another run: its {name} is {there}, here it is {here}")
         groups: dict[str, dict[str, np.ndarray]] = {"params": {}, "best": {}, "optimizer": {}}
-        for key, array in arrays.items():
-            group, _, name = key.partition("/")
-            groups[group][name] = array
-        self.model.load_params(groups["params"])
-        state = {name: self.model.xp.asarray(array) for name, array in groups["optimizer"].items()}
-        self.optimizer.load_state_dict({**state, **header["optimizer"]})
-        if self.plateau is not None and header["plateau"] is not None:
-            self.plateau.load_state_dict(header["plateau"])
-        for rng, saved in zip((self.model.rng, self.batches.rng), header["generators"]):
-            rng.bit_generator.state = saved
+        try:
+            for key, array in arrays.items():
+                group, _, name = key.partition("/")
+                groups[group][name] = array
+            self.model.load_params(groups["params"])
+            state = {name: self.model.xp.asarray(array) for name, array in groups["optimizer"].items()}
+            self.optimizer.load_state_dict({**state, **header["optimizer"]})
+            if self.plateau is not None:
+                self.plateau.load_state_dict(header["plateau"])
+            for rng, saved in zip((self.model.rng, self.batches.rng), header["generators"]):
+                rng.bit_generator.state = saved
+            for name in ("rows", "best_score", "best_epoch", "updates", "scale", "finished"):
+                setattr(self, name, header[name])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} does not fit together: {error}") from None
         self.best = groups["best"] or None
-        for name in ("rows", "best_score", "best_epoch", "updates", "scale", "finished"):
-            setattr(self, name, header[name])
+        self.saved = len(self.rows)
 
 
 def train_epoch(run: Run, epochs: int, rate: Schedule, clip_norm: float | None, progress: bool) -> dict[str, float]:
@@ -242,7 +248,7 @@ def train_epoch(run: Run, epochs: int, rate: Schedule, clip_norm: float | None, 
     tokens, start = 0, time.perf_counter()
     with tqdm(run.batches, f"epoch {epoch}/{epochs}", unit=" batches", disable=not progress, leave=False) as bar:
         for number, batch in enumerate(bar, 1):
-            run.optimizer.learning_rate = rate(run.updates) * run.scale
+            run.optimizer.learning_rate = float(rate(run.updates)) * run.scale
             loss, right, norm = train_on(run.model, batch, run.optimizer, clip_norm, epoch, number)
             run.updates += 1
             size = len(batch.lengths)

@@ -1,0 +1,140 @@
+"""Metrics equal scikit-learn's on whatever hypothesis draws, and wrong input is named."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import sklearn.metrics
+import strict_xp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rnnscratch import metrics
+
+SCORES = {
+    "precision": (metrics.precision, sklearn.metrics.precision_score),
+    "recall": (metrics.recall, sklearn.metrics.recall_score),
+    "f1": (metrics.f1, sklearn.metrics.f1_score),
+}
+
+
+def labels(classes):
+    return st.lists(st.tuples(st.sampled_from(classes), st.sampled_from(classes)), min_size=1, max_size=30)
+
+
+@pytest.mark.parametrize("average", ["macro", "micro", "weighted"])
+@pytest.mark.parametrize("name", SCORES)
+@settings(max_examples=40, deadline=None)
+@given(pairs=labels([0, 1]) | labels([0, 1, 2, 7]) | labels(["bad", "good", "so so"]))
+def test_averages_equal_scikit_learn(name, average, pairs):
+    y_true, y_pred = zip(*pairs)
+    ours, theirs = SCORES[name]
+    right = theirs(y_true, y_pred, average=average, zero_division=0)
+    assert ours(list(y_true), list(y_pred), average) == pytest.approx(right, abs=1e-14)
+
+
+@pytest.mark.parametrize("name", SCORES)
+@settings(max_examples=60, deadline=None)
+@given(pairs=labels([0, 1]), positive=st.sampled_from([0, 1]))
+def test_binary_scores_equal_scikit_learn(name, pairs, positive):
+    y_true, y_pred = (np.array(y) for y in zip(*pairs))
+    ours, theirs = SCORES[name]
+    # scikit-learn refuses a positive class of 0 where no label is 0, though it takes a positive class of 1 likewise
+    present = positive == 1 or 0 in y_true or 0 in y_pred
+    right = theirs(y_true, y_pred, pos_label=positive, zero_division=0) if present else 0.0
+    assert ours(y_true, y_pred, positive=positive) == pytest.approx(right, abs=1e-14)
+
+
+@settings(max_examples=60, deadline=None)
+@given(pairs=labels([0, 1, 2]) | labels(["bad", "good"]))
+def test_accuracy_and_confusion_matrix_equal_scikit_learn(pairs):
+    y_true, y_pred = map(list, zip(*pairs))
+    assert metrics.accuracy(y_true, y_pred) == pytest.approx(sklearn.metrics.accuracy_score(y_true, y_pred), abs=1e-15)
+    assert np.array_equal(metrics.confusion_matrix(y_true, y_pred), sklearn.metrics.confusion_matrix(y_true, y_pred))
+    order = sorted(set(y_true + y_pred), reverse=True)
+    right = sklearn.metrics.confusion_matrix(y_true, y_pred, labels=order)
+    assert np.array_equal(metrics.confusion_matrix(y_true, y_pred, labels=order), right)
+
+
+@settings(max_examples=80, deadline=None)
+@given(pairs=st.lists(st.tuples(st.integers(0, 1), st.integers(-3, 3)), max_size=30), scale=st.sampled_from([0.1, 1e9]))
+def test_roc_auc_equals_scikit_learn_with_ties(pairs, scale):
+    y_true, scores = (np.array(values) for values in zip((0, 0), (1, 1), *pairs))
+    right = sklearn.metrics.roc_auc_score(y_true, scores * scale)
+    assert metrics.roc_auc(y_true, scores * scale) == pytest.approx(right, abs=1e-14)
+    assert metrics.roc_auc(y_true == 1, scores) == pytest.approx(right, abs=1e-14)
+
+
+def test_confusion_matrix_has_the_true_class_as_row():
+    assert metrics.confusion_matrix([0, 0, 1], [0, 1, 1]).tolist() == [[1, 1], [0, 1]]
+
+
+def test_a_ratio_without_denominator_is_zero():
+    for score in (metrics.precision, metrics.recall, metrics.f1):
+        assert score([0, 0], [0, 0]) == 0.0
+    assert metrics.precision([0, 1], [0, 0]) == 0.0
+    assert metrics.recall([0, 0], [0, 1]) == 0.0
+
+
+@pytest.mark.parametrize(("K", "N"), [(2, 1), (10, 7), (20000, 3)])
+def test_perplexity_of_a_uniform_guess_is_the_number_of_choices(K, N):
+    assert metrics.perplexity([math.log(K)] * N) == pytest.approx(K, rel=1e-12)
+    assert metrics.perplexity(np.full(N, math.log(K)).mean()) == pytest.approx(K, rel=1e-12)
+
+
+def test_perplexity_of_the_impossible_is_infinite_and_of_nan_is_nan():
+    assert metrics.perplexity([800.0]) == math.inf
+    assert metrics.perplexity([1.0, math.inf]) == math.inf
+    assert math.isnan(metrics.perplexity([math.nan]))
+
+
+@pytest.mark.parametrize(
+    ("y_true", "y_pred", "average"),
+    [([0, 1, 1], [0, 1, 0], "binary"), ([False, True, True], [0, 1, 0], "binary"), ([0, 1, 2], [0, 2, 2], "macro")],
+)
+def test_classification_scores_are_the_four_scores(y_true, y_pred, average):
+    assert metrics.classification_scores(y_true, y_pred) == {
+        "accuracy": metrics.accuracy(y_true, y_pred),
+        "precision": metrics.precision(y_true, y_pred, average),
+        "recall": metrics.recall(y_true, y_pred, average),
+        "f1": metrics.f1(y_true, y_pred, average),
+    }
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "error", "message"),
+    [
+        (metrics.accuracy, ([0, 1], [0]), ValueError, r"y_pred has shape \(1,\), expected \(2,\) as y_true"),
+        (metrics.accuracy, ([[0, 1]], [[0, 1]]), ValueError, r"one number for each example"),
+        (metrics.accuracy, ([], []), ValueError, "y_true is empty, expected at least one example"),
+        (metrics.accuracy, ([0, 1], [0.3, 0.9]), ValueError, "y_pred holds 0.3, expected class labels"),
+        (metrics.accuracy, ([0, np.nan], [0, 1]), ValueError, "y_true holds nan, expected class labels"),
+        (metrics.accuracy, (["a", "b"], [0, 1]), TypeError, "y_pred has dtype int64, expected the kind of y_true"),
+        (metrics.accuracy, (strict_xp.asarray(np.ones(2)), [1, 1]), TypeError, "implicit conversion"),
+        (
+            metrics.confusion_matrix,
+            ([0, 3], [0, 1], [0, 1]),
+            ValueError,
+            r"labels is \[0, 1\], but the data hold \[3\]",
+        ),
+        (metrics.f1, ([0, 1], [0, 1], "mean"), ValueError, "average is 'mean', expected one of 'binary', 'macro'"),
+        (metrics.f1, ([0, 1, 2], [0, 1, 1]), ValueError, r"expected two classes but got \[0, 1, 2\]"),
+        (metrics.f1, ([1, 2], [1, 2], "binary", 3), ValueError, r"positive is 3, expected one of the classes \[1, 2\]"),
+        (
+            metrics.roc_auc,
+            ([1, 1], [0.1, 0.2]),
+            ValueError,
+            "2 positive and 0 negative examples, expected some of both",
+        ),
+        (metrics.roc_auc, ([0, 0], [0.1, 0.2]), ValueError, "0 positive and 2 negative examples"),
+        (metrics.roc_auc, ([1, -1], [0.1, 0.2]), ValueError, "y_true holds -1, expected only 0 and 1"),
+        (metrics.roc_auc, ([1, 0], [0.1, np.nan]), ValueError, "scores holds NaN"),
+        (metrics.roc_auc, ([1, 0], [0.1]), ValueError, r"scores has shape \(1,\), expected \(2,\)"),
+        (metrics.perplexity, ([],), ValueError, "negative_log_likelihoods is empty"),
+    ],
+)
+def test_wrong_arguments_are_named(function, arguments, error, message):
+    with pytest.raises(error, match=message):
+        function(*arguments)

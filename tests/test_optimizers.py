@@ -1,0 +1,423 @@
+"""Optimizers follow PyTorch's to the last digits, allocate nothing, resume to the same bits, and refuse what cannot fit."""
+
+from __future__ import annotations
+
+import io
+import math
+import tracemalloc
+
+import numpy as np
+import pytest
+import strict_xp
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rnnscratch import optimizers as opt
+
+SHAPES = {"E": (7, 5), "W": (3, 2, 4), "b": (6,), "scale": ()}
+PEERS = {
+    "SGD": (lambda: opt.SGD(0.1), lambda p: torch.optim.SGD(p, 0.1)),
+    "Momentum": (lambda: opt.Momentum(0.1, 0.8), lambda p: torch.optim.SGD(p, 0.1, momentum=0.8)),
+    "Nesterov": (
+        lambda: opt.Momentum(0.1, 0.8, nesterov=True),
+        lambda p: torch.optim.SGD(p, 0.1, momentum=0.8, nesterov=True),
+    ),
+    "Adagrad": (lambda: opt.Adagrad(0.1), lambda p: torch.optim.Adagrad(p, 0.1)),
+    "RMSProp": (lambda: opt.RMSProp(0.1, 0.9), lambda p: torch.optim.RMSprop(p, 0.1, alpha=0.9)),
+    "Adam": (lambda: opt.Adam(0.1), lambda p: torch.optim.Adam(p, 0.1)),
+    "Adam, large eps": (
+        lambda: opt.Adam(0.1, 0.7, 0.9, 0.3),
+        lambda p: torch.optim.Adam(p, 0.1, betas=(0.7, 0.9), eps=0.3),
+    ),
+    "AdamW": (
+        lambda: opt.AdamW(0.1, weight_decay=0.2),
+        lambda p: torch.optim.AdamW(p, 0.1, weight_decay=0.2),
+    ),
+}
+DEFAULTS = [
+    (opt.Adagrad, torch.optim.Adagrad),
+    (opt.RMSProp, torch.optim.RMSprop),
+    (opt.Adam, torch.optim.Adam),
+    (opt.AdamW, torch.optim.AdamW),
+]
+
+
+def draw(rng, dtype="float64"):
+    return {name: np.asarray(rng.standard_normal(shape), dtype) for name, shape in SHAPES.items()}
+
+
+def assert_follows_pytorch(ours, theirs_of, rng, dtype, rtol, schedule=None):
+    params = draw(rng, dtype)
+    tensors = {name: torch.tensor(value) for name, value in params.items()}
+    theirs = theirs_of(list(tensors.values()))
+    for step in range(12):
+        grads = draw(rng, dtype)
+        if schedule is not None:
+            ours.learning_rate = theirs.param_groups[0]["lr"] = schedule(step)
+        for name, tensor in tensors.items():
+            tensor.grad = torch.tensor(grads[name])
+        ours.step(params, grads)
+        theirs.step()
+        for name, tensor in tensors.items():
+            assert params[name].dtype == dtype
+            np.testing.assert_allclose(params[name], tensor.numpy(), rtol=rtol, atol=rtol, err_msg=f"{name}, {step}")
+
+
+@pytest.mark.parametrize(("dtype", "rtol"), [("float64", 1e-12), ("float32", 1e-5)])
+@pytest.mark.parametrize("name", PEERS)
+def test_every_step_equals_pytorchs(name, dtype, rtol, rng):
+    ours, theirs_of = PEERS[name]
+    assert_follows_pytorch(ours(), theirs_of, rng, dtype, rtol)
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_a_learning_rate_assigned_between_steps_counts_from_the_next(name, rng):
+    ours, theirs_of = PEERS[name]
+    assert_follows_pytorch(ours(), theirs_of, rng, "float64", 1e-12, opt.cosine_schedule(0.3, 10, 0.01))
+
+
+@pytest.mark.parametrize(("ours", "theirs"), DEFAULTS, ids=lambda cls: cls.__name__)
+def test_the_defaults_are_pytorchs(ours, theirs, rng):
+    assert_follows_pytorch(ours(), theirs, rng, "float64", 1e-12)
+
+
+@pytest.mark.parametrize("piece", [1, 4, 35, 10**6])
+@pytest.mark.parametrize("name", PEERS)
+def test_the_piece_size_changes_no_bit(name, piece, rng, monkeypatch):
+    params, grads = draw(rng), draw(rng)
+    whole = {key: value.copy() for key, value in params.items()}
+    for optimizer, arrays in ((PEERS[name][0](), whole), (PEERS[name][0](), params)):
+        for _ in range(3):
+            optimizer.step(arrays, grads)
+        monkeypatch.setattr(opt, "PIECE", piece)
+    for key, value in params.items():
+        assert np.array_equal(value, whole[key]), key
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_steps_after_the_first_allocate_no_arrays(name, rng):
+    params = {"E": rng.standard_normal((500, 200)), "b": rng.standard_normal(1000)}
+    grads = {key: np.ones_like(value) for key, value in params.items()}
+    optimizer = PEERS[name][0]()
+    optimizer.step(params, grads)
+    tracemalloc.start()
+    try:
+        for _ in range(5):
+            optimizer.step(params, grads)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 8000  # views and Python objects; the smallest array has 8000 bytes, the largest 800,000
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_only_params_change_and_they_change_in_place(name, rng):
+    params, grads = draw(rng), draw(rng)
+    arrays, before = dict(params), {key: value.copy() for key, value in params.items()}
+    grads_before = {key: value.copy() for key, value in grads.items()}
+    PEERS[name][0]().step(params, grads)
+    for key in params:
+        assert params[key] is arrays[key]
+        assert not np.array_equal(params[key], before[key])
+        assert np.array_equal(grads[key], grads_before[key])
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_a_saved_state_resumes_to_the_same_bits(name, rng):
+    params, sequence = draw(rng, "float32"), [draw(rng, "float32") for _ in range(6)]
+    first = PEERS[name][0]()
+    for grads in sequence[:3]:
+        first.step(params, grads)
+    first.learning_rate = 0.037
+    file = io.BytesIO()
+    np.savez(file, **first.state_dict())
+    resumed = {key: value.copy() for key, value in params.items()}
+    for grads in sequence[3:]:
+        first.step(params, grads)
+    second = PEERS[name][0]()
+    file.seek(0)
+    with np.load(file, allow_pickle=False) as state:
+        second.load_state_dict(dict(state))
+    for grads in sequence[3:]:
+        second.step(resumed, grads)
+    for key, value in params.items():
+        assert np.array_equal(resumed[key], value), key
+
+
+def test_a_state_dict_is_a_copy_and_so_is_what_was_loaded(rng):
+    params, grads = draw(rng), draw(rng)
+    optimizer = opt.Adam()
+    optimizer.step(params, grads)
+    state = optimizer.state_dict()
+    other = opt.Adam()
+    other.load_state_dict(state)
+    saved = {key: np.copy(value) for key, value in state.items()}
+    for _ in range(2):
+        optimizer.step(params, grads)
+        other.step(params, grads)
+    for key, value in state.items():
+        assert np.array_equal(value, saved[key]), key
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s.pop("steps"), "state has no steps"),
+        (
+            lambda s: s.update({"b/velocity": np.ones(6)}),
+            r"state has 'b/velocity', expected slots \('mean', 'squares'\)",
+        ),
+        (lambda s: s.pop("b/mean"), r"state of 'b' has slots \['squares'\], expected \['mean', 'squares'\]"),
+    ],
+)
+def test_a_state_of_another_kind_is_refused_and_changes_nothing(change, message, rng):
+    optimizer, other = opt.Adam(), opt.Adam()
+    optimizer.step(draw(rng), draw(rng))
+    other.step(draw(rng), draw(rng))
+    before, state = optimizer.state_dict(), other.state_dict()
+    change(state)
+    with pytest.raises(ValueError, match=message):
+        optimizer.load_state_dict(state)
+    for key, value in optimizer.state_dict().items():
+        assert np.array_equal(value, before[key]), key
+
+
+def misfit_state(params, grads, optimizer):
+    optimizer.step({"b": np.ones(4)}, {"b": np.ones(4)})
+    optimizer.steps = 1
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (lambda p, g, o: g.pop("b"), ValueError, "grads has other names than params; only in one of them: b"),
+        (lambda p, g, o: g.update(b=np.ones(5)), ValueError, r"grads\['b'\] has shape \(5,\), expected \(6,\)"),
+        (lambda p, g, o: g.update(b=np.ones(6, "f4")), TypeError, r"grads\['b'\] has dtype float32, expected float64"),
+        (lambda p, g, o: g.update(b=[0.0] * 6), ValueError, r"grads\['b'\] has shape None, expected \(6,\)"),
+        (lambda p, g, o: p.update(b=np.ones(6, int)), TypeError, r"params\['b'\] is int64, expected an array of float"),
+        (lambda p, g, o: p.update(b=[1.0] * 6), TypeError, r"params\['b'\] is list, expected an array of float"),
+        (lambda p, g, o: p.update(b=np.ones(12)[::2]), ValueError, r"params\['b'\] is not C-contiguous"),
+        (lambda p, g, o: g.update(b=strict_xp.asarray(np.ones(6))), TypeError, "arrays on different devices"),
+        (misfit_state, ValueError, r"the state's b/mean has shape \(4,\), expected \(6,\)"),
+        (lambda p, g, o: setattr(o, "learning_rate", math.nan), ValueError, "learning_rate is nan, expected a number"),
+        (lambda p, g, o: setattr(o, "learning_rate", "0.1"), TypeError, "learning_rate is '0.1', expected a number"),
+    ],
+    ids=["names", "shape", "dtype", "list", "integers", "param list", "strided", "device", "state", "nan", "text"],
+)
+def test_what_does_not_fit_is_named_before_anything_is_changed(change, error, message, rng):
+    params, grads, optimizer = draw(rng), draw(rng), opt.Adam()
+    change(params, grads, optimizer)
+    before, steps = {key: np.copy(value) for key, value in params.items()}, optimizer.steps
+    with pytest.raises(error, match=message):
+        optimizer.step(params, grads)
+    assert optimizer.steps == steps
+    for key, value in params.items():
+        assert np.array_equal(value, before[key]), key
+
+
+def test_a_gradient_of_any_layout_gives_the_same_bits(rng):
+    params, grads = {"W": rng.standard_normal((4, 3))}, {"W": rng.standard_normal((4, 3))}
+    other = {"W": params["W"].copy()}
+    opt.Adam().step(params, grads)
+    opt.Adam().step(other, {"W": np.asfortranarray(grads["W"])})
+    assert np.array_equal(params["W"], other["W"])
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_tiny_gradients_raise_no_floating_point_error(name):
+    params, grads = {"b": np.ones(3, "float32")}, {"b": np.array([1e-30, 0.0, -1e-38], "float32")}
+    optimizer = PEERS[name][0]()
+    with np.errstate(all="raise"):
+        for _ in range(3):
+            optimizer.step(params, grads)
+    assert np.isfinite(params["b"]).all()
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_the_device_gets_no_host_arrays_and_gives_the_same_bits(name, rng, monkeypatch):
+    monkeypatch.setattr(strict_xp.ndarray, "flags", property(lambda self: self._data.flags), raising=False)
+    params, grads = draw(rng), draw(rng)
+    on_device, device_grads = ({k: strict_xp.asarray(v) for k, v in arrays.items()} for arrays in (params, grads))
+    ours, theirs = PEERS[name][0](), PEERS[name][0]()
+    strict_xp.moves.update(to_host=0, to_device=0)
+    for _ in range(3):
+        ours.step(params, grads)
+        theirs.step(on_device, device_grads)
+    assert strict_xp.moves == {"to_host": 0, "to_device": 0}
+    for key, value in params.items():
+        assert np.array_equal(on_device[key].get(), value), key
+
+
+@pytest.mark.parametrize("cls", [opt.SGD, opt.Momentum, opt.Adagrad, opt.RMSProp, opt.Adam, opt.AdamW])
+@pytest.mark.parametrize("rate", [0.0, -1.0, math.nan, math.inf])
+def test_a_wrong_learning_rate_is_named(cls, rate):
+    with pytest.raises(ValueError, match="learning_rate is .*, expected a number above 0.0"):
+        cls(rate)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (
+            lambda: opt.Momentum(momentum=1.0),
+            ValueError,
+            "momentum is 1.0, expected a number of at least 0.0 and below 1",
+        ),
+        (lambda: opt.RMSProp(decay=-0.1), ValueError, "decay is -0.1"),
+        (lambda: opt.Adam(beta1=1.0), ValueError, "beta1 is 1.0"),
+        (lambda: opt.Adam(beta2="x"), TypeError, "beta2 is 'x', expected a number"),
+        (lambda: opt.Adagrad(eps=0.0), ValueError, "eps is 0.0, expected a number above 0.0"),
+        (lambda: opt.AdamW(weight_decay=-1.0), ValueError, "weight_decay is -1.0"),
+        (lambda: opt.SGD(True), TypeError, "learning_rate is True, expected a number"),
+        (lambda: opt.step_schedule(0.1, 0), ValueError, "every is 0, expected a number of at least 1"),
+        (lambda: opt.step_schedule(-0.1, 3), ValueError, "learning_rate is -0.1"),
+        (lambda: opt.cosine_schedule(0.1, 0), ValueError, "steps is 0"),
+        (lambda: opt.cosine_schedule(0.1, 5, -1.0), ValueError, "final is -1.0"),
+        (lambda: opt.warm_up(opt.step_schedule(0.1, 3), 0), ValueError, "steps is 0"),
+        (lambda: opt.warm_up(0.1, 3), TypeError, "schedule is 0.1, expected a function"),
+        (lambda: opt.Plateau(factor=1.0), ValueError, "factor is 1.0"),
+        (lambda: opt.Plateau(patience=-1), ValueError, "patience is -1"),
+        (lambda: opt.clip_gradients({}, 1.0), ValueError, "grads is empty"),
+        (
+            lambda: opt.clip_gradients({"b": np.ones(2)}, 0.0),
+            ValueError,
+            "max_norm is 0.0, expected a number above 0.0",
+        ),
+        (lambda: opt.clip_gradients({"b": np.ones(2)}, max_value=-1), ValueError, "max_value is -1"),
+    ],
+)
+def test_wrong_options_are_named(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_repr_shows_the_options():
+    assert repr(opt.Momentum(0.5, 0.25)) == "Momentum(learning_rate=0.5, momentum=0.25, nesterov=False)"
+
+
+def global_norm(grads):
+    return math.sqrt(sum(float(value) ** 2 for grad in grads.values() for value in np.ravel(grad)))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    max_norm=st.none() | st.floats(0.1, 100),
+    max_value=st.none() | st.floats(0.1, 3),
+    dtype=st.sampled_from(["float32", "float64"]),
+    seed=st.integers(0, 2**32),
+)
+def test_clipping_equals_pytorchs(max_norm, max_value, dtype, seed):
+    grads = draw(np.random.default_rng(seed), dtype)
+    tensors = [torch.tensor(grad) for grad in grads.values()]
+    for tensor in tensors:
+        tensor.grad = tensor.clone()
+    norm = global_norm(grads)
+    if max_value is not None:
+        torch.nn.utils.clip_grad_value_(tensors, max_value)
+    if max_norm is not None:
+        torch.nn.utils.clip_grad_norm_(tensors, max_norm)
+    assert opt.clip_gradients(grads, max_norm, max_value) == pytest.approx(norm, rel=1e-6)
+    for grad, tensor in zip(grads.values(), tensors):
+        assert grad.dtype == dtype
+        np.testing.assert_allclose(grad, tensor.grad.numpy(), rtol=1e-12 if dtype == "float64" else 1e-5)
+
+
+def test_gradients_within_the_norm_keep_their_bits(rng):
+    grads = draw(rng)
+    before = {key: value.copy() for key, value in grads.items()}
+    opt.clip_gradients(grads, max_norm=global_norm(grads) * 1.001)
+    for key, value in grads.items():
+        assert np.array_equal(value, before[key])
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_norm_that_is_not_finite_is_returned_and_leaves_the_gradients(bad, first):
+    grads = {"a": np.array([3.0, 4.0, 9e9]), "b": np.array([5.0])}
+    grads["a" if first else "b"][0] = bad
+    before = {key: value.copy() for key, value in grads.items()}
+    norm = opt.clip_gradients(grads, max_norm=1.0, max_value=1.0)
+    assert math.isnan(norm) if math.isnan(bad) else norm == math.inf
+    for key, value in grads.items():
+        assert np.array_equal(value, before[key], equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "size"), [("float32", 1e30), ("float32", 1e-30), ("float64", 1e200), ("float64", 1e-200)]
+)
+def test_the_norm_is_right_where_the_squares_overflow_or_vanish(dtype, size):
+    grads = {"a": np.array([3 * size, 0], dtype), "b": np.array([-4 * size], dtype), "empty": np.zeros(0, dtype)}
+    with np.errstate(all="raise"):
+        assert opt.clip_gradients(grads) == pytest.approx(5 * size, rel=1e-6)
+    assert opt.clip_gradients({"a": np.zeros(3)}) == 0.0
+
+
+@pytest.mark.parametrize("max_value", [None, 0.7])
+def test_clipping_on_the_device_reads_back_only_the_norm(max_value, rng, monkeypatch):
+    reads = []
+    monkeypatch.setattr(strict_xp.ndarray, "__float__", lambda self: reads.append(self.shape) or float(self._data))
+    grads = draw(rng)
+    on_device = {key: strict_xp.asarray(value) for key, value in grads.items()}
+    strict_xp.moves["to_host"] = 0
+    assert opt.clip_gradients(on_device, 0.5, max_value) == opt.clip_gradients(grads, 0.5, max_value)
+    assert strict_xp.moves["to_host"] == 0
+    assert reads == [()] * (1 if max_value is None else 2)
+    for key, value in grads.items():
+        assert np.array_equal(on_device[key].get(), value), key
+
+
+def torch_rates(make, steps, learning_rate=0.3):
+    optimizer = torch.optim.SGD([torch.zeros(1)], learning_rate)
+    scheduler = make(optimizer)
+    rates = []
+    for _ in range(steps):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return rates
+
+
+def test_step_schedule_equals_step_lr():
+    rates = torch_rates(lambda o: torch.optim.lr_scheduler.StepLR(o, 3, 0.5), 20)
+    np.testing.assert_allclose([opt.step_schedule(0.3, 3, 0.5)(step) for step in range(20)], rates, rtol=1e-12)
+
+
+def test_cosine_schedule_equals_cosine_annealing_and_stays_at_its_end():
+    rates = torch_rates(lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 17, 0.02), 18)
+    schedule = opt.cosine_schedule(0.3, 17, 0.02)
+    np.testing.assert_allclose([schedule(step) for step in range(18)], rates, rtol=1e-12)
+    assert schedule(18) == schedule(1000) == 0.02
+
+
+def test_warm_up_equals_linear_lr_and_then_the_schedule_itself():
+    rates = torch_rates(lambda o: torch.optim.lr_scheduler.LinearLR(o, 1 / 8, total_iters=7), 12)
+    np.testing.assert_allclose([opt.warm_up(lambda _: 0.3, 8)(step) for step in range(12)], rates, rtol=1e-12)
+    cosine = opt.cosine_schedule(0.3, 50)
+    warmed = opt.warm_up(cosine, 8)
+    assert [warmed(step) for step in range(7, 60)] == [cosine(step) for step in range(7, 60)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    losses=st.lists(st.floats(0.01, 10) | st.sampled_from([math.nan, math.inf, 1.0]), max_size=25),
+    patience=st.integers(0, 3),
+    threshold=st.sampled_from([0.0, 1e-4, 0.2]),
+)
+def test_plateau_equals_reduce_lr_on_plateau(losses, patience, threshold):
+    optimizer = torch.optim.SGD([torch.zeros(1)], 1.0)
+    theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        optimizer, factor=0.5, patience=patience, threshold=threshold, eps=0.0
+    )
+    ours = opt.Plateau(0.5, patience, threshold)
+    for k, loss in enumerate(losses):
+        theirs.step(loss)
+        if k == len(losses) // 2:
+            state, ours = ours.state_dict(), opt.Plateau(0.5, patience, threshold)
+            ours.load_state_dict(state)
+        assert ours.update(loss) == optimizer.param_groups[0]["lr"]
+
+
+def test_plateau_takes_falling_negative_losses_as_improvement_and_rising_ones_not():
+    plateau = opt.Plateau(0.5, patience=0, threshold=0.01)
+    assert [plateau.update(loss) for loss in (-1.0, -1.1, -1.2, -1.195, -1.205)] == [1.0, 1.0, 1.0, 0.5, 0.25]

@@ -1,0 +1,509 @@
+"""Training: it learns, it is the same every time, it can be stopped anywhere and resumed to the same bits."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import math
+
+import numpy as np
+import pytest
+
+from rnnscratch import files, metrics, training
+from rnnscratch.models import SequenceClassifier
+from rnnscratch.optimizers import SGD, Adam, Plateau, cosine_schedule, warm_up
+from rnnscratch.training import History, NonFiniteLoss, evaluate, fit, predict
+
+V, K = 9, 3
+
+
+def data(count, seed=0, classes=2):
+    """Sequences of words 4 to 8 with one of the words 1 to `classes` somewhere: which one, is the label."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, classes, count)
+    sequences = [rng.integers(4, V, rng.integers(1, 9)) for _ in range(count)]
+    for sequence, label in zip(sequences, labels):
+        sequence[rng.integers(0, len(sequence))] = label + 1
+    return sequences, labels
+
+
+TRAIN, VALIDATION = data(120), data(40, seed=1)
+
+
+def classifier(seed=0, **options):
+    return SequenceClassifier(**{"vocabulary_size": V, "embedding_dim": 6, "hidden_size": 8, "seed": seed, **options})
+
+
+def dropping(**options):
+    dropouts = {"dropout": 0.2, "embedding_dropout": 0.2, "recurrent_dropout": 0.2, "word_dropout": 0.1}
+    return classifier(pooling="mean+max", num_layers=2, bidirectional=True, **{**dropouts, **options})
+
+
+def run(model, epochs=2, optimizer=None, validation=VALIDATION, **options):
+    optimizer = optimizer or Adam(0.01)
+    options = {"batch_size": 16, "progress": False, **options}
+    return fit(model, options.pop("train", TRAIN), validation, optimizer=optimizer, epochs=epochs, **options)
+
+
+def bits(model):
+    return {name: array.copy() for name, array in model.params.items()}
+
+
+def assert_same_bits(found, right):
+    assert found.keys() == right.keys()
+    for name, array in right.items():
+        np.testing.assert_array_equal(found[name], array, err_msg=name)
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_every_cell_learns_a_task_that_needs_the_whole_sequence(cell):
+    model = classifier(cell=cell, num_classes=3)
+    train, held_out = data(240, classes=3), data(90, seed=1, classes=3)
+    history = run(model, 14, Adam(0.02), None, train=train, clip_norm=5.0)
+    assert history["loss"][0] > 0.6 and history["loss"][-1] < 0.1
+    assert evaluate(model, *held_out)["accuracy"] > 0.95
+    assert history["accuracy"][0] < 0.8 < history["accuracy"][-1]
+
+
+def test_an_epoch_is_the_updates_one_would_make_by_hand():
+    model, twin = classifier(), classifier()
+    history = run(model, 2, SGD(0.3), None, seed=5, clip_norm=0.2)
+    batches = training.Batches(*TRAIN, batch_size=16, shuffle=True, seed=5)
+    for epoch in range(2):
+        losses, right, norms = 0.0, 0, 0.0
+        for batch in batches:
+            logits = twin.forward(batch.ids, batch.lengths, train=True)
+            loss, dlogits = twin.loss(logits, batch.labels)
+            twin.backward(dlogits)
+            norm = math.sqrt(sum(float((gradient.astype(float) ** 2).sum()) for gradient in twin.grads.values()))
+            for name, array in twin.params.items():
+                array -= 0.3 * twin.grads[name] * min(1.0, 0.2 / (norm + 1e-6))
+            losses, norms = losses + float(loss) * len(batch.labels), norms + norm
+            right += int(((logits > 0) == batch.labels).sum())
+        assert history["loss"][epoch] == pytest.approx(losses / 120, rel=1e-5)
+        assert history["accuracy"][epoch] == pytest.approx(right / 120)
+        assert history["gradient_norm"][epoch] == pytest.approx(norms / 8, rel=1e-5)
+    for name, array in twin.params.items():
+        np.testing.assert_allclose(model.params[name], array, rtol=1e-4, atol=1e-6)
+
+
+def test_the_same_seeds_give_the_same_bits_and_others_do_not():
+    first, same, other = dropping(), dropping(), dropping()
+    run(first, seed=3), run(same, seed=3), run(other, seed=4)
+    assert_same_bits(bits(same), bits(first))
+    assert (other.params["dense.W"] != first.params["dense.W"]).any()
+
+
+def test_it_ends_with_the_weights_of_the_epoch_that_validated_best():
+    seen = []
+    model = classifier()
+    history = run(model, 6, SGD(3.0), callbacks=[lambda model, row: seen.append(bits(model))])
+    best = int(np.argmin(history["validation_loss"]))
+    assert history.best_epoch == best + 1
+    assert_same_bits(bits(model), seen[best])
+    assert evaluate(model, *VALIDATION)["loss"] == history["validation_loss"][best]
+
+
+def test_without_validation_it_ends_with_the_last_weights():
+    seen = []
+    model = classifier()
+    history = run(model, 3, validation=None, callbacks=[lambda model, row: seen.append(bits(model))])
+    assert history.best_epoch == 3 and "validation_loss" not in history.rows[0]
+    assert_same_bits(bits(model), seen[2])
+
+
+def scripted(monkeypatch, monitor, values):
+    """Let validation give these figures, one for each epoch."""
+    script = iter(values)
+    scores = {"loss": 0.5, "accuracy": 0.5, "precision": 0.5, "recall": 0.5, "f1": 0.5}
+    monkeypatch.setattr(training, "evaluate", lambda *_, **__: {**scores, monitor: next(script)})
+
+
+@pytest.mark.parametrize(
+    ("monitor", "values", "patience", "epochs", "best"),
+    [
+        ("loss", [0.5, 0.4, 0.45, 0.46, 0.1], 1, 4, 2),
+        ("loss", [0.5, 0.5, 0.1], 0, 2, 1),
+        ("loss", [0.5, 0.6, 0.4, 0.5, 0.3], 1, 5, 5),
+        ("accuracy", [0.5, 0.7, 0.6, 0.65, 0.9], 1, 4, 2),
+    ],
+)
+def test_it_stops_when_the_figure_was_not_bettered_for_longer_than_patience(
+    monitor, values, patience, epochs, best, monkeypatch
+):
+    scripted(monkeypatch, monitor, values)
+    history = run(classifier(), len(values), monitor=monitor, patience=patience)
+    assert (len(history), history.best_epoch) == (epochs, best)
+
+
+def test_a_callback_sees_each_epoch_and_can_stop_the_training():
+    rows = []
+
+    def stop_at_two(model, row):
+        rows.append(row)
+        row["epoch"] = row["epoch"] * 10  # its own copy: the history is not changed
+        return row["epoch"] == 20
+
+    history = run(classifier(), 5, callbacks=[stop_at_two])
+    assert [row["epoch"] for row in rows] == [10, 20] and history["epoch"] == [1, 2]
+    assert rows[1]["validation_f1"] == history["validation_f1"][1]
+
+
+def test_the_schedule_gives_the_rate_of_each_update_and_the_optimizer_keeps_its_own():
+    used = []
+    optimizer = SGD(0.5)
+    step = optimizer.step
+    optimizer.step = lambda *arguments: (used.append(optimizer.learning_rate), step(*arguments))
+    schedule = warm_up(cosine_schedule(0.1, 16), 4)
+    history = run(classifier(), 2, optimizer, schedule=schedule)
+    assert used == [schedule(update) for update in range(16)]
+    assert history["learning_rate"] == [schedule(7), schedule(15)] and optimizer.learning_rate == 0.5
+
+
+def test_a_plateau_scales_the_rate_down(monkeypatch):
+    scripted(monkeypatch, "loss", [0.5, 0.6, 0.6, 0.6, 0.6])
+    optimizer = SGD(0.4)
+    history = run(classifier(), 5, optimizer, plateau=Plateau(factor=0.5, patience=0))
+    assert history["learning_rate"] == [0.4, 0.4, 0.2, 0.1, 0.05] and optimizer.learning_rate == 0.4
+
+
+class Stop(Exception):
+    pass
+
+
+def stopper(error, epoch):
+    """A callback that raises after an epoch."""
+
+    def callback(model, row):
+        if row["epoch"] == epoch:
+            raise error
+
+    return callback
+
+
+def interrupt_at(monkeypatch, update):
+    """Ctrl-C in the middle of the update of this number."""
+    count, original = [0], training.clip_gradients
+
+    def clip(*arguments, **options):
+        count[0] += 1
+        if count[0] == update:
+            raise KeyboardInterrupt
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(training, "clip_gradients", clip)
+
+
+CASES = {
+    "adam, plateau": ({}, lambda: {"optimizer": Adam(0.01), "plateau": Plateau(0.5, 0), "clip_norm": 1.0}),
+    "schedule": ({"cell": "gru"}, lambda: {"optimizer": Adam(0.01), "schedule": cosine_schedule(0.02, 40)}),
+    "sgd, no validation": ({"cell": "rnn"}, lambda: {"optimizer": SGD(0.1), "validation": None}),
+    "float64": ({"dtype": "float64"}, lambda: {"optimizer": Adam(0.01), "max_length": 4}),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("how", ["callback", "interrupt"])
+def test_a_run_that_was_killed_goes_on_to_the_same_bits(how, name, tmp_path, monkeypatch):
+    model_options, make = CASES[name]
+    straight = dropping(**model_options)
+    right = run(straight, 4, **make())
+    path = tmp_path / "run.npz"
+    killed = dropping(**model_options)
+    with monkeypatch.context() as patched:
+        if how == "interrupt":
+            interrupt_at(patched, 8 * 2 + 5)  # in epoch 3
+        callbacks = [stopper(Stop, 2)] if how == "callback" else []
+        with pytest.raises((Stop, KeyboardInterrupt)):
+            run(killed, 4, checkpoint=path, callbacks=callbacks, **make())
+    resumed = dropping(seed=99, **model_options)  # its own weights and generator are replaced
+    history = run(resumed, 4, checkpoint=path, resume=True, **make())
+    assert_same_bits(bits(resumed), bits(straight))
+    assert history.best_epoch == right.best_epoch
+    for figure in right.rows[0].keys() - {"seconds", "tokens_per_second"}:
+        assert history[figure] == right[figure], figure
+    np.testing.assert_array_equal(
+        resumed.forward(np.ones((3, 2), int), train=True), straight.forward(np.ones((3, 2), int), train=True)
+    )
+
+
+def test_the_same_objects_can_go_on_after_an_interrupt_in_a_notebook(tmp_path, monkeypatch):
+    straight = dropping()
+    run(straight, 3, schedule=cosine_schedule(0.02, 24))
+    model, optimizer = dropping(), Adam(0.01)
+    options = {"schedule": cosine_schedule(0.02, 24), "checkpoint": tmp_path / "run.npz"}
+    with monkeypatch.context() as patched:
+        interrupt_at(patched, 11)
+        with pytest.raises(KeyboardInterrupt, match="interrupted after 1 of 3 epochs; .*run.npz holds 1, .*resume=True"):
+            run(model, 3, optimizer, **options)
+    run(model, 3, optimizer, resume=True, **options)
+    assert_same_bits(bits(model), bits(straight))
+
+
+def test_an_interrupt_without_a_checkpoint_promises_none(monkeypatch):
+    interrupt_at(monkeypatch, 3)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        run(classifier())
+    assert str(caught.value) == "interrupted after 0 of 2 epochs"
+
+
+def test_a_finished_run_is_not_run_again_but_can_be_made_longer(tmp_path):
+    straight = dropping()
+    run(straight, 3)
+    path = tmp_path / "run.npz"
+    run(dropping(), 2, checkpoint=path)
+    written = path.read_bytes()
+    again = dropping()
+    assert len(run(again, 2, checkpoint=path, resume=True)) == 2 and path.read_bytes() == written
+    run(again, 3, checkpoint=path, resume=True)
+    assert_same_bits(bits(again), bits(straight))
+
+
+def test_an_early_stop_holds_when_resumed(tmp_path, monkeypatch):
+    path = tmp_path / "run.npz"
+    scripted(monkeypatch, "loss", [0.5, 0.6, 0.1])
+    model = classifier()
+    assert len(run(model, 3, patience=0, checkpoint=path)) == 2
+    again = classifier()
+    history = run(again, 3, patience=0, checkpoint=path, resume=True)
+    assert len(history) == 2 and history.best_epoch == 1
+    assert_same_bits(bits(again), bits(model))
+
+
+def test_resume_without_a_checkpoint_file_starts_from_the_beginning(tmp_path):
+    straight, model = classifier(), classifier()
+    run(straight)
+    run(model, checkpoint=tmp_path / "run.npz", resume=True)
+    assert_same_bits(bits(model), bits(straight))
+
+
+def changed(position):
+    sequences = [sequence.copy() for sequence in TRAIN[0]]
+    sequences[position][0] = 8 if sequences[position][0] != 8 else 7
+    return sequences, TRAIN[1]
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "differs"),
+    [
+        ({"hidden_size": 9}, {}, "model"),
+        ({"dropout": 0.3}, {}, "model"),
+        ({}, {"optimizer": SGD(0.01)}, "optimizer"),
+        ({}, {"optimizer": Adam(0.02)}, "optimizer"),
+        ({}, {"optimizer": Adam(0.01, beta1=0.8)}, "optimizer"),
+        ({}, {"batch_size": 17}, "batch_size"),
+        ({}, {"seed": 1}, "seed"),
+        ({}, {"clip_norm": 1.0}, "clip_norm"),
+        ({}, {"max_length": 5}, "max_length"),
+        ({}, {"monitor": "accuracy"}, "monitor"),
+        ({}, {"schedule": cosine_schedule(0.1, 10)}, "schedule"),
+        ({}, {"plateau": Plateau()}, "plateau"),
+        ({}, {"train": (TRAIN[0][:-1], TRAIN[1][:-1])}, "training data"),
+        ({}, {"train": changed(7)}, "training data"),
+        ({}, {"train": (TRAIN[0], 1 - TRAIN[1])}, "training data"),
+        ({}, {"validation": None}, "validation data"),
+    ],
+)
+def test_resuming_another_run_is_refused_and_says_what_differs(model, options, differs, tmp_path):
+    path = tmp_path / "run.npz"
+    run(classifier(), 1, checkpoint=path)
+    written = path.read_bytes()
+    other = classifier(**model)
+    before = bits(other)
+    with pytest.raises(ValueError, match=f"run.npz is the checkpoint of another run: its {differs} is"):
+        run(other, 2, checkpoint=path, resume=True, **options)
+    assert_same_bits(bits(other), before)
+    assert path.read_bytes() == written
+
+
+@pytest.mark.parametrize("damage", ["cut", "foreign", "header", "arrays"])
+def test_a_damaged_checkpoint_is_refused(damage, tmp_path):
+    path = tmp_path / "run.npz"
+    run(classifier(), 1, checkpoint=path)
+    header, arrays = files.load_arrays(path, training.CHECKPOINT)
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:-100])
+    elif damage == "foreign":
+        np.savez(path, a=np.zeros(3))
+    elif damage == "header":
+        del header["updates"]
+        files.save_arrays(path, header, arrays)
+    else:
+        arrays["other/x"] = np.zeros(2)
+        files.save_arrays(path, header, arrays)
+    with pytest.raises(ValueError, match=r"run\.npz"):
+        run(classifier(), 2, checkpoint=path, resume=True)
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_usable(tmp_path, monkeypatch):
+    path = tmp_path / "run.npz"
+    straight = dropping()
+    run(straight, 3)
+    saves, original = [0], np.savez
+
+    def full(*arguments, **arrays):
+        saves[0] += 1
+        if saves[0] == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        original(*arguments, **arrays)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(np, "savez", full)
+        with pytest.raises(OSError, match="No space left"):
+            run(dropping(), 3, checkpoint=path)
+    resumed = dropping()
+    run(resumed, 3, checkpoint=path, resume=True)
+    assert_same_bits(bits(resumed), bits(straight))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "named"),
+    [
+        (lambda model: model.params["recurrent.U_l0"].__setitem__((0, 0), np.nan), "parameter recurrent.U_l0"),
+        (lambda model: model.params["embedding.E"].__setitem__((slice(None), 0), np.inf), "parameter embedding.E"),
+        (lambda model: model.params["dense.b"].fill(np.nan), "parameter dense.b"),
+    ],
+)
+def test_weights_that_are_not_finite_stop_the_training_by_name(spoil, named):
+    model = classifier()
+    spoil(model)
+    before = bits(model)
+    with pytest.raises(NonFiniteLoss, match=f"epoch 1, batch 1; the first that is not finite is the {named}"):
+        run(model)
+    assert_same_bits(bits(model), before)
+
+
+def test_a_gradient_that_is_not_finite_stops_the_training_before_the_update(monkeypatch):
+    model, weights, original = classifier(), [], SequenceClassifier.backward
+
+    def backward(self, dlogits):
+        original(self, dlogits)
+        weights.append(bits(self))
+        if len(weights) == 8 + 3:
+            self.grads["recurrent.W_l0"][0, 0] = self.grads["embedding.E"][1, 0] = np.inf
+
+    monkeypatch.setattr(SequenceClassifier, "backward", backward)
+    with pytest.raises(FloatingPointError, match="epoch 2, batch 3; .* is the gradient of recurrent.W_l0"):
+        run(model, clip_norm=1.0)
+    assert_same_bits(bits(model), weights[-1])
+    assert (weights[-1]["dense.W"] != weights[0]["dense.W"]).any()
+
+
+def test_a_learning_rate_that_is_far_too_large_ends_in_nonfiniteloss_not_in_nan_weights(tmp_path):
+    model = classifier(cell="rnn", activation="relu")
+    path = tmp_path / "run.npz"
+    with pytest.raises(NonFiniteLoss):
+        run(model, 9, SGD(1e20), checkpoint=path)
+    assert not path.exists() or np.isfinite(files.load_arrays(path, training.CHECKPOINT)[1]["params/dense.W"]).all()
+
+
+def test_a_validation_loss_that_is_not_finite_stops_before_the_checkpoint(tmp_path, monkeypatch):
+    scripted(monkeypatch, "loss", [math.nan])
+    with pytest.raises(NonFiniteLoss, match="validation loss nan after epoch 1"):
+        run(classifier(), checkpoint=tmp_path / "run.npz")
+    assert not (tmp_path / "run.npz").exists()
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("batch_size", [1, 7, 256])
+def test_predict_gives_logits_in_the_order_of_the_sequences(batch_size, classes):
+    model = classifier(num_classes=classes, dtype="float64")
+    sequences = VALIDATION[0]
+    logits = predict(model, sequences, batch_size=batch_size)
+    alone = np.concatenate([model.forward(sequence[:, None]) for sequence in sequences])
+    np.testing.assert_allclose(logits, alone, rtol=1e-12)
+    assert logits.dtype == np.float64 and len(logits) == len(sequences)
+
+
+def test_predict_keeps_the_last_tokens_and_takes_an_empty_sequence_for_an_unknown_word():
+    model = classifier(dtype="float64")
+    long, empty = np.array([4, 5, 6, 7, 1]), np.array([], int)
+    found = predict(model, [long, empty], max_length=2)
+    np.testing.assert_allclose(found, [model.forward(ids)[0] for ids in (np.array([[7], [1]]), np.array([[0]]))])
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_evaluate_gives_the_loss_and_scores_of_the_predictions(classes):
+    model = classifier(num_classes=classes, dtype="float64", seed=4)
+    sequences, labels = data(50, classes=classes)
+    logits = predict(model, sequences)
+    decided = (logits > 0).astype(int) if classes == 2 else logits.argmax(axis=1)
+    scores = evaluate(model, sequences, labels, batch_size=8)
+    average = "binary" if classes == 2 else "macro"
+    assert scores["loss"] == pytest.approx(model.loss(logits, labels)[0])
+    assert scores["accuracy"] == metrics.accuracy(labels, decided)
+    assert scores["f1"] == metrics.f1(labels, decided, average)
+    assert scores["precision"] == metrics.precision(labels, decided, average)
+    assert scores["recall"] == metrics.recall(labels, decided, average)
+
+
+def test_history_prints_as_a_table_and_goes_to_csv(tmp_path):
+    history = run(classifier(), 2)
+    path = tmp_path / "new" / "history.csv"
+    history.to_csv(path)
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    for name in ("loss", "accuracy", "validation_loss", "validation_accuracy", "validation_f1", "seconds"):
+        assert [float(row[name]) for row in rows] == history[name]
+    header, first, second = str(history).splitlines()
+    assert header.split() == list(history.rows[0])
+    assert [float(cell) for cell in second.split()] == pytest.approx(list(history.rows[1].values()), rel=1e-5)
+    assert str(History()) == "no epochs" and len(History()) == 0
+
+
+def test_tokens_per_second_counts_real_tokens(monkeypatch):
+    clock = iter(range(100))
+    monkeypatch.setattr(training.time, "perf_counter", lambda: float(next(clock)))
+    history = run(classifier(), 1, validation=None)
+    assert history["seconds"] == [1.0] and history["tokens_per_second"] == [sum(map(len, TRAIN[0]))]
+
+
+def test_progress_bars_show_loss_accuracy_and_speed(capsys):
+    run(classifier(), 1, progress=True, batch_size=4)
+    shown = capsys.readouterr().err
+    assert "epoch 1/1" in shown and "loss 0." in shown and "accuracy 0." in shown and "tokens/s" in shown
+    run(classifier(), 1)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"optimizer": 0.01}, TypeError, "optimizer is 0.01"),
+        ({"optimizer": Adam}, TypeError, "optimizer is <class"),
+        ({"epochs": 0}, ValueError, "epochs is 0"),
+        ({"epochs": 1.5}, ValueError, "epochs is 1.5"),
+        ({"batch_size": 0}, ValueError, "batch_size is 0"),
+        ({"max_length": 0}, ValueError, "max_length is 0"),
+        ({"monitor": "f2"}, ValueError, "monitor is 'f2'"),
+        ({"patience": -1}, ValueError, "patience is -1"),
+        ({"patience": 1, "validation": None}, ValueError, "patience is given, expected validation data"),
+        ({"clip_norm": 0.0}, ValueError, "clip_norm is 0.0"),
+        ({"clip_norm": "1"}, TypeError, "clip_norm is '1'"),
+        ({"schedule": 0.1}, TypeError, "schedule is 0.1"),
+        ({"callbacks": [print, None]}, TypeError, r"callbacks\[1\] is None"),
+        ({"seed": "x"}, TypeError, "seed is 'x'"),
+        ({"resume": True}, ValueError, "resume is True, expected the path of a checkpoint"),
+        ({"train": TRAIN[0]}, TypeError, "train is list, expected the pair"),
+        ({"train": ([], [])}, ValueError, "train"),
+        ({"train": (TRAIN[0], TRAIN[1][:-1])}, ValueError, r"train labels have shape \(119,\)"),
+        ({"train": (TRAIN[0], TRAIN[1] * 0.5)}, ValueError, "train labels .* float64"),
+        ({"train": (TRAIN[0], TRAIN[1] + 1)}, ValueError, "train labels go from 1 to 2, expected 0 to 1"),
+        ({"train": (TRAIN[0], -TRAIN[1])}, ValueError, "train labels go from -1 to 0"),
+        ({"train": ([*TRAIN[0][:-1], np.array([1, V])], TRAIN[1])}, ValueError, r"train sequences\[119\] holds the id 9"),
+        ({"train": ([np.array([-1]), *TRAIN[0][1:]], TRAIN[1])}, ValueError, r"train sequences\[0\] holds the id -1"),
+        ({"train": ([np.array([0.5]), *TRAIN[0][1:]], TRAIN[1])}, TypeError, r"train data: sequences\[0\] has dtype"),
+        ({"validation": (VALIDATION[0], VALIDATION[1] + 1)}, ValueError, "validation labels go from"),
+        ({"validation": ([np.array([V])], [0])}, ValueError, r"validation sequences\[0\] holds the id 9"),
+    ],
+)
+def test_bad_input_is_named_before_any_work_is_done(options, error, message, monkeypatch, tmp_path):
+    model = classifier()
+    before, random_state = bits(model), model.rng.bit_generator.state
+    if "resume" not in options:
+        options = {**options, "checkpoint": tmp_path / "run.npz"}
+    with pytest.raises(error, match=message):
+        run(model, **options)
+    assert_same_bits(bits(model), before)
+    assert model.rng.bit_generator.state == random_state and not (tmp_path / "run.npz").exists()
