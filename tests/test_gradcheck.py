@@ -120,7 +120,7 @@ def test_ratios_are_named(factor, cause, text, rng):
 
     report = rs.check_gradients(Scaled(2, 4, seed=0), rng.standard_normal((5, 3, 2)))
     assert report.cause == cause and text in report.diagnosis[0]
-    assert report.diagnosis[1] == "wrong: W_l0, U_l0, b_l0; right: x"
+    assert report.diagnosis[1] == "wrong: W_l0, U_l0, b_l0; right: x, state"
 
 
 def test_gradients_that_are_not_finite_are_named(rng):
@@ -170,3 +170,149 @@ def test_every_cause_has_a_sentence():
 def test_wrong_arguments_are_named(inputs, options, error, message):
     with pytest.raises(error, match=message):
         rs.check_gradients(rs.GRU(3, 4, seed=0), *inputs, **options)
+
+
+class NoGradientOfX(rs.Dense):
+    def backward(self, dy):
+        super().backward(dy)
+
+
+class NoGradientOfTheState(rs.GRU):
+    def backward(self, dhs=None, dstate=None, truncate=None):
+        return super().backward(dhs, dstate, truncate)[0], None
+
+
+class RandomForward(rs.Dropout):
+    def forward(self, x, train=False):
+        return x * self.rng.random(x.shape)
+
+
+class WritesIntoItsOutput(rs.Dense):
+    def forward(self, x, train=False):
+        self.y = super().forward(x)
+        return self.y
+
+    def backward(self, dy):
+        self.y *= 0
+        return super().backward(dy)
+
+
+class WritesIntoItsInput(rs.Dense):
+    def forward(self, x, train=False):
+        y = super().forward(x)
+        x *= 0.5
+        return y
+
+
+class WritesIntoTheIds(rs.Embedding):
+    def backward(self, dy):
+        super().backward(dy)
+        self._cache[0][...] = 0
+
+
+class IgnoresLengths(rs.RNN):
+    def forward(self, x, state=None, lengths=None, train=False):
+        return super().forward(x, state, None, train)
+
+
+class WrongInRealNumbers(rs.Dense):
+    def backward(self, dy):
+        dx = super().backward(dy)
+        if dy.dtype.kind == "f":
+            self.grads["b"][...] = 0
+        return dx
+
+
+class LosesSinglePrecision(rs.Dense):
+    def backward(self, dy):
+        return super().backward(dy.astype("f2").astype(dy.dtype))
+
+
+@pytest.mark.parametrize(
+    ("gradient", "ok"), [(lambda x, d: 2 * d * np.abs(x), True), (lambda x, d: d * np.abs(x), False)]
+)
+def test_a_complex_answer_is_not_taken_for_an_analytic_function(gradient, ok):
+    report = rs.check_gradients(lambda x: (np.abs(x) * x, lambda d: gradient(x, d)), np.array([-1.0, 2.0]))
+    assert report.ok is ok and report.method == "central differences"
+
+
+def test_a_forward_pass_that_refuses_complex_numbers_is_checked_by_differences():
+    def square(x):
+        if x.dtype.kind != "f":
+            raise ValueError("x must be real")
+        return x * x, lambda d: 2 * x * d
+
+    assert rs.check_gradients(square, np.array([-1.0, 2.0])).method == "central differences"
+
+
+@pytest.mark.parametrize(
+    ("layer", "name"), [(NoGradientOfX(3, 2, seed=0), "x"), (NoGradientOfTheState(3, 4, seed=0), "state")]
+)
+def test_a_gradient_that_is_not_returned_is_an_error(layer, name, rng):
+    with pytest.raises(ValueError, match=f"backward gives no gradient of {name}, expected one of shape"):
+        rs.check_gradients(layer, rng.standard_normal((5, 3, 3)))
+
+
+def test_a_pullback_must_return_a_gradient_for_every_input():
+    with pytest.raises(ValueError, match="no gradient of input 1"):
+        rs.check_gradients(lambda a, b: (a * b, lambda d: d * b), np.ones(3), np.full(3, 2.0))
+
+
+@pytest.mark.parametrize(
+    ("kind", "detail"),
+    [(WritesIntoItsOutput, "output 0"), (WritesIntoItsInput, "x"), (WritesIntoTheIds, "input 0")],
+)
+def test_what_is_written_into_is_named_and_the_callers_arrays_are_restored(kind, detail, rng):
+    given = rng.integers(0, 3, (5, 3)) if kind is WritesIntoTheIds else rng.standard_normal((5, 3))
+    before = given.copy()
+    report = rs.check_gradients(kind(3, 2, seed=0), given)
+    assert not report.ok and report.cause == "changed arguments"
+    assert report.diagnosis[0].startswith(f"{detail} was changed")
+    assert np.array_equal(given, before)
+
+
+def test_garbage_in_the_padding_must_change_nothing(rng):
+    x = rng.standard_normal((5, 3, 3))
+    assert rs.check_gradients(IgnoresLengths(3, 4, seed=0), x).ok
+    assert rs.check_gradients(IgnoresLengths(3, 4, seed=0), x, lengths=[5, 2, 3]).cause == "lengths"
+
+
+def test_the_backward_pass_that_is_checked_is_the_real_one(rng):
+    report = rs.check_gradients(WrongInRealNumbers(3, 2, seed=0), rng.standard_normal((5, 3)))
+    assert not report.ok and report.cause == "zero"
+
+
+def test_float32_is_checked_against_double_precision(rng):
+    x = rng.standard_normal((6, 3, 3))
+    for layer in (rs.RNN(3, 4, seed=0), rs.LSTM(3, 4, seed=0), rs.GRU(3, 4, seed=0)):
+        report = rs.check_gradients(layer, x, dtype="float32")
+        assert report.ok and 1e-9 < report.max_error < 1e-4 and report.tolerance == 1e-4
+    assert not rs.check_gradients(LosesSinglePrecision(3, 2, seed=0), x, dtype="float32").ok
+
+
+def test_rows_are_only_of_what_was_looked_at(rng):
+    report = rs.check_gradients(rs.LSTM(3, 4, seed=0), rng.standard_normal((60, 2, 3)), max_entries=5)
+    assert sum(row.part.startswith("step") for row in report.rows) <= 5
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "error", "message"),
+    [
+        (rs.Dense(3, 2, seed=0), {"lengths": [1, 2, 3]}, TypeError, "lengths is given, but the forward pass of Dense"),
+        (rs.Dense(3, 2, seed=0), {"state": np.zeros(3)}, TypeError, "state is given"),
+        (rs.Dense(3, 2, seed=0), {"dtype": "float16"}, ValueError, "dtype is 'float16'"),
+        (object(), {}, TypeError, "target is object, expected an object with forward and backward"),
+        (RandomForward(0.5, seed=0), {}, ValueError, "forward gives another result each time"),
+    ],
+    ids=["lengths", "state", "dtype", "no backward", "random"],
+)
+def test_targets_that_do_not_fit_are_named(target, options, error, message, rng):
+    with pytest.raises(error, match=message):
+        rs.check_gradients(target, rng.standard_normal((5, 3, 3)), **options)
+
+
+def test_parameters_that_are_not_finite_are_named(rng):
+    layer = rs.Dense(3, 2, seed=0)
+    layer.params["W"][0, 1] = np.nan
+    with pytest.raises(ValueError, match=r"params\['W'\] holds NaN"):
+        rs.check_gradients(layer, rng.standard_normal((5, 3)))

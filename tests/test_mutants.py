@@ -56,3 +56,10 @@ def test_there_are_mutants_of_every_cell_and_each_says_where_it_was_seen():
         "PlainGRU",
     }
     assert all(mutant.__doc__ for mutant in MUTANTS)
+
+
+@pytest.mark.parametrize("mutant", RECURRENT_MUTANTS, ids=lambda mutant: mutant.__name__)
+def test_every_mutant_is_found_without_a_state_being_given(mutant):
+    target, inputs, options = example(mutant)
+    report = rs.check_gradients(target, *inputs, lengths=options["lengths"])
+    assert report.cause == mutant.cause, str(report)

@@ -71,6 +71,7 @@ def check_gradients(
     state: Any = None,
     train: bool = False,
     method: str | None = None,
+    dtype: str = "float64",
     tolerance: float | None = None,
     max_entries: int = 150,
     seed: int = 0,
@@ -81,10 +82,11 @@ def check_gradients(
                  checked, or a function f(*inputs) that returns (output, pullback), where pullback(gradient of the
                  output) returns the gradients of the inputs, a tuple if there are several
     inputs       arrays; integer ones (token ids) have no gradient
-    lengths      for recurrent targets, as in their forward pass; so is `state`
+    lengths      for recurrent targets, as in their forward pass; so is `state`, drawn at random if None
     train        True: with dropout, its masks held fixed
     method       "complex" or "central"; by default the complex step wherever the target is analytic
-    tolerance    the largest relative error of a right gradient, by default 1e-12 or, for differences, 1e-6
+    dtype        of the backward pass; "float32" tests that of single precision against double
+    tolerance    the largest relative error of a right gradient, default 1e-12, differences 1e-6, float32 1e-4
     max_entries  arrays with more entries are checked at so many places, drawn at random, and along a random direction
 
     Raises ValueError or TypeError for inputs that are missing, not finite or of the wrong kind.
@@ -96,12 +98,14 @@ def check_gradients(
     """
     if method not in (None, "complex", "central"):
         raise ValueError(f"method is {method!r}, expected 'complex', 'central' or None")
+    if dtype not in ("float64", "float32"):
+        raise ValueError(f"dtype is {dtype!r}, expected 'float64' or 'float32'")
     _check_inputs(inputs)
-    setup = Setup(target, inputs, lengths, state, train, seed=seed, max_entries=max_entries)
+    setup = Setup(target, inputs, lengths, state, train, seed=seed, max_entries=max_entries, dtype=dtype)
     names = {"complex": "complex step", "central": "central differences"}
     if method is None:
         method = "complex" if setup.is_analytic() else "central"
-    limit = TOLERANCES[names[method]] if tolerance is None else tolerance
+    limit = (1e-4 if dtype == "float32" else TOLERANCES[names[method]]) if tolerance is None else tolerance
     found = setup.compare(method, limit)
     report = GradientReport(
         ok=all(row.ok for row in found.rows) and not found.cause,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import inspect
 import math
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,27 @@ class Setup:
     max_entries: int
     symmetric: bool = False
     upstream_only: str = ""  # "outputs": none from the final state; "last step": none from the outputs before the last
+    dtype: str = "float64"  # of the backward pass that is checked
+
+    def __post_init__(self) -> None:
+        """Check the target, and draw an initial state where none is given: zeros would hide what is wrong with it."""
+        kind = type(self.target).__name__
+        if not self.is_layer and (hasattr(self.target, "forward") or not callable(self.target)):
+            raise TypeError(f"target is {kind}, expected an object with forward and backward, or a function")
+        accepted = inspect.signature(self.target.forward).parameters if self.is_layer else {}
+        for name, given in (("lengths", self.lengths), ("state", self.state)):
+            if given is not None and name not in accepted:
+                raise TypeError(f"{name} is given, but the forward pass of {kind} takes none")
+        for name, array in (self.target.params if self.is_layer else {}).items():
+            if not np.isfinite(array).all():
+                raise ValueError(
+                    f"params[{name!r}] holds NaN or infinite numbers, for which no gradient can be checked"
+                )
+        if self.recurrent and self.state is None:
+            outputs, (_, final) = self.forward(*self.prepare("float64"))
+            rng = np.random.default_rng(self.seed + 2)
+            drawn = tuple(rng.uniform(-0.8, 0.8, part.shape) for part in outputs[1:])
+            self.state = drawn if isinstance(final, tuple) else drawn[0]
 
     @property
     def is_layer(self) -> bool:
@@ -68,22 +90,29 @@ class Setup:
         return self.is_layer and "state" in inspect.signature(self.target.forward).parameters
 
     def prepare(self, dtype: str) -> tuple[Any, dict[str, np.ndarray]]:
-        """A copy of the target in this dtype, and all arrays that have a gradient, by name."""
+        """A copy of the target in this dtype, and all arrays that have a gradient, by name.
+
+        Their values are such as the dtype under test can hold, so that all copies compute with the same numbers.
+        """
+
+        def convert(values: Any) -> np.ndarray:
+            return np.asarray(values).astype(self.dtype).astype(dtype)
+
         arrays = {}
         for k, given in enumerate(self.inputs):
             if np.asarray(given).dtype.kind not in "iub":
-                arrays["x" if len(self.inputs) == 1 else f"input {k}"] = np.array(given, dtype)
+                arrays["x" if len(self.inputs) == 1 else f"input {k}"] = convert(given)
         target = self.target
         if self.is_layer:
             target = copy.deepcopy(self.target)
             for owner in owners(target):
                 for name in owner.params:
-                    owner.params[name] = owner.params[name].astype(dtype)
+                    owner.params[name] = convert(owner.params[name])
                     owner.grads[name] = owner.grads[name].astype(dtype)
                     if self.symmetric and name.startswith("U_"):
                         make_symmetric(owner.params[name])
             for k, part in enumerate(parts_of(self.state)):
-                arrays[f"state {k}" if isinstance(self.state, (tuple, list)) else "state"] = np.array(part, dtype)
+                arrays[f"state {k}" if isinstance(self.state, (tuple, list)) else "state"] = convert(part)
             arrays.update(target.params)
         return target, arrays
 
@@ -109,12 +138,7 @@ class Setup:
     def backward(self, target: Any, outputs: Any, upstream: list[np.ndarray]) -> dict[str, np.ndarray]:
         """The analytic gradient of every array, by name."""
         if not self.is_layer:
-            parts = parts_of(outputs(upstream[0] if len(upstream) == 1 else tuple(upstream)))
-            floating = [k for k, given in enumerate(self.inputs) if np.asarray(given).dtype.kind not in "iub"]
-            names = ["x" if len(self.inputs) == 1 else f"input {k}" for k in floating]
-            if len(parts) == len(self.inputs):
-                parts = [parts[k] for k in floating]
-            return {name: np.array(part) for name, part in zip(names, parts)}
+            return self._of_inputs(outputs(upstream[0] if len(upstream) == 1 else tuple(upstream)))
         gradients: dict[str, np.ndarray] = {}
         if isinstance(outputs, tuple):
             dstate: Any = tuple(upstream[1:]) if len(upstream) > 2 else upstream[1]
@@ -123,14 +147,22 @@ class Setup:
                 gradients[f"state {k}" if isinstance(self.state, (tuple, list)) else "state"] = np.array(part)
         else:
             dx = target.backward(upstream[0])
-        if dx is not None and np.asarray(self.inputs[0]).dtype.kind not in "iub":
-            gradients["x"] = np.array(dx)
+        gradients.update(self._of_inputs(dx))
         return {**gradients, **{name: np.array(gradient) for name, gradient in target.grads.items()}}
 
+    def _of_inputs(self, returned: Any) -> dict[str, np.ndarray]:
+        """The gradients of the inputs that have one, which backward may return for all inputs or for those alone."""
+        parts = parts_of(returned)
+        floating = [k for k, given in enumerate(self.inputs) if np.asarray(given).dtype.kind not in "iub"]
+        if len(parts) == len(self.inputs):
+            parts = [parts[k] for k in floating]
+        names = ["x" if len(self.inputs) == 1 else f"input {k}" for k in floating]
+        return {name: np.array(part) for name, part in zip(names, parts) if part is not None}
+
     def upstream(self, outputs: Sequence[np.ndarray], dtype: str) -> list[np.ndarray]:
-        """Random gradients of all outputs; none past a sequence's end, so that padding has no say."""
+        """Random gradients of all outputs, also past a sequence's end, where they must have no effect."""
         rng = np.random.default_rng(self.seed)
-        draws = [rng.standard_normal(output.shape).astype(dtype) for output in outputs]
+        draws = [rng.standard_normal(output.shape).astype(self.dtype).astype(dtype) for output in outputs]
         if self.upstream_only == "outputs":
             for draw in draws[1:]:
                 draw[...] = 0
@@ -138,47 +170,90 @@ class Setup:
             draws[0][:-1] = 0
         return draws
 
+    def start(self, dtype: str) -> tuple[Any, dict[str, np.ndarray]]:
+        """`prepare`, with the dropout masks drawn, from equal generators for each dtype, and held fixed."""
+        target, arrays = self.prepare(dtype)
+        if self.train:
+            self.forward(target, arrays)
+            for owner in owners(target, "frozen"):
+                owner.frozen = True
+        return target, arrays
+
     def is_analytic(self) -> bool:
-        """Whether the target takes complex arrays and answers with complex ones."""
+        """Whether the target takes complex arrays, and its derivative along the imaginary axis is that along the real.
+
+        A complex answer alone proves nothing: |x| x and x conj(x) are complex where x is, and not analytic.
+        """
+
+        def slope(dtype: str, step: complex) -> Any:
+            target, arrays = self.start(dtype)
+            outputs, _ = self.forward(target, arrays)
+            upstream = self.upstream(outputs, dtype)
+            rng = np.random.default_rng(self.seed + 3)
+            for array in arrays.values():
+                array += step * rng.standard_normal(array.shape)
+            shifted, _ = self.forward(target, arrays)
+            return np.array([((a - b) * up).sum() for a, b, up in zip(shifted, outputs, upstream)])
+
         try:
-            with np.errstate(all="ignore"):
-                target, arrays = self.prepare("complex128")
-                outputs, _ = self.forward(target, arrays)
-        except TypeError:
+            with np.errstate(all="ignore"), warnings.catch_warnings():
+                warnings.simplefilter("error", np.exceptions.ComplexWarning)
+                imaginary = slope("complex128", 1j * STEP).imag / STEP
+        except (TypeError, ValueError, np.exceptions.ComplexWarning):
             return False
-        return all(output.dtype.kind == "c" for output in outputs)
+        real = (slope("float64", 1e-6) - slope("float64", -1e-6)) / 2e-6
+        return bool(np.abs(imaginary - real).max(initial=0.0) <= 1e-4 * np.abs(real).max(initial=1e-3))
 
     def compare(self, method: str, tolerance: float) -> Comparison:
         """Run backward twice, and compare its gradients with those of the forward pass."""
-        dtype = "complex128" if method == "complex" else "float64"
+        wide = "complex128" if method == "complex" else "float64"
         with np.errstate(under="ignore"):
-            target, arrays = self.prepare(dtype)
-            if self.train:
-                self.forward(target, arrays)
-                for owner in owners(target, "frozen"):
-                    owner.frozen = True
+            target, arrays = self.start(self.dtype)
+            watched = dict(arrays) | {
+                f"input {k}": given for k, given in enumerate(self.inputs) if np.asarray(given).dtype.kind in "iub"
+            }
+            before = {name: array.copy() for name, array in watched.items()}
             outputs, handle = self.forward(target, arrays)
-            upstream = self.upstream(outputs, dtype)
-            before = {name: array.copy() for name, array in [*arrays.items(), *self._named(upstream)]}
+            again, _ = self.forward(target, arrays)
+            if any(not np.array_equal(a, b, equal_nan=True) for a, b in zip(outputs, again)) and all(
+                np.array_equal(array, before[name]) for name, array in watched.items()
+            ):
+                raise ValueError("forward gives another result each time; dropout must keep its masks while frozen")
+            outputs, handle = self.forward(target, arrays)
+            upstream = self.upstream(outputs, self.dtype)
+            watched |= self._named(upstream) | {f"output {k}": output for k, output in enumerate(outputs)}
+            before |= {name: array.copy() for name, array in watched.items() if name not in before}
             analytic = self.backward(target, handle, upstream)
             cause, detail = "", ""
-            for name, array in [*arrays.items(), *self._named(upstream)]:
+            for name, array in watched.items():
                 if not np.array_equal(array, before[name]):
                     cause, detail = "changed arguments", name
+                    array.flags.writeable = True
                     array[...] = before[name]
             if not cause:
-                again = self.backward(target, handle, upstream)
-                if any(not np.array_equal(again[name], analytic[name], equal_nan=True) for name in analytic):
+                repeated = self.backward(target, handle, upstream)
+                if any(not np.array_equal(repeated[name], analytic[name], equal_nan=True) for name in analytic):
                     cause = "second backward"
+            for name in arrays:
+                if name not in analytic:
+                    raise ValueError(
+                        f"backward gives no gradient of {name}, expected one of shape {arrays[name].shape}"
+                    )
+            if not cause and self.lengths is not None and not self._ignores_padding(outputs, analytic):
+                cause = "lengths"
+
+            wide_target, wide_arrays = self.start(wide)
+            wide_outputs, _ = self.forward(wide_target, wide_arrays)
+            weights = self.upstream(wide_outputs, wide)
 
             def loss() -> Any:
-                found, _ = self.forward(target, arrays)
-                return sum((output * weight).sum() for output, weight in zip(found, upstream))
+                found, _ = self.forward(wide_target, wide_arrays)
+                return sum((output * weight).sum() for output, weight in zip(found, weights))
 
             numeric, at, rows = {}, {}, []
             rng = np.random.default_rng(self.seed + 1)
-            for name, gradient in analytic.items():
-                array = arrays[name]
+            for name, array in wide_arrays.items():
+                gradient = analytic[name]
                 if gradient.shape != array.shape:
                     raise ValueError(
                         f"the gradient of {name} has shape {gradient.shape}, expected {array.shape} as {name}"
@@ -186,16 +261,40 @@ class Setup:
                 places = np.arange(array.size)
                 if array.size > self.max_entries:
                     places = np.sort(rng.choice(array.size, self.max_entries, replace=False))
-                numeric[name] = derivatives(loss, array, places, method, gradient)
-                at[name] = gradient.real.reshape(-1)[places].astype(float)
+                numeric[name] = derivatives(loss, array, places, method)
+                at[name] = gradient.reshape(-1)[places].astype(float)
                 rows += self._rows(name, gradient.shape, places, at[name], numeric[name], tolerance)
                 if array.size > self.max_entries:
                     rows.append(along_direction(loss, name, array, gradient, method, tolerance, rng))
         return Comparison(at, numeric, rows, cause, detail)
 
+    def _ignores_padding(self, outputs: list[np.ndarray], gradients: dict[str, np.ndarray]) -> bool:
+        """Whether outputs and gradients stay as they are with garbage past the sequences' ends."""
+        rng = np.random.default_rng(self.seed + 4)
+        past = np.arange(len(self.inputs[0]))[:, None] >= np.asarray(self.lengths)
+
+        def garbled(array: np.ndarray) -> np.ndarray:
+            if array.shape[:2] != past.shape:
+                return array
+            result, shape = array.copy(), (int(past.sum()), *array.shape[2:])
+            ids = array.dtype.kind in "iub"
+            result[past] = rng.choice(array.ravel(), shape) if ids else 100.0 * rng.standard_normal(shape)
+            return result
+
+        other = replace(self, inputs=tuple(garbled(np.asarray(given)) for given in self.inputs))
+        target, arrays = other.start(self.dtype)
+        found, handle = other.forward(target, arrays)
+        upstream = self.upstream(found, self.dtype)
+        if found[0].ndim == 3:
+            upstream[0] = garbled(upstream[0])
+        repeated = other.backward(target, handle, upstream)
+        pairs = [*zip(outputs, found), *((gradients[name], repeated[name]) for name in gradients)]
+        slack = 1e3 * float(np.finfo(self.dtype).eps)
+        return all(np.abs(a - b).max(initial=0.0) <= slack * np.abs(a).max(initial=1e-300) for a, b in pairs)
+
     @staticmethod
-    def _named(upstream: list[np.ndarray]) -> list[tuple[str, np.ndarray]]:
-        return [(f"the gradient of output {k}", array) for k, array in enumerate(upstream)]
+    def _named(upstream: list[np.ndarray]) -> dict[str, np.ndarray]:
+        return {f"the gradient of output {k}": array for k, array in enumerate(upstream)}
 
     def _rows(
         self,
@@ -217,10 +316,11 @@ class Setup:
 
         rows = [row("", slice(None), shape)]
         for letter, chosen in self.gate_places(name, shape, places):
-            rows.append(row(f"gate {letter}", chosen, (*shape[:-1], shape[-1] // len(self.gates(name)))))
+            if chosen.any():  # a block without a checked entry gets no row: it would claim what nobody looked at
+                rows.append(row(f"gate {letter}", chosen, (*shape[:-1], shape[-1] // len(self.gates(name)))))
         if name == "x" and self.recurrent and shape[0] > 1:
             step = places // math.prod(shape[1:])
-            rows += [row(f"step {t}", step == t, shape[1:]) for t in range(shape[0])]
+            rows += [row(f"step {t}", step == t, shape[1:]) for t in range(shape[0]) if (step == t).any()]
         return rows
 
     def gates(self, name: str) -> str:
@@ -241,30 +341,35 @@ class Setup:
                 yield letter, block == k
 
 
-def derivatives(
-    loss: Callable[[], Any], array: np.ndarray, places: np.ndarray, method: str, analytic: np.ndarray
-) -> np.ndarray:
-    """d loss / d array at these places;
-
-    of a sweep of central differences, the one that comes closest for the whole array.
-    """
+def derivatives(loss: Callable[[], Any], array: np.ndarray, places: np.ndarray, method: str) -> np.ndarray:
+    """d loss / d array at these places, in float64."""
     flat = array.reshape(-1)
-    steps = (STEP,) if method == "complex" else SWEEP
-    found = np.empty((len(steps), len(places)))
-    for k, step in enumerate(steps):
+
+    def at(step: float) -> np.ndarray:
+        found = np.empty(len(places))
         for j, place in enumerate(places):
-            kept = flat[place]
+            kept = flat[place].copy()
             if method == "complex":
                 flat[place] = kept + 1j * step
-                found[k, j] = loss().imag / step
+                found[j] = loss().imag / step
             else:
                 flat[place] = kept + step
                 above = loss()
                 flat[place] = kept - step
-                found[k, j] = (above - loss()) / (2 * step)
+                found[j] = (above - loss()) / (2 * step)
             flat[place] = kept
-    difference = np.abs(found - analytic.real.reshape(-1)[places]).max(axis=1, initial=0.0)
-    return found[int(np.argmin(np.where(np.isfinite(difference), difference, np.inf)))]
+        return found
+
+    return at(STEP) if method == "complex" else steadiest([at(step) for step in SWEEP])
+
+
+def steadiest(estimates: list[Any]) -> Any:
+    """Of a sweep of central differences, the one that changed least from the step size before.
+
+    There neither the curvature nor the rounding counts; the gradient under test has no say in the choice.
+    """
+    changes = [np.abs(b - a).max(initial=0.0) for a, b in zip(estimates, estimates[1:])]
+    return estimates[int(np.argmin(changes)) + 1]
 
 
 def along_direction(
@@ -273,20 +378,22 @@ def along_direction(
     """The derivative along one random direction, in which every entry takes part."""
     direction = rng.standard_normal(array.shape)
     kept = array.copy()
-    estimates = []
-    for step in (STEP,) if method == "complex" else SWEEP:
+
+    def at(step: float) -> np.ndarray:
         if method == "complex":
-            array += 1j * step * direction
-            estimates.append(loss().imag / step)
+            array[...] = kept + 1j * step * direction
+            slope = loss().imag / step
         else:
-            array += step * direction
+            array[...] = kept + step * direction
             above = loss()
-            array -= 2 * step * direction
-            estimates.append((above - loss()) / (2 * step))
+            array[...] = kept - step * direction
+            slope = (above - loss()) / (2 * step)
         array[...] = kept
-    found = float((gradient.real * direction).sum())
-    right = min(estimates, key=lambda estimate: abs(estimate - found))
-    scale = float(np.sqrt((gradient.real**2).sum()))  # the size that such a sum of random terms has
+        return np.array([slope])
+
+    right = float((at(STEP) if method == "complex" else steadiest([at(step) for step in SWEEP]))[0])
+    found = float((gradient.astype(float) * direction).sum())
+    scale = float(np.sqrt((gradient.astype(float) ** 2).sum()))  # the size that such a sum of random terms has
     error = abs(found - right) / max(abs(right), scale) if max(abs(right), scale) else 0.0
     return Row(name, "random direction", array.shape, abs(right), error, bool(error <= 10 * tolerance))
 

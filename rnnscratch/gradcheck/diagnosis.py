@@ -181,7 +181,7 @@ def _cut_chain(setup: Setup, method: str, last_only: bool = False) -> dict[str, 
 
         for name in target.params:
             array = arrays[name]
-            gradient = derivatives(loss, array, np.arange(array.size), method, array)
+            gradient = derivatives(loss, array, np.arange(array.size), method)
             if not last_only or t == len(x) - 1:
                 total[name] = total.get(name, 0) + gradient
         _, (_, carried) = step.forward(target, arrays)
