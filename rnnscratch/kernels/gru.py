@@ -17,32 +17,33 @@ from . import sequence
 from .activations import dsigmoid_from_output, dtanh_from_output
 
 
-def step(gates: Array, h_in: Array, h_prev: Array, U: Array, h: Array, work: Array) -> None:
-    """gates (3, n, H) holds x_t W + b and leaves as the gates; h (n, H) is filled. U is (3, H, H).
+def step(z: Array, gates: Array, h_in: Array, h_prev: Array, U: Array, h: Array, work: Array) -> None:
+    """Fills the gates (3, n, H) and h (n, H); z (3, n, H) holds x_t W + b, U is (3, H, H).
 
     h_in is h_prev, times the recurrent dropout mask if there is one. The sigmoids' W, U and b come halved, since
     sigmoid(z) = tanh(z/2)/2 + 1/2.
     """
     xp = get_array_module(gates)
     r, _, n = gates
-    sigmoids = gates[:2]
-    sigmoids += xp.matmul(h_in, U[:2], out=work[:2])
-    activate_sigmoids(sigmoids)
+    xp.add(z[:2], xp.matmul(h_in, U[:2], out=work[:2]), out=gates[:2])
+    activate_sigmoids(gates[:2])
     rh = xp.multiply(r, h_in, out=work[0])
-    n += xp.matmul(rh, U[2], out=work[1])
+    xp.add(z[2], xp.matmul(rh, U[2], out=work[1]), out=n)
     candidate_to_state(gates, h_prev, h)
 
 
-def step_after(gates: Array, h_in: Array, h_prev: Array, U: Array, h: Array, hn: Array, work: Array, bn: Array) -> None:
+def step_after(
+    z: Array, gates: Array, h_in: Array, h_prev: Array, U: Array, h: Array, hn: Array, work: Array, bn: Array
+) -> None:
     """As `step`, with the reset gate after the product; keeps hn = h_in U_n + bn (n, H)."""
     xp = get_array_module(gates)
     r, _, n = gates
-    sigmoids = gates[:2]
     xp.matmul(h_in, U, out=work)
-    sigmoids += work[:2]
-    activate_sigmoids(sigmoids)
+    xp.add(z[:2], work[:2], out=gates[:2])
+    activate_sigmoids(gates[:2])
     xp.add(work[2], bn, out=hn)
-    n += xp.multiply(r, hn, out=work[2])
+    xp.multiply(r, hn, out=n)
+    n += z[2]
     candidate_to_state(gates, h_prev, h)
 
 

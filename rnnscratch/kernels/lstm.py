@@ -14,20 +14,29 @@ from .activations import dsigmoid_from_output, dtanh_from_output
 
 
 def step(
-    z: Array, h_in: Array, _: Array, c_prev: Array, U: Array, h: Array, c: Array, tanh_c: Array, work: Array
+    z: Array,
+    gates: Array,
+    h_in: Array,
+    _: Array,
+    c_prev: Array,
+    U: Array,
+    h: Array,
+    c: Array,
+    tanh_c: Array,
+    work: Array,
 ) -> None:
-    """z (4, n, H) holds x_t W + b and leaves as the gates; h, c and tanh_c (n, H) are filled. U is (4, H, H).
+    """Fills the gates (4, n, H), h, c and tanh_c (n, H); z (4, n, H) holds x_t W + b, U is (4, H, H).
 
     h_in is h_prev, times the recurrent dropout mask if there is one. The sigmoids' W, U and b come halved, since
     sigmoid(z) = tanh(z/2)/2 + 1/2.
     """
     xp = get_array_module(z)
-    z += xp.matmul(h_in, U, out=work)
-    xp.tanh(z, out=z)  # g = tanh(z_g)  Eq. 30, 68
-    sigmoids = z[:3]
+    xp.add(z, xp.matmul(h_in, U, out=work), out=gates)
+    xp.tanh(gates, out=gates)  # g = tanh(z_g)  Eq. 30, 68
+    sigmoids = gates[:3]
     sigmoids *= 0.5
     sigmoids += 0.5  # i, f, o = sigmoid(z_i), sigmoid(z_f), sigmoid(z_o)  Eqs 28, 29, 32, 66, 67, 70
-    i, f, o, g = z
+    i, f, o, g = gates
     xp.multiply(f, c_prev, out=c)
     c += xp.multiply(i, g, out=tanh_c)  # c = f c_prev + i g  Eq. 31, 69
     xp.tanh(c, out=tanh_c)

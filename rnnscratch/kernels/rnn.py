@@ -14,10 +14,10 @@ from . import sequence
 from .activations import ACTIVATIONS, Activation
 
 
-def step(z: Array, h_in: Array, _: Array, U: Array, h: Array, work: Array, activation: Activation) -> None:
-    """z (1, n, H) holds x_t W + b;
+def step(z: Array, gates: None, h_in: Array, _: Array, U: Array, h: Array, work: Array, activation: Activation) -> None:
+    """Fills h (n, H); z (1, n, H) holds x_t W + b.
 
-    h (n, H) is filled. h_in is h_prev, times the recurrent dropout mask if there is one.
+    h_in is h_prev, times the recurrent dropout mask if there is one.
     """
     get_array_module(z).matmul(h_in, U[0], out=h)
     h += z[0]

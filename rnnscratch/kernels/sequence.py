@@ -5,7 +5,7 @@ still running at step t are the first n_t rows, and only these are worked on. Wh
 consecutive rows of a packed array of N = n_0 + ... + n_{T-1} rows; with equal lengths this is the (T, B, .) array
 itself.
 
-    gates   (G, N, H)    first x_t W + b, then the activated gates; gate by gate, so that each is one block
+    gates   (G, N, H)    the activated gates; gate by gate, so that each is one block
     states  (B + N, H)   h (and c): slot 0 is the initial state, slot t+1 that after step t; slot t begins at starts[t]
 
 A cell is a pair of pure functions, one step and its reverse, and says in `Cell` what else the loop must know. Steps
@@ -16,14 +16,14 @@ long.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..backend import Array, check_dtype, get_array_module
 
-CHUNK_ROWS = 512  # rows (steps x sequences) in one chunk, at least one step
+CHUNK_ROWS = 1024  # rows (steps x sequences) in one chunk at most, but at least one step
 
 
 class Cell(NamedTuple):
@@ -53,15 +53,17 @@ class Plan(NamedTuple):
     previous: Array | None  # (N,) row in the states of each packed row's previous state; None: all, in order
     last: Array | None  # (B,) row in the states of each sequence's final state, in the order given; None: the last slot
 
-    def chunks(self) -> Iterator[tuple[int, int]]:
-        """First and last + 1 step of each chunk."""
+    def chunks(self) -> list[tuple[int, int]]:
+        """First and last + 1 step of each chunk: at most CHUNK_ROWS rows, and a quarter of all, to save memory."""
+        most = min(CHUNK_ROWS, sum(self.sizes) // 4)
+        chunks = []
         first, rows = 0, 0
         for t, size in enumerate(self.sizes):
-            if rows and rows + size > CHUNK_ROWS:
-                yield first, t
+            if rows and rows + size > most:
+                chunks.append((first, t))
                 first, rows = t, 0
             rows += size
-        yield first, len(self.sizes)
+        return [*chunks, (first, len(self.sizes))]
 
 
 def plan(T: int, B: int, lengths: Any, xp: Any) -> Plan:
@@ -134,25 +136,29 @@ def forward(
     if mask is not None and todo.order is not None:
         mask = mask[todo.order]
     h_in: Array = None if mask is None else xp.empty((N, H), x.dtype)
-    W_gates, U_gates, b_gates = (by_gate(weights, G, cell.sigmoids) for weights in (W, U, b[None]))
-    chunks = list(todo.chunks())
+    half = xp.where(xp.arange(G * H) < cell.sigmoids * H, 0.5, 1.0).astype(x.dtype)  # sigmoid(z) = tanh(z/2)/2 + 1/2
+    W_half, b_half = W * half, b * half
+    U_half = xp.multiply(U.reshape(H, G, H).swapaxes(0, 1), half.reshape(G, 1, H), out=xp.empty((G, H, H), x.dtype))
+    chunks = todo.chunks()
     longest = max(starts[last + 1] - starts[first + 1] for first, last in chunks)
-    z = xp.empty((G, N if cell.keeps_gates else longest, H), x.dtype)
+    z_buffer = xp.empty((longest, G * H), x.dtype)
+    gates: Array = xp.empty((G, N, H), x.dtype) if cell.keeps_gates else None
     work = xp.empty(G * B * H, x.dtype)
     for first, last in chunks:
         begin, end = starts[first + 1] - B, starts[last + 1] - B
-        z_chunk = z[:, begin:end] if cell.keeps_gates else z[:, : end - begin]
-        xp.matmul(packed[begin:end], W_gates, out=z_chunk)
-        z_chunk += b_gates
+        z = z_buffer[: end - begin]
+        xp.matmul(packed[begin:end], W_half, out=z)
+        z += b_half
         for t in range(first, last):
             n, old, new = sizes[t], starts[t], starts[t + 1]
             a = new - B - begin
             previous = [slots[old : old + n] for slots in states]
             cell.step(
-                z_chunk[:, a : a + n],
+                z[a : a + n].reshape(n, G, H).swapaxes(0, 1),
+                gates[:, new - B : new - B + n] if cell.keeps_gates else None,
                 previous[0] if mask is None else xp.multiply(previous[0], mask[:n], out=h_in[new - B : new - B + n]),
                 *previous,
-                U_gates,
+                U_half,
                 *[slots[new : new + n] for slots in states],
                 *[array[new - B : new - B + n] for array in kept],
                 work[: G * n * H].reshape(G, n, H),
@@ -166,15 +172,7 @@ def forward(
         hs[todo.rows] = states[0][B:]
         hs = hs.reshape(T, B, H)
         final = tuple(slots[todo.last] for slots in states)
-    gates = z if cell.keeps_gates else None
     return hs, final, Cache(cell, todo, (T, B, D), packed, W, U, gates, states, kept, mask, h_in, extra)
-
-
-def by_gate(weights: Array, gates: int, sigmoids: int) -> Array:
-    """(rows, G*H) as a new (G, rows, H), with the sigmoids' blocks halved: sigmoid(z) = tanh(z/2)/2 + 1/2."""
-    blocks = weights.reshape(len(weights), gates, -1).swapaxes(0, 1).copy()
-    blocks[:sigmoids] *= 0.5
-    return blocks
 
 
 def backward(
@@ -199,7 +197,7 @@ def backward(
     dW, dU, db, *dextra = (xp.zeros_like(weights) for weights in (W, U, W[0], *extra))
     U_back, W_back = xp.ascontiguousarray(U.T), W.T
     work = [xp.empty((B, H), x.dtype) for _ in range(2)]
-    chunks = list(todo.chunks())
+    chunks = todo.chunks()
     longest = max(starts[last + 1] - starts[first + 1] for first, last in chunks)
     dz_buffer = xp.empty((longest, GH), x.dtype)
     for first, last in reversed(chunks):
