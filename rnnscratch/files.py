@@ -79,6 +79,8 @@ def load_arrays(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any]
 def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
     if info.compress_type != zipfile.ZIP_STORED or not info.filename.endswith(".npy"):
         raise ValueError(f"member {info.filename!r} is compressed or no array")
+    if info.file_size > os.path.getsize(archive.filename or ""):
+        raise ValueError(f"member {info.filename!r} declares {info.file_size} bytes, more than the file has")
     with archive.open(info) as file:
         version = np.lib.format.read_magic(file)
         if version == (1, 0):

@@ -1,4 +1,4 @@
-"""Optimizers follow PyTorch's to the last digits, allocate nothing, resume to the same bits, and refuse what cannot fit."""
+"""Optimizers follow PyTorch's to the last digits, allocate nothing, resume to the same bits, and refuse misfits."""
 
 from __future__ import annotations
 

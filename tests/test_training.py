@@ -55,6 +55,13 @@ def assert_same_bits(found, right):
         np.testing.assert_array_equal(found[name], array, err_msg=name)
 
 
+def scripted(monkeypatch, monitor, values):
+    """Let validation give these figures, one for each epoch."""
+    script = iter(values)
+    scores = {"loss": 0.5, "accuracy": 0.5, "precision": 0.5, "recall": 0.5, "f1": 0.5}
+    monkeypatch.setattr(training, "evaluate", lambda *_, **__: {**scores, monitor: next(script)})
+
+
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_every_cell_learns_a_task_that_needs_the_whole_sequence(cell):
     model = classifier(cell=cell, num_classes=3)
@@ -94,14 +101,23 @@ def test_the_same_seeds_give_the_same_bits_and_others_do_not():
     assert (other.params["dense.W"] != first.params["dense.W"]).any()
 
 
-def test_it_ends_with_the_weights_of_the_epoch_that_validated_best():
+@pytest.mark.parametrize("losses", [[0.5, 0.4, 0.6, 0.4], [0.4, 0.5, 0.6], [0.6, 0.5, 0.4]])
+def test_it_ends_with_the_weights_of_the_epoch_that_validated_best(losses, monkeypatch):
+    scripted(monkeypatch, "loss", losses)
     seen = []
     model = classifier()
-    history = run(model, 6, SGD(3.0), callbacks=[lambda model, row: seen.append(bits(model))])
-    best = int(np.argmin(history["validation_loss"]))
+    history = run(model, len(losses), callbacks=[lambda model, row: seen.append(bits(model))])
+    best = losses.index(0.4)
     assert history.best_epoch == best + 1
     assert_same_bits(bits(model), seen[best])
-    assert evaluate(model, *VALIDATION)["loss"] == history["validation_loss"][best]
+    assert all((seen[k]["dense.W"] != seen[k + 1]["dense.W"]).any() for k in range(len(losses) - 1))
+
+
+def test_the_validation_figures_are_those_of_the_weights_it_ends_with():
+    model = classifier()
+    history = run(model, 3)
+    scores = evaluate(model, *VALIDATION)
+    assert history["validation_loss"][history.best_epoch - 1] == scores["loss"] == min(history["validation_loss"])
 
 
 def test_without_validation_it_ends_with_the_last_weights():
@@ -110,13 +126,6 @@ def test_without_validation_it_ends_with_the_last_weights():
     history = run(model, 3, validation=None, callbacks=[lambda model, row: seen.append(bits(model))])
     assert history.best_epoch == 3 and "validation_loss" not in history.rows[0]
     assert_same_bits(bits(model), seen[2])
-
-
-def scripted(monkeypatch, monitor, values):
-    """Let validation give these figures, one for each epoch."""
-    script = iter(values)
-    scores = {"loss": 0.5, "accuracy": 0.5, "precision": 0.5, "recall": 0.5, "f1": 0.5}
-    monkeypatch.setattr(training, "evaluate", lambda *_, **__: {**scores, monitor: next(script)})
 
 
 @pytest.mark.parametrize(
@@ -195,7 +204,10 @@ def interrupt_at(monkeypatch, update):
 
 
 CASES = {
-    "adam, plateau": ({}, lambda: {"optimizer": Adam(0.01), "plateau": Plateau(0.5, 0), "clip_norm": 1.0}),
+    "adam, plateau": (
+        {},
+        lambda: {"optimizer": Adam(0.01), "plateau": Plateau(0.5, 0, threshold=0.9), "clip_norm": 1.0},
+    ),
     "schedule": ({"cell": "gru"}, lambda: {"optimizer": Adam(0.01), "schedule": cosine_schedule(0.02, 40)}),
     "sgd, no validation": ({"cell": "rnn"}, lambda: {"optimizer": SGD(0.1), "validation": None}),
     "float64": ({"dtype": "float64"}, lambda: {"optimizer": Adam(0.01), "max_length": 4}),
@@ -234,7 +246,9 @@ def test_the_same_objects_can_go_on_after_an_interrupt_in_a_notebook(tmp_path, m
     options = {"schedule": cosine_schedule(0.02, 24), "checkpoint": tmp_path / "run.npz"}
     with monkeypatch.context() as patched:
         interrupt_at(patched, 11)
-        with pytest.raises(KeyboardInterrupt, match="interrupted after 1 of 3 epochs; .*run.npz holds 1, .*resume=True"):
+        with pytest.raises(
+            KeyboardInterrupt, match="interrupted after 1 of 3 epochs; .*run.npz holds 1, .*resume=True"
+        ):
             run(model, 3, optimizer, **options)
     run(model, 3, optimizer, resume=True, **options)
     assert_same_bits(bits(model), bits(straight))
@@ -491,7 +505,11 @@ def test_progress_bars_show_loss_accuracy_and_speed(capsys):
         ({"train": (TRAIN[0], TRAIN[1] * 0.5)}, ValueError, "train labels .* float64"),
         ({"train": (TRAIN[0], TRAIN[1] + 1)}, ValueError, "train labels go from 1 to 2, expected 0 to 1"),
         ({"train": (TRAIN[0], -TRAIN[1])}, ValueError, "train labels go from -1 to 0"),
-        ({"train": ([*TRAIN[0][:-1], np.array([1, V])], TRAIN[1])}, ValueError, r"train sequences\[119\] holds the id 9"),
+        (
+            {"train": ([*TRAIN[0][:-1], np.array([1, V])], TRAIN[1])},
+            ValueError,
+            r"train sequences\[119\] holds the id 9",
+        ),
         ({"train": ([np.array([-1]), *TRAIN[0][1:]], TRAIN[1])}, ValueError, r"train sequences\[0\] holds the id -1"),
         ({"train": ([np.array([0.5]), *TRAIN[0][1:]], TRAIN[1])}, TypeError, r"train data: sequences\[0\] has dtype"),
         ({"validation": (VALIDATION[0], VALIDATION[1] + 1)}, ValueError, "validation labels go from"),

@@ -1,7 +1,4 @@
-"""Texts in, labels out, in three lines:
-
-cleaning, vocabulary, model and training behind scikit-learn's estimator methods.
-"""
+"""From texts to labels: cleaning, vocabulary, model and training behind scikit-learn's estimator methods."""
 
 from __future__ import annotations
 
@@ -12,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.losses import sigmoid, softmax
+from ..layers import check_rates, check_sizes
 from ..optimizers import Adam, cosine_schedule, warm_up
 from ..text import Vocabulary, clean_texts
 from ..training import fit, predict
-from .classifier import SequenceClassifier
+from .classifier import SequenceClassifier, probabilities
 from .saved import load_model, save_model
 
 
@@ -29,8 +26,8 @@ class TextClassifier:
 
     cell, embedding_dim, hidden_size, pooling, dropout, embedding_dropout are those of `SequenceClassifier`; recipe,
     min_count and max_size those of cleaning and vocabulary. Texts keep their last `max_length` words; an empty one
-    counts as one unknown word. Adam learns for `epochs` passes, the rate rising over 100 updates and falling along a
-    cosine; the share `validation_fraction` of the texts, if any, is kept aside to choose the best epoch.
+    counts as one unknown word. Adam learns for `epochs` passes, the rate rising over a tenth of the updates (100 at
+    most) and falling along a cosine; the share `validation_fraction` of each class's texts, if any, is kept aside to choose the best epoch.
     `random_state` fixes all chance.
 
     >>> texts, labels = ["good film", "bad film"] * 8, ["yes", "no"] * 8
@@ -62,7 +59,7 @@ class TextClassifier:
         clip_norm: float | None = 1.0,
         validation_fraction: float = 0.1,
         device: str = "cpu",
-        random_state: int = 0,
+        random_state: int | None = 0,
         progress: bool = False,
     ):
         self.cell = cell
@@ -90,42 +87,30 @@ class TextClassifier:
         Sets `classes_`, `vocabulary_`, `model_` and `history_`. Raises ValueError or TypeError for wrong data or
         options.
         """
-        texts, y = check_texts(texts), np.asarray(labels)
-        if y.shape != (len(texts),):
-            raise ValueError(f"labels has shape {y.shape}, expected ({len(texts)},): one for each text")
+        texts = check_texts(texts)
+        y = check_answers(labels, len(texts))
         classes, codes = np.unique(y, return_inverse=True)
         if len(classes) < 2:
             raise ValueError(f"labels has the one class {classes.tolist()}, expected at least two")
-        if not 0.0 <= self.validation_fraction < 1.0:
-            raise ValueError(f"validation_fraction is {self.validation_fraction}, expected a number in [0, 1)")
+        check_rates(validation_fraction=self.validation_fraction)
+        check_sizes(epochs=self.epochs, batch_size=self.batch_size)
+        optimizer = Adam(self.learning_rate)
+        self._make_model(1, len(classes))  # names a wrong option before the texts are cleaned
         words = clean_texts(texts, self.recipe, progress=self.progress)
-        order = np.random.default_rng(self.random_state).permutation(len(texts))
-        held_out = int(round(self.validation_fraction * len(texts)))
-        validation_part, train_part = order[:held_out], order[held_out:]
+        train_part, validation_part = split(codes, self.validation_fraction, self.random_state)
         vocabulary = Vocabulary.build([words[k] for k in train_part], self.min_count, self.max_size)
         ids = vocabulary.encode_all(words)
-        model = SequenceClassifier(
-            len(vocabulary),
-            self.embedding_dim,
-            self.hidden_size,
-            num_classes=len(classes),
-            cell=self.cell,
-            pooling=self.pooling,
-            dropout=self.dropout,
-            embedding_dropout=self.embedding_dropout,
-            device=self.device,
-            seed=self.random_state,
-        )
+        model = self._make_model(len(vocabulary), len(classes))
         updates = self.epochs * -(-len(train_part) // self.batch_size)
         history = fit(
             model,
             ([ids[k] for k in train_part], codes[train_part]),
-            ([ids[k] for k in validation_part], codes[validation_part]) if held_out else None,
-            optimizer=Adam(self.learning_rate),
+            ([ids[k] for k in validation_part], codes[validation_part]) if len(validation_part) else None,
+            optimizer=optimizer,
             epochs=self.epochs,
             batch_size=self.batch_size,
             max_length=self.max_length,
-            schedule=warm_up(cosine_schedule(self.learning_rate, updates), min(100, updates)),
+            schedule=warm_up(cosine_schedule(self.learning_rate, updates), max(1, min(100, updates // 10))),
             clip_norm=self.clip_norm,
             seed=self.random_state,
             progress=self.progress,
@@ -133,25 +118,37 @@ class TextClassifier:
         self.classes_, self.vocabulary_, self.model_, self.history_ = classes, vocabulary, model, history
         return self
 
+    def _make_model(self, vocabulary_size: int, num_classes: int) -> SequenceClassifier:
+        return SequenceClassifier(
+            vocabulary_size,
+            self.embedding_dim,
+            self.hidden_size,
+            num_classes=num_classes,
+            cell=self.cell,
+            pooling=self.pooling,
+            dropout=self.dropout,
+            embedding_dropout=self.embedding_dropout,
+            device=self.device,
+            seed=self.random_state,
+        )
+
     def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
         """The probability (N, K) of each class, in the order of `classes_`."""
-        if not hasattr(self, "model_"):
-            raise NotFittedError("this TextClassifier is not fitted yet: call fit first")
+        self._check_fitted()
         ids = self.vocabulary_.encode_all(clean_texts(check_texts(texts), self.recipe))
-        logits = predict(self.model_, ids, max_length=self.max_length)
-        if len(self.classes_) > 2:
-            return softmax(logits)
-        positive = sigmoid(logits)
-        return np.stack([1 - positive, positive], axis=1)
+        return probabilities(predict(self.model_, ids, max_length=self.max_length))
 
     def predict(self, texts: Sequence[str]) -> np.ndarray:
         """The most probable class (N,) of each text."""
-        probabilities = self.predict_proba(texts)
-        return self.classes_[probabilities.argmax(axis=1)]
+        p = self.predict_proba(texts)
+        return self.classes_[p.argmax(axis=1)]
 
     def score(self, texts: Sequence[str], labels: Sequence[Any]) -> float:
         """The share of texts that are classified right."""
-        return float((self.predict(texts) == np.asarray(labels)).mean())
+        self._check_fitted()
+        texts = check_texts(texts)
+        y = check_answers(labels, len(texts))
+        return float((self.predict(texts) == y).mean())
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The constructor's arguments by name."""
@@ -183,6 +180,10 @@ class TextClassifier:
             input_tags=InputTags(two_d_array=False, string=True),
         )
 
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "model_"):
+            raise NotFittedError("this TextClassifier is not fitted yet: call fit first")
+
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")
 
@@ -192,21 +193,23 @@ class TextClassifier:
         return f"TextClassifier({', '.join(f'{name}={value!r}' for name, value in changed.items())})"
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fitted classifier to one `.npz` without pickle; labels must be numbers or strings."""
-        if not hasattr(self, "model_"):
-            raise NotFittedError("this TextClassifier is not fitted yet: call fit first")
+        """Write the fitted classifier to one `.npz` without pickle; a failure leaves an older file whole."""
+        self._check_fitted()
         extra = {"text_classifier": self.get_params(), "classes": self.classes_.tolist()}
         save_model(path, self.model_, self.vocabulary_, extra)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> TextClassifier:
-        """Read what `save` wrote. Raises ValueError, naming the file, for anything else."""
-        model, vocabulary, extra = load_model(path)
+    def load(cls, path: str | os.PathLike[str], device: str = "cpu") -> TextClassifier:
+        """Read what `save` wrote, all but `history_`. Raises ValueError, naming the file, for anything else."""
+        model, vocabulary, extra = load_model(path, device)
         if vocabulary is None or "text_classifier" not in extra:
             raise ValueError(f"{path} holds a model, but no TextClassifier")
-        classifier = cls().set_params(**extra["text_classifier"])
-        classifier.model_, classifier.vocabulary_ = model, vocabulary
-        classifier.classes_ = np.array(extra["classes"])
+        try:
+            classifier = cls(**{**extra["text_classifier"], "device": device})
+            classes = check_answers(extra["classes"], model.num_classes)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} does not fit together: {error}") from None
+        classifier.model_, classifier.vocabulary_, classifier.classes_ = model, vocabulary, classes
         return classifier
 
 
@@ -218,3 +221,27 @@ def check_texts(texts: Any) -> list[str]:
     if not texts:
         raise ValueError("texts is empty, expected at least one")
     return texts
+
+
+def check_answers(labels: Any, count: int) -> np.ndarray:
+    """The labels as an array (count,). Raises ValueError or TypeError unless they are as many numbers or strings."""
+    y = np.asarray(labels)
+    if y.shape != (count,):
+        raise ValueError(f"labels has shape {y.shape}, expected ({count},): one for each text")
+    if y.dtype == object and all(isinstance(label, str) for label in y):
+        y = y.astype(str)
+    if y.dtype.kind not in "biufU":
+        raise TypeError(f"labels has dtype {y.dtype}, expected strings or numbers")
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
+        raise ValueError(f"labels[{int(np.argmin(np.isfinite(y)))}] is not finite")
+    return y
+
+
+def split(codes: np.ndarray, fraction: float, seed: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Random positions to train and to validate on: of each class the fraction, but never all, goes to validation."""
+    order = np.random.default_rng(seed).permutation(len(codes))
+    held_out = np.zeros(len(codes), bool)
+    for code in range(codes.max() + 1):
+        of_class = order[codes[order] == code]
+        held_out[of_class[: min(round(fraction * len(of_class)), len(of_class) - 1)]] = True
+    return order[~held_out[order]], order[held_out[order]]

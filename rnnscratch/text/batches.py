@@ -27,7 +27,12 @@ class Batch(NamedTuple):
 
 
 def keep_last(sequence: np.ndarray, max_length: int | None) -> np.ndarray:
-    """The last `max_length` tokens: a review's verdict stands at its end. An empty text becomes one unknown token."""
+    """The last `max_length` tokens: a review's verdict stands at its end. An empty text becomes one unknown token.
+
+    Raises ValueError if `max_length` is less than 1.
+    """
+    if max_length is not None and max_length < 1:
+        raise ValueError(f"max_length is {max_length}, expected at least 1")
     if len(sequence) == 0:
         return np.zeros(1, np.int64)
     return sequence if max_length is None else sequence[-max_length:]
@@ -40,15 +45,26 @@ def pad(sequences: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     (array([[5, 8],
            [6, 0],
            [7, 0]]), array([3, 1]))
+
+    Raises ValueError when there is no sequence or an empty one, TypeError for ids that are no integers.
     """
+    _check_ids(sequences)
     lengths = np.array([len(sequence) for sequence in sequences])
-    if len(lengths) == 0:
-        raise ValueError("sequences is empty, expected at least one")
     if not lengths.all():
         raise ValueError(f"sequences[{int(np.argmin(lengths))}] is empty, expected at least one token")
     ids = np.zeros((len(lengths), lengths.max()), np.int64)
     ids[np.arange(lengths.max()) < lengths[:, None]] = np.concatenate(list(sequences))
     return np.ascontiguousarray(ids.T), lengths
+
+
+def _check_ids(sequences: Sequence[np.ndarray]) -> None:
+    if len(sequences) == 0:
+        raise ValueError("sequences is empty, expected at least one")
+    for position, sequence in enumerate(map(np.asarray, sequences)):
+        if sequence.ndim != 1:
+            raise ValueError(f"sequences[{position}] has shape {sequence.shape}, expected (length,)")
+        if len(sequence) and sequence.dtype.kind not in "iu":
+            raise TypeError(f"sequences[{position}] has dtype {sequence.dtype}, expected integers")
 
 
 class Batches:
@@ -57,7 +73,10 @@ class Batches:
     `sequences` are arrays of token ids, `labels` (N,) or None. With `shuffle`, sequences are mixed, sorted by length
     within pools of `POOL` batches, and the batches mixed again; without, all are sorted by length, which is the
     fastest order to predict in (`indices` says where each belongs). With `max_length`, longer sequences keep their
-    last tokens.
+    last tokens. An empty sequence becomes one unknown token.
+
+    Raises ValueError or TypeError for no sequences, ids that are no integers, labels of another number, or a size
+    below 1.
     """
 
     def __init__(
@@ -69,17 +88,13 @@ class Batches:
         seed: int | np.random.Generator | None = None,
         max_length: int | None = None,
     ):
-        if len(sequences) == 0:
-            raise ValueError("sequences is empty, expected at least one")
+        _check_ids(sequences)
         for name, number in (("batch_size", batch_size), ("max_length", 1 if max_length is None else max_length)):
             if not isinstance(number, (int, np.integer)) or number < 1:
                 raise ValueError(f"{name} is {number!r}, expected a whole number of at least 1")
         self.labels = None if labels is None else np.asarray(labels)
         if self.labels is not None and len(self.labels) != len(sequences):
             raise ValueError(f"labels has {len(self.labels)} entries, expected {len(sequences)}: one for each sequence")
-        for position, sequence in enumerate(sequences):
-            if len(sequence) and np.asarray(sequence).dtype.kind not in "iu":
-                raise TypeError(f"sequences[{position}] has dtype {np.asarray(sequence).dtype}, expected integers")
         self.sequences = [keep_last(np.asarray(sequence), max_length) for sequence in sequences]
         self.lengths = np.array([len(sequence) for sequence in self.sequences])
         self.batch_size, self.shuffle, self.rng = int(batch_size), shuffle, generator(seed)

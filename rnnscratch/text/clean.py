@@ -12,6 +12,7 @@ import re
 import warnings
 from collections.abc import Iterable
 from functools import cache
+from zipfile import BadZipFile
 
 from .stopwords import ENGLISH
 
@@ -22,7 +23,6 @@ ABBREVIATIONS = {
     "aint": "am not",
     "asap": "as soon as possible",
     "b4": "before",
-    "bc": "because",
     "bcoz": "because",
     "btw": "by the way",
     "cant": "can not",
@@ -71,12 +71,15 @@ ABBREVIATIONS = {
     "yrs": "years",
 }
 
-_ABBREVIATION = re.compile(
-    r"(?<![\w'])(?:" + "|".join(map(re.escape, sorted(ABBREVIATIONS, key=len, reverse=True))) + r")(?![\w'/])"
+_ABBREVIATION = re.compile(  # a whole word, and no part of "u.s.", "s-u-c-k" or "u-boat"
+    r"(?<![\w'])(?<!\w-)(?<!\b\w\.)(?:"
+    + "|".join(map(re.escape, sorted(ABBREVIATIONS, key=len, reverse=True)))
+    + r")(?![\w'/]|-\w|\.\w\b)"
 )
 _TAG = re.compile(r"<.*?>")
 _NOT_A_WORD = re.compile(r"[^a-zA-Z0-9\s]")
-_TOKEN = re.compile(r"[0-9]+/10|[^\W_]+(?:'[^\W_]+)*|[!?]")
+_APOSTROPHES = str.maketrans("\u2019\u00b4`", "'''")
+_TOKEN = re.compile(r"[0-9]+(?:[.,][0-9]+)?/10(?![0-9])|[^\W_]+(?:'[^\W_]+)*|[!?]")
 
 
 def lowercase(text: str) -> str:
@@ -95,7 +98,11 @@ def remove_tags(text: str, replacement: str = "") -> str:
 
 
 def remove_punctuation(text: str) -> str:
-    """Step 4: all but letters of the English alphabet, digits and white space, deleted."""
+    """Step 4: all but letters of the English alphabet, digits and white space, deleted.
+
+    >>> remove_punctuation(remove_tags("great.<br />the plot"))
+    'greatthe plot'
+    """
     return _NOT_A_WORD.sub("", text)
 
 
@@ -118,27 +125,30 @@ def split_words(text: str) -> list[str]:
 def clean(text: str, recipe: str = "default") -> list[str]:
     """The words of a text by one of two recipes. Raises ValueError for another recipe, TypeError for what is no string.
 
+    "report" is the seven steps in their order. "default" puts a space for tags, reads HTML entities, lower-cases and
+    expands too, and keeps letters of all languages, apostrophes inside words, ratings such as "7.5/10", "!" and "?".
+
     >>> clean("Not good.<br />The plot, u know, doesn't work!")
     ['not', 'good', 'the', 'plot', 'you', 'know', "doesn't", 'work', '!']
-    >>> clean("Great.<br />The plot", recipe="report")
-    ['greatthe', 'plot']
     """
-    if recipe not in RECIPES:
-        raise ValueError(f"recipe is {recipe!r}, expected 'default' or 'report'")
+    _check_recipe(recipe)
     if not isinstance(text, str):
         raise TypeError(f"text is {type(text).__name__}, expected a string")
-    text = expand_abbreviations(lowercase(text))
     if recipe == "report":
-        return split_words(remove_stop_words(squeeze_spaces(remove_punctuation(remove_tags(text)))))
-    text = html.unescape(remove_tags(text, " ")) if "<" in text or "&" in text else text
-    return _TOKEN.findall(text.replace("\u2019", "'"))
+        text = remove_tags(expand_abbreviations(lowercase(text)))
+        return split_words(remove_stop_words(squeeze_spaces(remove_punctuation(text))))
+    if "<" in text or "&" in text:
+        text = html.unescape(remove_tags(text, " "))
+    return _TOKEN.findall(expand_abbreviations(lowercase(text).translate(_APOSTROPHES)))
 
 
 def clean_texts(texts: Iterable[str], recipe: str = "default", progress: bool = False) -> list[list[str]]:
     """`clean` for many texts, with a progress bar if asked for.
 
-    Raises TypeError for a single string, or for an entry that is none, naming its position.
+    Raises ValueError for another recipe, TypeError for a single string, or for an entry that is none, naming its
+    position.
     """
+    _check_recipe(recipe)
     if isinstance(texts, str):
         raise TypeError("texts is one string, expected a list of strings")
     texts = list(texts)
@@ -150,14 +160,22 @@ def clean_texts(texts: Iterable[str], recipe: str = "default", progress: bool = 
     return [clean(text, recipe) for text in tqdm(texts, "cleaning", unit=" texts", disable=not progress, leave=False)]
 
 
+def _check_recipe(recipe: str) -> None:
+    if recipe not in RECIPES:
+        raise ValueError(f"recipe is {recipe!r}, expected 'default' or 'report'")
+
+
 @cache
 def stop_words() -> frozenset[str]:
-    """NLTK's English stop words; where its data is missing, this package's own list, with a warning the first time."""
+    """NLTK's English stop words; where its data is missing, this package's own list, with a warning the first time.
+
+    Nothing is downloaded.
+    """
     try:
         from nltk.corpus import stopwords
 
         return frozenset(stopwords.words("english"))
-    except (LookupError, OSError):
+    except (LookupError, OSError, BadZipFile):
         warnings.warn(
             "NLTK's stop words are not installed, so the package's own English list is used; "
             "to get them: python -c \"import nltk; nltk.download('stopwords')\"",

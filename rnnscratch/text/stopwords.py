@@ -1,6 +1,5 @@
-"""The English function words that carry no topic, for machines without NLTK's data;
-
-"not", "no" and "nor" are among them.
+"""English function words, which carry no topic, for machines without NLTK's data. As in NLTK's list, "not", "no" and
+"nor" are among them.
 """
 
 from __future__ import annotations

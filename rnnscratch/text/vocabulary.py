@@ -6,6 +6,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from operator import index as index_of
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,9 @@ class Vocabulary:
         return cls([UNKNOWN, *(ranked if max_size is None else ranked[: max_size - 1])])
 
     def encode(self, words: Iterable[str]) -> np.ndarray:
-        """The ids (N,) of N words; 0 for each unknown one."""
+        """The ids (N,) of N words; 0 for each unknown one. Raises TypeError for a string, which is not yet words."""
+        if isinstance(words, str):
+            raise TypeError("words is one string, expected a list of words")
         return np.array([self.ids.get(word, 0) for word in words], dtype=np.int64)
 
     def encode_all(self, texts: Iterable[Iterable[str]]) -> list[np.ndarray]:
@@ -65,8 +68,8 @@ class Vocabulary:
         return [self.encode(text) for text in texts]
 
     def decode(self, ids: Iterable[int]) -> list[str]:
-        """The words of ids. Raises ValueError for an id outside the vocabulary."""
-        ids = [int(index) for index in ids]
+        """The words of ids. Raises ValueError for an id outside the vocabulary, TypeError for no integer."""
+        ids = [index_of(index) for index in ids]
         for position, index in enumerate(ids):
             if not 0 <= index < len(self.words):
                 raise ValueError(f"ids[{position}] is {index}, expected 0 to {len(self.words) - 1}")
@@ -74,6 +77,10 @@ class Vocabulary:
 
     def __len__(self) -> int:
         return len(self.words)
+
+    def __getitem__(self, word: str) -> int:
+        """The word's id, 0 if it is unknown."""
+        return self.ids.get(word, 0)
 
     def __contains__(self, word: object) -> bool:
         return word in self.ids and word != UNKNOWN
@@ -100,5 +107,5 @@ class Vocabulary:
             if not isinstance(content, dict) or content.get("format") != _FORMAT:
                 raise ValueError(f"no mark {_FORMAT!r}")
             return cls(content["words"])
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ValueError(f"{path} is not a vocabulary of this library, or damaged: {error}") from None

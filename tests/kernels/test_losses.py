@@ -90,19 +90,24 @@ def test_the_dtype_stays_and_nothing_given_is_changed(name, dtype, rng):
 def test_no_size_of_logits_raises_any_floating_point_error(dtype, size):
     exact = [size, -size, 0.0, size, -size, -0.0, size]
     z = np.array(exact, dtype)
+    eye = np.eye(7, dtype=int)
+    cases = [(losses.binary_cross_entropy, z, np.array(y)) for y in ([1, 0, 1, 0, 1, 0, 1], [1, 0, 1, 1, 0, 0, 1])]
+    cases += [(losses.softmax_cross_entropy, z[None], np.array([target])) for target in range(7)]
     with np.errstate(all="raise"):
-        for y in ([1, 0, 1, 0, 1, 0, 1], [1, 0, 1, 1, 0, 0, 1]):
-            loss, gradient = losses.binary_cross_entropy(z, np.array(y))
-            right = [math.log1p(math.exp(-abs(v))) + max(v, 0.0) - v * label for v, label in zip(exact, y)]
-            np.testing.assert_allclose(loss, math.fsum(right) / 7, rtol=1e-6)
-            np.testing.assert_allclose(gradient, losses.sigmoid(z) / 7 - np.array(y) / 7, rtol=1e-5, atol=1e-8)
-        for target, value in enumerate(exact):
-            loss, gradient = losses.softmax_cross_entropy(z[None], np.array([target]))
-            right_loss = math.log(sum(math.exp(v - size) for v in exact)) + (size - value)
-            np.testing.assert_allclose(loss, right_loss, rtol=1e-6)
-            np.testing.assert_allclose(gradient[0], losses.softmax(z) - np.eye(7)[target], rtol=1e-5, atol=1e-7)
-        np.testing.assert_allclose(losses.softmax(z).sum(), 1, rtol=1e-6)
-        assert losses.mean_squared_error(np.full(3, 1e-20, dtype), np.zeros(3, dtype))[0] < 1e-39
+        found = [function(logits, targets) for function, logits, targets in cases]
+        tiny = losses.mean_squared_error(np.full(3, 1e-30, dtype), np.zeros(3, dtype))[0]
+        p, q = losses.softmax(z), losses.sigmoid(z)
+    log_sum = math.log(sum(math.exp(v - size) for v in exact))
+    for (function, _, y), (loss, gradient) in zip(cases, found):
+        if function is losses.binary_cross_entropy:
+            terms = [math.log1p(math.exp(-abs(v))) + max(v, 0.0) - v * label for v, label in zip(exact, y.tolist())]
+            right, right_gradient = math.fsum(terms) / 7, (q - y) / 7
+        else:
+            right, right_gradient = log_sum + (size - exact[y[0]]), (p - eye[y])
+        np.testing.assert_allclose(loss, right, rtol=1e-6)
+        np.testing.assert_allclose(gradient, right_gradient, rtol=1e-5, atol=1e-7)
+    assert 0 <= float(tiny) < 1e-59
+    np.testing.assert_allclose(p, [math.exp(v - size - log_sum) for v in exact], rtol=1e-5, atol=1e-30)
 
 
 def test_sure_and_right_costs_nothing_and_sure_and_wrong_costs_the_logit():

@@ -84,6 +84,7 @@ def test_gradients_with_all_dropouts_on_frozen_masks_are_exact(cell, rng):
         dropout=0.25,
         embedding_dropout=0.25,
         recurrent_dropout=0.25,
+        word_dropout=0.25,
         seed=3,
     )
     for array in model.params.values():
@@ -172,6 +173,21 @@ def test_embedding_dropout_drops_the_same_units_at_all_steps():
     assert (x == x[0]).all() and set(np.unique(x)) == {0.0, 2.0} and (x[0, 0] != x[0, 1]).any()
 
 
+def test_word_dropout_puts_the_unknown_word_in_the_place_of_a_word_in_training_only():
+    model = small(word_dropout=0.5)
+    model.params["embedding.E"][1:] = 1
+    model.params["embedding.E"][0] = 0
+    seen = []
+    forward = model.recurrent.forward
+    model.recurrent.forward = lambda x, **options: (seen.append(x), forward(x, **options))[1]
+    ids = np.full((50, 20), 3)
+    model.forward(ids, train=True)
+    model.forward(ids)
+    trained, predicted = seen
+    assert (trained == trained[:, :, :1]).all() and set(np.unique(trained)) == {0.0, 1.0}
+    assert 0.45 < trained.mean() < 0.55 and (predicted == 1).all()
+
+
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others():
     first, same, other = (small(seed=seed, dropout=0.5) for seed in (1, 1, 2))
     for name in first.params:
@@ -243,6 +259,7 @@ def test_load_params_refuses_what_does_not_fit_and_changes_nothing():
         ({"pooling": "min"}, ValueError, "pooling is 'min'"),
         ({"dropout": 1.0}, ValueError, "dropout is 1.0"),
         ({"embedding_dropout": -0.1}, ValueError, "embedding_dropout is -0.1"),
+        ({"word_dropout": 1}, ValueError, "word_dropout is 1"),
         ({"recurrent_dropout": "half"}, TypeError, "recurrent_dropout is 'half'"),
         ({"activation": "gelu"}, ValueError, "activation is 'gelu'"),
         ({"dtype": "float16"}, ValueError, "dtype is float16"),

@@ -1,0 +1,313 @@
+"""The text classifier: it learns, follows scikit-learn's rules, saves and loads, and names bad input."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from rnnscratch import files
+from rnnscratch.models import save_model
+from rnnscratch.models.saved import FORMAT
+from rnnscratch.models.text_classifier import NotFittedError, TextClassifier, split
+from rnnscratch.training import predict
+
+GOOD, BAD, SO_SO = ["good", "great", "lovely"], ["bad", "awful", "boring"], ["average", "fair", "passable"]
+FILLER = ["the", "film", "plot", "actor", "scene", "music", "was", "with", "and"]
+
+
+def reviews(count, words_of_class, seed=0):
+    """Texts in which one word tells the class; labels are the names of the classes."""
+    rng = np.random.default_rng(seed)
+    texts, labels = [], []
+    for k in range(count):
+        name, words = list(words_of_class.items())[k % len(words_of_class)]
+        text = [str(word) for word in rng.choice(FILLER, rng.integers(2, 7))]
+        text.insert(int(rng.integers(0, len(text))), str(rng.choice(words)))
+        texts.append(" ".join(text).capitalize() + ".")
+        labels.append(name)
+    return texts, labels
+
+
+TWO = {"yes": GOOD, "no": BAD}
+THREE = {"good": GOOD, "bad": BAD, "fair": SO_SO}
+TEXTS, LABELS = reviews(80, TWO)
+
+
+def classifier(**options):
+    small = {"embedding_dim": 8, "hidden_size": 8, "epochs": 6, "batch_size": 8, "learning_rate": 0.03}
+    return TextClassifier(**{**small, "dropout": 0.1, "embedding_dropout": 0.1, "min_count": 1, **options})
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return classifier().fit(TEXTS, LABELS)
+
+
+@pytest.mark.parametrize("words_of_class", [TWO, THREE], ids=len)
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_it_learns_which_word_tells(cell, words_of_class):
+    clf = classifier(cell=cell).fit(*reviews(150, words_of_class))
+    texts, labels = reviews(60, words_of_class, seed=1)
+    assert clf.score(texts, labels) > 0.95
+    assert clf.classes_.tolist() == sorted(words_of_class)
+    assert [row["epoch"] for row in clf.history_.rows] == [1, 2, 3, 4, 5, 6]
+
+
+def test_probabilities_are_in_the_order_of_classes_and_agree_with_predictions(fitted):
+    p = fitted.predict_proba(TEXTS)
+    assert p.shape == (80, 2)
+    np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-6)
+    assert fitted.classes_.tolist() == ["no", "yes"]
+    assert (fitted.predict(TEXTS) == np.where(p[:, 1] > 0.5, "yes", "no")).all()
+    assert fitted.predict_proba(["good great lovely"])[0, 1] > 0.9 > 0.1 > fitted.predict_proba(["awful"])[0, 1]
+    clf = classifier().fit(*reviews(90, THREE))
+    p = clf.predict_proba(["great", "boring", "passable"])
+    assert clf.classes_[p.argmax(axis=1)].tolist() == ["good", "bad", "fair"]
+    np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [np.array([3, 7]), np.array([-1, 1]), np.array([False, True]), np.array([0.0, 1.0]), np.array(["a", "b"])],
+)
+def test_labels_come_back_as_they_were_given(classes):
+    labels = classes[[int(label == "yes") for label in LABELS]]
+    clf = classifier(epochs=3).fit(TEXTS, labels)
+    np.testing.assert_array_equal(clf.classes_, classes)
+    assert clf.predict(TEXTS).dtype == classes.dtype and clf.score(TEXTS, labels) > 0.9
+
+
+def test_texts_may_be_arrays_of_strings_or_of_objects(fitted):
+    for kind in (np.array(TEXTS), np.array(TEXTS, dtype=object), tuple(TEXTS)):
+        np.testing.assert_array_equal(fitted.predict(kind), fitted.predict(TEXTS))
+    again = classifier().fit(np.array(TEXTS, dtype=object), np.array(LABELS, dtype=object))
+    np.testing.assert_array_equal(again.predict_proba(TEXTS), fitted.predict_proba(TEXTS))
+
+
+def test_the_same_random_state_gives_the_same_bits_and_another_does_not(fitted):
+    again, other = classifier().fit(TEXTS, LABELS), classifier(random_state=1).fit(TEXTS, LABELS)
+    for name, array in fitted.model_.params.items():
+        np.testing.assert_array_equal(again.model_.params[name], array)
+    assert (other.model_.params["dense.W"] != fitted.model_.params["dense.W"]).any()
+
+
+def test_an_empty_text_is_one_unknown_word(fitted):
+    unknown = fitted.predict_proba(["zyzzyva"])
+    for text in ("", "   ", "<br />", "..."):
+        np.testing.assert_array_equal(fitted.predict_proba([text]), unknown)
+    classifier(epochs=1).fit(["", *TEXTS], ["no", *LABELS])
+
+
+def test_only_the_last_words_of_a_long_text_count():
+    clf = classifier(max_length=3, epochs=2).fit(TEXTS, LABELS)
+    np.testing.assert_array_equal(
+        clf.predict_proba(["good good good the film was"]), clf.predict_proba(["bad awful the film was"])
+    )
+
+
+def test_the_vocabulary_is_that_of_the_texts_trained_on():
+    clf = classifier(min_count=2, max_size=5, validation_fraction=0.0, epochs=1).fit(TEXTS, LABELS)
+    assert len(clf.vocabulary_) == clf.model_.vocabulary_size == 5
+    assert "validation_loss" not in clf.history_.rows[0]
+    marked = [f"{text} mark{k}" for k, text in enumerate(TEXTS)]
+    clf = classifier(validation_fraction=0.25, epochs=1).fit(marked, LABELS)
+    assert sum(f"mark{k}" in clf.vocabulary_ for k in range(80)) == 60
+
+
+def test_the_split_keeps_each_classs_share_and_never_takes_a_whole_class():
+    codes = np.array([0] * 40 + [1] * 20 + [2])
+    train, validation = split(codes, 0.1, 0)
+    assert sorted([*train, *validation]) == list(range(61))
+    assert np.bincount(codes[validation], minlength=3).tolist() == [4, 2, 0]
+    assert np.bincount(codes[split(codes, 0.99, 0)[0]]).tolist() == [1, 1, 1]
+    assert len(split(codes, 0.0, 0)[1]) == 0
+    assert not np.array_equal(split(codes, 0.1, 1)[1], validation)
+
+
+def test_the_constructor_only_stores_and_params_can_be_read_and_set():
+    clf = TextClassifier(cell="nonsense", epochs=-3)
+    assert clf.get_params()["cell"] == "nonsense" and clf.get_params(deep=False)["epochs"] == -3
+    assert clf.set_params(cell="gru", hidden_size=5) is clf
+    assert (clf.cell, clf.hidden_size) == ("gru", 5)
+    assert set(vars(clf)) == set(clf.get_params())
+    assert repr(clf) == "TextClassifier(cell='gru', hidden_size=5, epochs=-3)"
+    with pytest.raises(ValueError, match="'depth' is no parameter of TextClassifier, expected one of cell"):
+        clf.set_params(hidden_size=9, depth=3)
+    assert clf.hidden_size == 5
+
+
+def test_fit_changes_no_parameter_and_returns_the_classifier():
+    clf = classifier(epochs=1)
+    before = clf.get_params()
+    assert clf.fit(TEXTS, LABELS) is clf and clf.get_params() == before
+
+
+def test_a_failed_fit_leaves_the_fitted_state(fitted):
+    clf = copy.deepcopy(fitted)
+    with pytest.raises(ValueError, match="one class"):
+        clf.fit(TEXTS, ["yes"] * len(TEXTS))
+    np.testing.assert_array_equal(clf.predict_proba(TEXTS), fitted.predict_proba(TEXTS))
+
+
+def test_scikit_learn_clones_cross_validates_and_searches_it():
+    from sklearn.base import clone, is_classifier
+    from sklearn.model_selection import GridSearchCV, cross_val_score
+
+    clf = classifier(epochs=4, cell="gru")
+    twin = clone(clf)
+    assert twin is not clf and twin.get_params() == clf.get_params() and is_classifier(clf)
+    scores = cross_val_score(clf, TEXTS, LABELS, cv=3)
+    assert scores.shape == (3,) and scores.min() > 0.8
+    search = GridSearchCV(clf, {"learning_rate": [1e-9, 0.03]}, cv=2).fit(TEXTS, LABELS)
+    assert search.best_params_ == {"learning_rate": 0.03} and search.best_score_ > 0.8
+    assert search.predict(["a great film", "awful"]).tolist() == ["yes", "no"]
+
+
+def test_scikit_learn_sees_whether_it_is_fitted(fitted):
+    from sklearn.exceptions import NotFittedError as SklearnNotFittedError
+    from sklearn.utils.validation import check_is_fitted
+
+    check_is_fitted(fitted)
+    with pytest.raises(SklearnNotFittedError):
+        check_is_fitted(classifier())
+
+
+def test_it_works_without_importing_scikit_learn():
+    code = (
+        "import sys, rnnscratch as rs; c = rs.TextClassifier(epochs=1, min_count=1);"
+        "c.fit(['a b', 'c d'], [0, 1]).predict(['a']);"
+        "print([m for m in ('sklearn', 'matplotlib', 'torch', 'nltk') if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda clf: pickle.loads(pickle.dumps(clf))])
+def test_a_pickled_copy_predicts_the_same_bits(copied, fitted):
+    again = copied(fitted)
+    np.testing.assert_array_equal(again.predict_proba(TEXTS), fitted.predict_proba(TEXTS))
+    assert again.get_params() == fitted.get_params() and str(again.history_) == str(fitted.history_)
+
+
+@pytest.mark.parametrize("classes", [np.array(["nö", "日本"]), np.array([3, 7]), np.array([False, True])])
+def test_a_saved_classifier_comes_back_to_the_bit(classes, tmp_path):
+    labels = classes[[int(label == "yes") for label in LABELS]]
+    clf = classifier(epochs=1, cell="gru", max_length=4, max_size=9).fit(TEXTS, labels)
+    clf.save(tmp_path / "clf.npz")
+    again = TextClassifier.load(tmp_path / "clf.npz")
+    np.testing.assert_array_equal(again.predict_proba(TEXTS), clf.predict_proba(TEXTS))
+    np.testing.assert_array_equal(again.classes_, classes)
+    assert again.predict(TEXTS).dtype == classes.dtype and again.vocabulary_ == clf.vocabulary_
+    assert again.get_params() == clf.get_params()
+
+
+def test_loading_something_else_is_refused_by_name(fitted, tmp_path):
+    path = tmp_path / "clf.npz"
+    save_model(path, fitted.model_, fitted.vocabulary_)
+    with pytest.raises(ValueError, match=r"clf\.npz holds a model, but no TextClassifier"):
+        TextClassifier.load(path)
+    fitted.save(path)
+    whole = path.read_bytes()
+    header, arrays = files.load_arrays(path, FORMAT)
+    for change in (
+        {"classes": ["no"]},
+        {"classes": [["no"], ["yes"]]},
+        {"classes": [None, None]},
+        {"text_classifier": {"depth": 3}},
+        {"text_classifier": [1]},
+    ):
+        changed = json.loads(json.dumps(header))
+        changed["extra"].update(change)
+        files.save_arrays(path, changed, arrays)
+        with pytest.raises(ValueError, match=r"clf\.npz does not fit together"):
+            TextClassifier.load(path)
+    path.write_bytes(whole[:-50])
+    with pytest.raises(ValueError, match=r"clf\.npz"):
+        TextClassifier.load(path)
+
+
+def test_the_logits_are_those_of_the_model_on_the_cleaned_texts(fitted):
+    ids = [fitted.vocabulary_.encode(words) for words in (["good", "film"], ["bad"])]
+    logits = predict(fitted.model_, ids).astype(float)
+    p = fitted.predict_proba(["A GOOD film", "Bad"])
+    if "a" in fitted.vocabulary_:
+        pytest.fail("the test's first text must hold a word that is unknown and one that is not")
+    with_unknown = predict(fitted.model_, [np.array([0, *ids[0]]), ids[1]]).astype(float)
+    np.testing.assert_allclose(p[:, 1], 1 / (1 + np.exp(-with_unknown)), rtol=1e-5)
+    assert logits[1] == pytest.approx(with_unknown[1], rel=1e-4)
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "score", "save"])
+def test_before_fit_a_clear_error_says_so(method, tmp_path):
+    arguments = {"score": (TEXTS, LABELS), "save": (tmp_path / "x.npz",)}.get(method, (TEXTS,))
+    for kind in (NotFittedError, ValueError, AttributeError):
+        with pytest.raises(kind, match="not fitted yet: call fit first"):
+            getattr(classifier(), method)(*arguments)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("texts", "labels", "error", "message"),
+    [
+        ([], [], ValueError, "texts is empty"),
+        ("one text", ["yes"], TypeError, "texts is one string, expected a list"),
+        (["a", 3], [0, 1], TypeError, r"texts\[1\] is int"),
+        (["a", None], [0, 1], TypeError, r"texts\[1\] is NoneType"),
+        ([b"a", "b"], [0, 1], TypeError, r"texts\[0\] is bytes"),
+        (["a", "b"], [0], ValueError, r"labels has shape \(1,\), expected \(2,\)"),
+        (["a", "b"], [[0], [1]], ValueError, r"labels has shape \(2, 1\)"),
+        (["a", "b"], 1, ValueError, r"labels has shape \(\)"),
+        (["a", "b"], [1, 1], ValueError, r"labels has the one class \[1\], expected at least two"),
+        (["a", "b"], [0.0, np.nan], ValueError, r"labels\[1\] is not finite"),
+        (["a", "b"], ["yes", None], TypeError, "labels has dtype object"),
+        (["a", "b"], [1j, 2j], TypeError, "labels has dtype complex128"),
+    ],
+)
+def test_wrong_data_are_named(texts, labels, error, message):
+    clf = classifier()
+    with pytest.raises(error, match=message):
+        clf.fit(texts, labels)
+    assert not hasattr(clf, "model_")
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"cell": "cnn"}, ValueError, "cell is 'cnn'"),
+        ({"pooling": "sum"}, ValueError, "pooling is 'sum'"),
+        ({"hidden_size": 0}, ValueError, "hidden_size is 0"),
+        ({"embedding_dim": 2.0}, TypeError, "embedding_dim is 2.0"),
+        ({"dropout": 1.5}, ValueError, "dropout is 1.5"),
+        ({"recipe": "soup"}, ValueError, "recipe is 'soup'"),
+        ({"min_count": 0}, ValueError, "min_count is 0"),
+        ({"max_size": 0}, ValueError, "max_size is 0"),
+        ({"max_length": 0}, ValueError, "max_length is 0"),
+        ({"epochs": 0}, ValueError, "epochs is 0"),
+        ({"epochs": "5"}, TypeError, "epochs is '5'"),
+        ({"batch_size": 0}, ValueError, "batch_size is 0"),
+        ({"learning_rate": 0.0}, ValueError, "learning_rate is 0.0"),
+        ({"clip_norm": -1.0}, ValueError, "clip_norm is -1.0"),
+        ({"validation_fraction": 1.0}, ValueError, "validation_fraction is 1.0"),
+        ({"validation_fraction": "a tenth"}, TypeError, "validation_fraction is 'a tenth'"),
+        ({"device": "tpu"}, ValueError, "device is 'tpu'"),
+    ],
+)
+def test_wrong_options_are_named_by_fit(options, error, message):
+    clf = classifier(**options)
+    with pytest.raises(error, match=message):
+        clf.fit(TEXTS, LABELS)
+    assert not hasattr(clf, "model_")
+
+
+def test_wrong_data_of_predict_and_score_are_named(fitted):
+    with pytest.raises(TypeError, match="texts is one string"):
+        fitted.predict("good")
+    with pytest.raises(ValueError, match="texts is empty"):
+        fitted.predict([])
+    with pytest.raises(ValueError, match=r"labels has shape \(2,\), expected \(1,\)"):
+        fitted.score(["good"], ["yes", "no"])

@@ -1,0 +1,191 @@
+"""The report's seven steps one by one and together, and what the default recipe keeps of a review."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from zipfile import BadZipFile
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rnnscratch.text import clean, clean_texts
+from rnnscratch.text.stopwords import ENGLISH
+
+module = import_module("rnnscratch.text.clean")  # the package's attribute of this name is the function
+STOP_WORDS = module.stop_words
+
+
+@pytest.fixture(autouse=True)
+def _known_stop_words() -> Iterator[None]:
+    """The package's own list, whatever NLTK data the machine has."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "stop_words", lambda: ENGLISH)
+        yield
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("u r gr8, thx", "you r great, thanks"),
+        ("pls, pls!", "please, please!"),
+        ("lulu under pull", "lulu under pull"),
+        ("the u.s. and the u.k.", "the u.s. and the u.k."),
+        ("it s-u-c-k-e-d in a u-boat", "it s-u-c-k-e-d in a u-boat"),
+        ("see it, u.", "see it, you."),
+        ("loved it.u must see", "loved it.you must see"),
+        ("on tv--really", "on television--really"),
+        ("made w/ care, w/o a plot", "made with care, without a plot"),
+        ("rock 'n' roll", "rock 'n' roll"),
+        ("n/a", "n/a"),
+    ],
+)
+def test_abbreviations_are_expanded_as_whole_words_only(text: str, expected: str) -> None:
+    assert module.expand_abbreviations(text) == expected
+
+
+def test_no_expansion_holds_an_abbreviation_so_expanding_twice_changes_nothing() -> None:
+    for full in module.ABBREVIATIONS.values():
+        assert module.expand_abbreviations(full) == full
+
+
+def test_each_step_of_the_report_does_what_it_says() -> None:
+    assert module.lowercase("A Great FILM") == "a great film"
+    assert module.remove_tags("a<br />b<i>c</i> 1 < 2") == "abc 1 < 2"
+    assert module.remove_tags("<a\nb>") == "<a\nb>"  # the report's "." stops at a line's end
+    assert module.remove_punctuation("don't, caf\u00e9_8/10\n!") == "dont caf810\n"
+    assert module.squeeze_spaces("  a \t b\n\nc ") == "a b c"
+    assert module.remove_stop_words("this is not a good film") == "good film"
+    assert module.remove_stop_words("") == ""
+    assert module.split_words("good film") == ["good", "film"]
+
+
+def test_report_recipe_is_the_seven_steps_in_their_order() -> None:
+    text = "Thx!  This WASN'T good.<br /><br />The plot, u see, isn't; it is 10/10 caf\u00e9."
+    # Tags and punctuation join words; "wasnt" and "isnt" are no entries of the list, "this", "the", "it", "is" and
+    # the "you" that came from "u" are.
+    assert clean(text, "report") == ["thanks", "wasnt", "goodthe", "plot", "see", "isnt", "1010", "caf"]
+
+
+@given(st.text(alphabet=st.sampled_from("aAuU nN<>/'.!?&;\u2019\u00e9 0189\n\t"), max_size=60))
+def test_report_recipe_agrees_with_the_report_s_own_expressions(text: str) -> None:
+    expected = module.expand_abbreviations(text.lower())
+    expected = re.sub(r"[^a-zA-Z0-9\s]", "", re.sub(r"<.*?>", "", expected)).strip()
+    assert clean(text, "report") == [word for word in expected.split() if word not in ENGLISH]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Great.<br /><br />The plot", ["great", "the", "plot"]),
+        ("It isn't good, not at all", ["it", "isn't", "good", "not", "at", "all"]),
+        ("don\u2019t don\u00b4t don`t", ["don't", "don't", "don't"]),
+        ("`quoted' 'words'", ["quoted", "words"]),
+        ("Tom &amp; Jerry&#39;s &eacute;clair", ["tom", "jerry's", "\u00e9clair"]),
+        ("10/10! 7.5/10? 7,5/10", ["10/10", "!", "7.5/10", "?", "7,5/10"]),
+        ("95/100", ["95", "100"]),
+        ("good.10/10", ["good", "10/10"]),
+        ("na\u00efve \u65e5\u672c snake_case", ["na\u00efve", "\u65e5\u672c", "snake", "case"]),
+        ("u know", ["you", "know"]),
+        ("1 < 2 > 0", ["1", "0"]),
+        ("", []),
+        (" <br /> ...", []),
+    ],
+)
+def test_default_recipe_keeps_what_carries_the_verdict(text: str, expected: list[str]) -> None:
+    assert clean(text) == expected
+
+
+@given(st.text(max_size=80))
+def test_default_recipe_gives_lower_case_words_without_white_space(text: str) -> None:
+    for word in clean(text):
+        assert word and word == word.lower() and not re.search(r"\s", word)
+
+
+def test_many_texts_are_cleaned_in_their_order(capsys: pytest.CaptureFixture[str]) -> None:
+    texts = ["Good film", "", "A bad film!"]
+    assert clean_texts(texts) == [["good", "film"], [], ["a", "bad", "film", "!"]]
+    assert clean_texts(iter(texts), "report") == [["good", "film"], [], ["bad", "film"]]
+    assert capsys.readouterr().err == ""
+    clean_texts(texts, progress=True)
+    assert "cleaning" in capsys.readouterr().err
+
+
+def test_wrong_arguments_are_named() -> None:
+    with pytest.raises(ValueError, match="recipe is 'raw', expected 'default' or 'report'"):
+        clean("a", "raw")
+    with pytest.raises(ValueError, match="recipe is 'raw'"):
+        clean_texts([], "raw")
+    with pytest.raises(TypeError, match="text is bytes, expected a string"):
+        clean(b"a")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="texts is one string"):
+        clean_texts("abc")
+    with pytest.raises(TypeError, match=r"texts\[1\] is NoneType, expected a string"):
+        clean_texts(["a", None])  # type: ignore[list-item]
+
+
+class _Corpus:
+    def __init__(self, outcome: list[str] | Exception):
+        self.outcome = outcome
+
+    def words(self, language: str) -> list[str]:
+        assert language == "english"
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return self.outcome
+
+
+def _nltk_with(monkeypatch: pytest.MonkeyPatch, outcome: list[str] | Exception) -> None:
+    import nltk.corpus
+
+    def refuse(*args: object, **kwargs: object) -> bool:
+        raise AssertionError("a download was tried")
+
+    monkeypatch.setattr(nltk.corpus, "stopwords", _Corpus(outcome))
+    monkeypatch.setattr("nltk.download", refuse)
+
+
+@pytest.fixture
+def stop_words() -> Iterator[Callable[[], frozenset[str]]]:
+    """The function as it is, with nothing remembered before and after."""
+    STOP_WORDS.cache_clear()
+    yield STOP_WORDS
+    STOP_WORDS.cache_clear()
+
+
+def test_stop_words_are_nltk_s_where_its_data_is_there(
+    monkeypatch: pytest.MonkeyPatch, stop_words: Callable[[], frozenset[str]]
+) -> None:
+    _nltk_with(monkeypatch, ["foo", "bar"])
+    assert stop_words() == {"foo", "bar"}
+
+
+@pytest.mark.parametrize("trouble", [LookupError("no data"), PermissionError("no access"), BadZipFile("half a file")])
+def test_without_nltk_s_data_the_own_list_serves_and_one_warning_says_so(
+    monkeypatch: pytest.MonkeyPatch, stop_words: Callable[[], frozenset[str]], trouble: Exception
+) -> None:
+    _nltk_with(monkeypatch, trouble)
+    with pytest.warns(UserWarning, match="own English list is used") as caught:
+        assert stop_words() == ENGLISH
+        assert stop_words() == ENGLISH
+    assert len(caught) == 1
+
+
+def test_own_list_holds_the_function_words_and_no_word_that_judges() -> None:
+    assert {"the", "and", "is", "not", "no", "nor", "don't", "isn't", "i"} <= ENGLISH
+    assert not {"good", "bad", "film", "great", "never", "wasnt", ""} & ENGLISH
+    assert 170 <= len(ENGLISH) <= 250
+    assert all(word == word.lower() and " " not in word for word in ENGLISH)
+
+
+def test_nltk_and_tqdm_are_loaded_only_when_they_are_used() -> None:
+    code = (
+        "import sys, rnnscratch.text as text; text.clean('a <b>film</b>'); "
+        "print([name for name in ('nltk', 'tqdm', 'sklearn', 'matplotlib', 'pandas') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
