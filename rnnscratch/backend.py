@@ -109,7 +109,7 @@ def generator(seed: int | np.random.Generator | None = None) -> np.random.Genera
 def check_dtype(dtype: Any, name: str = "dtype") -> np.dtype:
     """The NumPy dtype, if it is one that the kernels compute in. Raises TypeError or ValueError otherwise."""
     try:
-        found = np.dtype(dtype)
+        found = np.dtype("None" if dtype is None else dtype)  # to NumPy, None means float64
     except TypeError:
         raise TypeError(f"{name} is {dtype!r}, expected one of {', '.join(DTYPES)}") from None
     if found.name not in DTYPES:

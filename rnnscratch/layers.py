@@ -25,7 +25,8 @@ class Layer:
         self.params: dict[str, Array] = {}
         self.grads: dict[str, Array] = {}
         self.frozen = False  # True: training passes reuse the dropout masks of the last one, as a gradient check must
-        self._config = {**config, "dtype": self.dtype.name, "device": device}
+        plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in config.items()}
+        self._config = {**plain, "dtype": self.dtype.name, "device": device}
         self._cache: Any = None
 
     def config(self) -> dict[str, Any]:
@@ -91,7 +92,6 @@ class Recurrent(Layer):
         dtype: Any = "float32",
         device: str = "cpu",
         seed: int | np.random.Generator | None = None,
-        **cell_options: Any,
     ):
         check_sizes(input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
         check_rates(dropout=dropout, recurrent_dropout=recurrent_dropout)
@@ -105,7 +105,6 @@ class Recurrent(Layer):
             bidirectional=bool(bidirectional),
             dropout=dropout,
             recurrent_dropout=recurrent_dropout,
-            **cell_options,
         )
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bidirectional, self.dropout, self.recurrent_dropout = bool(bidirectional), dropout, recurrent_dropout
@@ -259,7 +258,8 @@ class RNN(Recurrent):
         if activation not in rnn.CELLS:
             raise ValueError(f"activation is {activation!r}, expected one of {', '.join(map(repr, rnn.CELLS))}")
         self.activation = activation
-        super().__init__(input_size, hidden_size, *args, activation=activation, **options)
+        super().__init__(input_size, hidden_size, *args, **options)
+        self._config["activation"] = activation
 
     def _cell_forward(self, x: Array, state: list[Array | None], suffix: str, lengths: Any, mask: Array | None) -> Any:
         W, U, b = (self.params[letter + suffix] for letter in "WUb")
@@ -316,7 +316,8 @@ class GRU(Recurrent):
 
     def __init__(self, input_size: int, hidden_size: int, *args: Any, reset_after: bool = False, **options: Any):
         self.reset_after = bool(reset_after)
-        super().__init__(input_size, hidden_size, *args, reset_after=self.reset_after, **options)
+        super().__init__(input_size, hidden_size, *args, **options)
+        self._config["reset_after"] = self.reset_after
 
     def _add_cell(self, suffix: str, inputs: int) -> None:
         super()._add_cell(suffix, inputs)
@@ -416,16 +417,20 @@ class Dropout(Layer):
 
     def forward(self, x: Array, train: bool = False) -> Array:
         """x (T, B, D), or any shape if not variational, -> the same shape."""
+        if not hasattr(x, "dtype"):
+            raise TypeError(f"x is {type(x).__name__}, expected an array")
+        check_dtype(x.dtype, "x's dtype")
         if not train or not self.rate:
-            self._cache = (None,)
+            self._cache = (None, x.shape, x.dtype)
             return x
         mask = self._mask("mask", (1, *x.shape[1:]) if self.variational else x.shape, self.rate)
-        self._cache = (mask.astype(x.dtype, copy=False),)
+        self._cache = (mask.astype(x.dtype, copy=False), x.shape, x.dtype)
         return dropout.forward(x, self._cache[0])
 
     def backward(self, dy: Array) -> Array:
         """The gradient of x, through the units that were kept."""
-        (mask,) = self._recall()
+        mask, shape, dtype = self._recall()
+        sequence.check_shape("dy", dy, shape, dtype, "as the output")
         return dy if mask is None else dropout.backward(dy, mask)
 
 
@@ -443,6 +448,10 @@ class Sequential:
         for position, layer in enumerate(layers):
             if not (hasattr(layer, "forward") and hasattr(layer, "backward") and hasattr(layer, "params")):
                 raise TypeError(f"layers[{position}] is {type(layer).__name__}, expected a layer")
+            if any(layer is other for other in layers[:position]):
+                raise ValueError(
+                    f"layers[{position}] is in the row twice, and a layer recalls only its last forward pass"
+                )
         self.layers = layers
 
     @property
@@ -465,15 +474,14 @@ class Sequential:
         for layer in self.layers:
             if isinstance(layer, Recurrent):
                 x, _ = layer.forward(x, lengths=lengths, train=train)
+            elif isinstance(layer, Sequential):
+                x = layer.forward(x, lengths=lengths, train=train)
             else:
                 x = layer.forward(x, train=train)
         return x
 
     def backward(self, dy: Array) -> Array:
-        """Through all layers in reverse order;
-
-        returns the gradient of the input (None where the input is token ids).
-        """
+        """Through all layers in reverse order; returns the gradient of the input (None where that is token ids)."""
         for layer in reversed(self.layers):
             dy = layer.backward(dy)[0] if isinstance(layer, Recurrent) else layer.backward(dy)
         return dy

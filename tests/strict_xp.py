@@ -32,6 +32,7 @@ class ndarray:
     dtype = property(lambda self: self._data.dtype)
     ndim = property(lambda self: self._data.ndim)
     size = property(lambda self: self._data.size)
+    flags = property(lambda self: self._data.flags)
     nbytes = property(lambda self: self._data.nbytes)
     T = property(lambda self: ndarray(self._data.T))
     real = property(lambda self: ndarray(self._data.real))

@@ -13,7 +13,7 @@ import math
 import platform
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +120,8 @@ def run(settings: Settings, out: str | Path, resume: bool = False, progress: boo
     settings.check()
     out = Path(out)
     _claim(out, settings, resume)
+    if settings.quick:  # few reviews make few updates: more of them, with less held back
+        settings = replace(settings, max_length=min(settings.max_length, 200), batch_size=16, word_dropout=0.2)
     prepared = prepare(settings, progress)
     _say(progress, prepared.data.describe())
     outcomes: list[Outcome] = []
@@ -149,7 +151,7 @@ def prepare(settings: Settings, progress: bool = True) -> Prepared:
     """Load, split, clean and number the reviews. The vocabulary is that of the training part alone."""
     data = load_imdb(settings.data, download=settings.download, progress=progress)
     if settings.quick:
-        data = _subset(data, 4000, 2000)
+        data = _subset(data, 5000, 2000)
     train, validation = validation_split(data.train)
     words = clean_texts(train.texts, settings.recipe, progress=progress)
     vocabulary = Vocabulary.build(words, min_count=2, max_size=settings.vocabulary)
@@ -178,8 +180,7 @@ def train_network(
         device=settings.device,
         seed=seed,
     )
-    max_length = min(settings.max_length, 200) if settings.quick else settings.max_length
-    epochs = min(settings.epochs, 2) if settings.quick else settings.epochs
+    max_length, epochs = settings.max_length, settings.epochs
     updates = epochs * -(-len(prepared.train_ids) // settings.batch_size)
     _say(progress, f"{NAMES[name]:>13}, seed {seed}: {model.num_params:,} parameters, {epochs} epochs")
     memory = PeakMemory(settings.device)

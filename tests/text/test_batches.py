@@ -48,7 +48,9 @@ def test_a_pass_brings_every_sequence_once_with_its_tokens_length_and_label(
     labels = np.arange(len(lengths)) * 7
     batches = Batches(sequences, labels, batch_size, shuffle, seed, max_length)
     seen: list[int] = []
-    for count, batch in enumerate(batches, 1):
+    found = list(batches)
+    assert len(found) == len(batches)
+    for batch in found:
         seen += batch.indices.tolist()
         assert 1 <= len(batch.indices) <= batch_size
         assert batch.ids.shape == (batch.lengths.max(), len(batch.indices))
@@ -58,7 +60,6 @@ def test_a_pass_brings_every_sequence_once_with_its_tokens_length_and_label(
             expected = sequences[index] if max_length is None else sequences[index][-max_length:]
             assert batch.ids[:length, column].tolist() == (expected.tolist() or [0])
             assert not batch.ids[length:, column].any()
-    assert count == len(batches)
     assert sorted(seen) == list(range(len(lengths)))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -77,15 +78,13 @@ def test_wrong_arguments_are_refused() -> None:
     for words in ([], ["a"], ["a", "<unk>"]):
         with pytest.raises(ValueError, match="expected '<unk>'"):
             Vocabulary(words)
-    for words in (["<unk>", "a", "a"], ["<unk>", 3]):
+    for damaged in (["<unk>", "a", "a"], ["<unk>", 3]):
         with pytest.raises(ValueError, match="a word twice or something that is no string"):
-            Vocabulary(words)  # type: ignore[arg-type]
+            Vocabulary(damaged)  # type: ignore[arg-type]
 
 
 @given(WORDS)
 def test_a_file_holds_every_word_whatever_its_letters(words: list[str]) -> None:
-    import tempfile
-
     vocabulary = Vocabulary.build([words])
     with tempfile.TemporaryDirectory() as folder:
         vocabulary.save(Path(folder) / "new" / "words.json")

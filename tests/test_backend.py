@@ -1,0 +1,148 @@
+"""The array module comes from the data; nothing is copied between devices unless asked."""
+
+from __future__ import annotations
+
+import sys
+import types
+
+import numpy as np
+import pytest
+import strict_xp
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from rnnscratch import backend
+
+HOST, DEVICE = np.zeros(2), strict_xp.asarray(np.zeros(2))
+
+
+@pytest.mark.parametrize(
+    ("arrays", "module"),
+    [
+        ((), np),
+        ((HOST,), np),
+        ((DEVICE,), strict_xp),
+        ((None, 2.0, DEVICE, [1]), strict_xp),
+        ((DEVICE, np.float32(2), DEVICE), strict_xp),  # a NumPy number is a number
+        ((None, "text", 3), np),
+        ((HOST, HOST), np),
+    ],
+)
+def test_the_module_is_that_of_the_arrays(arrays, module):
+    assert backend.get_array_module(*arrays) is module
+
+
+@pytest.mark.parametrize("arrays", [(HOST, DEVICE), (DEVICE, None, HOST)])
+def test_host_and_device_arrays_together_are_refused(arrays):
+    with pytest.raises(TypeError, match="different devices: .* move them to one with to_cpu or to_gpu"):
+        backend.get_array_module(*arrays)
+
+
+def test_to_cpu_moves_device_arrays_and_leaves_host_arrays():
+    assert backend.to_cpu(HOST) is HOST
+    moved = backend.to_cpu(strict_xp.asarray(np.arange(3)))
+    assert type(moved) is np.ndarray
+    assert moved.tolist() == [0, 1, 2]
+    assert backend.to_cpu([1, 2]).tolist() == [1, 2]
+
+
+@pytest.fixture
+def cupy(monkeypatch):
+    """A stand-in for CuPy, with a device."""
+    module = types.ModuleType("cupy")
+    module.is_available = lambda: True
+    module.asarray = strict_xp.asarray
+    monkeypatch.setitem(sys.modules, "cupy", module)
+    return module
+
+
+def test_a_device_is_used_where_there_is_one(cupy):
+    assert backend.gpu_available() is True
+    assert backend.module_for("gpu") is backend.module_for("cuda") is cupy
+    moved = backend.to_gpu(np.arange(3))
+    assert isinstance(moved, strict_xp.ndarray)
+    assert moved.get().tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("installed", [False, True], ids=["no CuPy", "no device"])
+def test_without_a_device_the_error_says_what_to_install(installed, cupy, monkeypatch):
+    if installed:
+        cupy.is_available = lambda: False
+    else:
+        monkeypatch.setitem(sys.modules, "cupy", None)  # importing it raises ImportError
+    assert backend.gpu_available() is False
+    for ask in (lambda: backend.module_for("gpu"), lambda: backend.to_gpu(HOST)):
+        with pytest.raises(RuntimeError, match=r"device='gpu' needs CuPy .*pip install \"rnnscratch\[cuda13\]\""):
+            ask()
+
+
+def test_the_cpu_needs_no_cupy(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    assert backend.module_for("cpu") is np
+
+
+@pytest.mark.parametrize("device", ["tpu", "", None, 0])
+def test_an_unknown_device_is_named(device):
+    with pytest.raises(ValueError, match=f"device is {device!r}, expected 'cpu' or 'gpu'"):
+        backend.module_for(device)
+
+
+@given(
+    indices=st.lists(st.integers(0, 4), max_size=20),
+    dtype=st.sampled_from(["float32", "float64", "complex128"]),
+    index_dtype=st.sampled_from(["int64", "int32", "uint8"]),
+    contiguous=st.booleans(),
+    on_device=st.booleans(),
+)
+@example(indices=[4, 0, 4], dtype="float32", index_dtype="uint8", contiguous=True, on_device=False)
+def test_scatter_add_adds_every_repeat(indices, dtype, index_dtype, contiguous, on_device):
+    rng = np.random.default_rng(len(indices))
+    target = rng.standard_normal((5, 70)).astype(dtype, order="C" if contiguous else "F")  # 4 * 70 exceeds uint8
+    values = rng.standard_normal((len(indices), 70)).astype(dtype)
+    right = target.copy()
+    for index, row in zip(indices, values):
+        right[index] += row
+    arguments = [target, np.array(indices, index_dtype), values]
+    if on_device:
+        arguments = [strict_xp.asarray(array) for array in arguments]
+    backend.scatter_add(*arguments)
+    assert np.array_equal(backend.to_cpu(arguments[0]), right)
+    assert arguments[0].dtype == dtype
+
+
+def test_scatter_add_refuses_rows_that_do_not_exist_and_mixed_devices():
+    target = np.zeros((3, 2))
+    with pytest.raises(IndexError):
+        backend.scatter_add(target, np.array([3]), np.ones((1, 2)))
+    with pytest.raises(TypeError, match="different devices"):
+        backend.scatter_add(target, np.array([1]), strict_xp.asarray(np.ones((1, 2))))
+    assert not target.any()
+
+
+def test_a_generator_comes_from_a_seed_or_is_the_one_given():
+    given_one = np.random.default_rng(0)
+    assert backend.generator(given_one) is given_one
+    draws = [backend.generator(seed).random(4).tolist() for seed in (3, 3, 4, None, None)]
+    assert draws[0] == draws[1] == np.random.default_rng(3).random(4).tolist()
+    assert len({tuple(draw) for draw in draws}) == 4
+
+
+@pytest.mark.parametrize("dtype", ["float32", np.float64, np.dtype("complex128"), "f4", float, complex])
+def test_the_dtypes_of_the_kernels_pass(dtype):
+    assert backend.check_dtype(dtype) == np.dtype(dtype)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "error", "message"),
+    [
+        ("float16", ValueError, "dtype is float16, expected one of float32, float64, complex128"),
+        (int, ValueError, "dtype is int64"),
+        ("complex64", ValueError, "dtype is complex64"),
+        (None, TypeError, "dtype is None"),
+        ("real", TypeError, "dtype is 'real'"),
+        (3, TypeError, "dtype is 3"),
+    ],
+)
+def test_other_dtypes_are_named(dtype, error, message):
+    with pytest.raises(error, match=message):
+        backend.check_dtype(dtype)

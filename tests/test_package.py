@@ -1,0 +1,92 @@
+"""The package as a whole: light to import, complete, of one version, and its examples run."""
+
+from __future__ import annotations
+
+import configparser
+import doctest
+import importlib
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import rnnscratch as rs
+
+ROOT = Path(rs.__file__).parents[1]
+MODULES = ["rnnscratch", *(module.name for module in pkgutil.walk_packages(rs.__path__, "rnnscratch."))]
+HEAVY = ["cupy", "matplotlib", "nltk", "optuna", "pandas", "safetensors", "scipy", "sklearn", "sympy", "torch", "tqdm"]
+
+
+def modules_after(code: str) -> set[str]:
+    """The top-level modules that a fresh interpreter has loaded after running the code."""
+    report = "; import sys; print(*{name.partition('.')[0] for name in sys.modules})"
+    run = subprocess.run([sys.executable, "-c", code + report], cwd=ROOT, capture_output=True, text=True, check=True)
+    return set(run.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import rnnscratch",
+        "import rnnscratch as rs; rs.LSTM(2, 3); rs.Adam(); rs.clip_gradients; rs.kernels; rs.losses; rs.metrics",
+        "import rnnscratch as rs; rs.SequenceClassifier; rs.TextClassifier; rs.training; rs.text; rs.check_gradients",
+    ],
+    ids=["import", "kernels", "models"],
+)
+def test_nothing_heavier_than_numpy_is_loaded(code):
+    loaded = modules_after(code)
+    assert "rnnscratch" in loaded
+    assert not loaded & set(HEAVY)
+
+
+def test_all_modules_import_without_what_is_optional():
+    absent = ["cupy", "matplotlib", "optuna", "pandas", "safetensors", "scipy", "sklearn", "sympy", "torch"]
+    code = f"import sys; sys.modules.update(dict.fromkeys({absent})); import importlib; "
+    names = [name for name in MODULES if not name.endswith("__main__")]
+    assert "rnnscratch" in modules_after(code + f"[importlib.import_module(name) for name in {names}]")
+
+
+@pytest.mark.parametrize("name", rs.__all__)
+def test_every_public_name_resolves_and_is_listed(name):
+    value = getattr(rs, name)
+    assert value is getattr(rs, name)
+    assert name in dir(rs)
+    if isinstance(value, type):
+        assert value.__name__ == name
+        assert value.__doc__
+
+
+def test_an_unknown_name_raises_attribute_error():
+    with pytest.raises(AttributeError, match="module 'rnnscratch' has no attribute 'Transformer'"):
+        _ = rs.Transformer
+
+
+def test_the_version_stands_in_one_place():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    assert setup["metadata"]["version"] == "attr: rnnscratch.__version__"
+    assert re.fullmatch(r"\d+\.\d+\.\d+", rs.__version__)
+    literal = re.compile(rf"""["']{re.escape(rs.__version__)}["']""")
+    places = [path for path in (ROOT / "rnnscratch").rglob("*.py") if literal.search(path.read_text(encoding="utf-8"))]
+    assert places == [ROOT / "rnnscratch" / "__init__.py"]
+
+
+def test_the_modules_were_found():
+    assert {"rnnscratch.layers", "rnnscratch.kernels.lstm", "rnnscratch.text.clean"} <= set(MODULES)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_the_examples_in_docstrings_run(name):
+    module = importlib.import_module(name)
+    assert module.__doc__, "no docstring"
+    result = doctest.testmod(module)
+    assert result.failed == 0
+
+
+def test_there_are_examples_to_run():
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    attempted = sum(len(t.examples) for name in MODULES for t in finder.find(importlib.import_module(name)))
+    assert attempted > 20
