@@ -41,9 +41,9 @@ def get_array_module(*arrays: Any) -> Any:
 def _module_of(array: Any) -> Any:
     if isinstance(array, np.ndarray):
         return np
-    if isinstance(array, np.generic) or not hasattr(array, "__array_priority__"):
-        return None
-    return sys.modules.get(type(array).__module__.partition(".")[0])
+    module = sys.modules.get(type(array).__module__.partition(".")[0])
+    kind = getattr(module, "ndarray", None)  # NumPy and CuPy name it so, PyTorch and pandas do not
+    return module if kind is not None and isinstance(array, kind) else None
 
 
 def gpu_available() -> bool:

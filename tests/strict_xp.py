@@ -22,7 +22,6 @@ class HiddenCopyError(TypeError):
 class ndarray:
     """A device array. Wraps a NumPy array that nothing outside this module may touch."""
 
-    __array_priority__ = 100
     __hash__ = None  # type: ignore[assignment]
 
     def __init__(self, data: np.ndarray):

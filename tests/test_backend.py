@@ -8,6 +8,7 @@ import types
 import numpy as np
 import pytest
 import strict_xp
+import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -26,6 +27,7 @@ HOST, DEVICE = np.zeros(2), strict_xp.asarray(np.zeros(2))
         ((DEVICE, np.float32(2), DEVICE), strict_xp),  # a NumPy number is a number
         ((None, "text", 3), np),
         ((HOST, HOST), np),
+        ((HOST, torch.zeros(2)), np),  # an array of neither: whoever expects a shape and dtype says what is wrong
     ],
 )
 def test_the_module_is_that_of_the_arrays(arrays, module):

@@ -121,7 +121,7 @@ def run(settings: Settings, out: str | Path, resume: bool = False, progress: boo
     out = Path(out)
     _claim(out, settings, resume)
     if settings.quick:  # few reviews make few updates: more of them, with less held back
-        settings = replace(settings, max_length=min(settings.max_length, 200), batch_size=16, word_dropout=0.2)
+        settings = replace(settings, max_length=min(settings.max_length, 150), batch_size=16, word_dropout=0.2)
     prepared = prepare(settings, progress)
     _say(progress, prepared.data.describe())
     outcomes: list[Outcome] = []
@@ -151,7 +151,7 @@ def prepare(settings: Settings, progress: bool = True) -> Prepared:
     """Load, split, clean and number the reviews. The vocabulary is that of the training part alone."""
     data = load_imdb(settings.data, download=settings.download, progress=progress)
     if settings.quick:
-        data = _subset(data, 5000, 2000)
+        data = _subset(data, 4000, 2000)
     train, validation = validation_split(data.train)
     words = clean_texts(train.texts, settings.recipe, progress=progress)
     vocabulary = Vocabulary.build(words, min_count=2, max_size=settings.vocabulary)
@@ -333,7 +333,7 @@ def _subset(data: ImdbData, train: int, test: int) -> ImdbData:
         chosen = [np.flatnonzero(reviews.labels == label)[: size // 2] for label in (0, 1)]
         return reviews.take(np.concatenate(chosen))
 
-    split = f"quick: {train} and {test} reviews of the {data.split}"
+    split = f"{data.split}; quick: the first {train} reviews to learn from and the first {test} of the held out"
     return ImdbData(data.source, split, part(data.train, train), part(data.test, test), data.duplicates_removed)
 
 
