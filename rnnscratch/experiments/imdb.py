@@ -248,7 +248,7 @@ def gradient_by_lag(model: SequenceClassifier, sequences: Sequence[np.ndarray], 
     """How far the last state's gradient reaches: the norm of d(r h_T)/dx_{T-k} for k = 0 .. lags-1, r random.
 
     Averaged over up to 64 reviews of at least `lags` words, whose last `lags` words are read; NaN where none is that
-    long.
+    long. h_T is the state of the last layer that reads forwards: one that reads backwards ends at the first word.
     """
     long = [ids[-lags:] for ids in sequences if len(ids) >= lags][:64]
     if not long:
@@ -258,7 +258,10 @@ def gradient_by_lag(model: SequenceClassifier, sequences: Sequence[np.ndarray], 
     x = model.embedding.forward(xp.asarray(ids))
     _, state = model.recurrent.forward(x)
     h = state[0] if isinstance(state, tuple) else state
-    r = xp.asarray(np.random.default_rng(0).standard_normal(h.shape).astype(h.dtype))
+    r = xp.zeros_like(h)
+    r[-len(model.recurrent.directions)] = xp.asarray(
+        np.random.default_rng(0).standard_normal(h.shape[1:]).astype(h.dtype)
+    )
     dx, _ = model.recurrent.backward(None, (r, None) if isinstance(state, tuple) else r)
     return to_cpu(xp.sqrt((dx * dx).sum(axis=2)).mean(axis=1))[::-1].astype(float)
 

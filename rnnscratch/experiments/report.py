@@ -88,7 +88,7 @@ def comparison(prepared: Any, outcomes: Sequence[Any]) -> list[str]:
     ]
     for other in ranked[1:]:
         only_best, only_other, p = mcnemar(labels, best.logits > 0, other.logits > 0)
-        verdict = "chance explains that poorly" if p < 0.01 else "chance could well explain that"
+        verdict = "chance alone would hardly do that" if p < 0.01 else "chance alone could do that"
         sentences.append(
             f"Against the {NAMES[other.row['model']]} ({other.row['accuracy']:.2%}) it is right alone "
             f"{only_best:,} times and wrong alone {only_other:,} times: {verdict} (McNemar's test, p = {p:.2g})."
@@ -102,10 +102,16 @@ def comparison(prepared: Any, outcomes: Sequence[Any]) -> list[str]:
             f"An epoch of the {NAMES[fastest.row['model']]} takes {fastest.row['seconds_per_epoch']:.0f} s, one of the "
             f"{NAMES[slowest.row['model']]} {slowest.row['seconds_per_epoch']:.0f} s, {ratio:.1f} times as long."
         )
-    reach = [(outcome.row["model"], half_reach(outcome.lag)) for outcome in networks if outcome.lag is not None]
-    if reach and all(lag is not None for _, lag in reach):
-        words = ", ".join(f"{lag} words back in the {NAMES[name]}" for name, lag in reach)
-        sentences.append(f"After training, a tenth of the last word's gradient is left {words}.")
+    measured = [outcome for outcome in networks if outcome.lag is not None and np.isfinite(outcome.lag).all()]
+    if measured:
+        words = []
+        for outcome in measured:
+            lag = reach(outcome.lag)
+            far = f"{lag} words back" if lag is not None else f"more than {len(outcome.lag)} words back"
+            words.append(f"{far} in the {NAMES[outcome.row['model']]}")
+        sentences.append(
+            f"After training, the last word's gradient, going forwards, has fallen to a tenth {', '.join(words)}."
+        )
     overfit = [o for o in networks if o.row["best_epoch"] < len(o.history)]
     if overfit:
         names = ", ".join(f"{NAMES[o.row['model']]} after epoch {o.row['best_epoch']}" for o in overfit)
@@ -131,7 +137,7 @@ def mcnemar(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> tuple[
     return only_first, only_second, math.erfc(z / math.sqrt(2))
 
 
-def half_reach(lag: np.ndarray) -> int | None:
+def reach(lag: np.ndarray) -> int | None:
     """The first lag at which less than a tenth of the gradient is left; None if it never is or was not measured."""
     below = np.flatnonzero(lag < lag[0] / 10) if np.isfinite(lag).all() and lag[0] > 0 else np.array([])
     return int(below[0]) if len(below) else None

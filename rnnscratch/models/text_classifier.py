@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from ..estimator import Estimator, NotFittedError
 from ..layers import check_rates, check_sizes
 from ..optimizers import Adam, cosine_schedule, warm_up
 from ..text import Vocabulary, clean_texts
@@ -17,11 +17,7 @@ from .classifier import SequenceClassifier, probabilities
 from .saved import load_model, save_model
 
 
-class NotFittedError(ValueError, AttributeError):
-    """A method that needs a trained classifier was called before `fit`."""
-
-
-class TextClassifier:
+class TextClassifier(Estimator):
     """A recurrent classifier of texts that follows scikit-learn's rules, without needing scikit-learn.
 
     cell, embedding_dim, hidden_size, pooling, dropout, embedding_dropout are those of `SequenceClassifier`; recipe,
@@ -150,25 +146,6 @@ class TextClassifier:
         y = check_answers(labels, len(texts))
         return float((self.predict(texts) == y).mean())
 
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The constructor's arguments by name."""
-        return {name: getattr(self, name) for name in self._names()}
-
-    def set_params(self, **params: Any) -> TextClassifier:
-        """Change constructor's arguments. Raises ValueError for one there is not."""
-        for name in params:
-            if name not in self._names():
-                raise ValueError(
-                    f"{name!r} is no parameter of TextClassifier, expected one of {', '.join(self._names())}"
-                )
-        for name, value in params.items():
-            setattr(self, name, value)
-        return self
-
-    @classmethod
-    def _names(cls) -> list[str]:
-        return [name for name in inspect.signature(cls.__init__).parameters if name != "self"]
-
     def __sklearn_tags__(self) -> Any:
         """What scikit-learn's model selection asks; scikit-learn is imported only when it does."""
         from sklearn.utils import ClassifierTags, InputTags, Tags, TargetTags
@@ -186,11 +163,6 @@ class TextClassifier:
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")
-
-    def __repr__(self) -> str:
-        defaults = inspect.signature(type(self).__init__).parameters
-        changed = {name: value for name, value in self.get_params().items() if value != defaults[name].default}
-        return f"TextClassifier({', '.join(f'{name}={value!r}' for name, value in changed.items())})"
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted classifier to one `.npz` without pickle; a failure leaves an older file whole."""

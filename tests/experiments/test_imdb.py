@@ -204,8 +204,9 @@ def test_mcnemar_counts_who_is_right_alone():
     assert report.mcnemar(labels, first, first) == (0, 0, 1.0)
 
 
-def test_gradient_by_lag_is_that_of_the_network(rng):
-    model = imdb.SequenceClassifier(20, 4, 5, cell="rnn", dtype="float64", seed=0)
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_gradient_by_lag_is_that_of_the_network_that_reads_forwards(bidirectional, rng):
+    model = imdb.SequenceClassifier(20, 4, 5, cell="rnn", bidirectional=bidirectional, dtype="float64", seed=0)
     sequences = [rng.integers(0, 20, 30) for _ in range(3)]
     lag = imdb.gradient_by_lag(model, sequences, lags=10)
     layer = model.recurrent
