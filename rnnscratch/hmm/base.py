@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -19,7 +18,7 @@ from ..estimator import Estimator, NotFittedError
 from ..files import load_arrays, save_arrays
 from ..layers import check_sizes
 from . import recursions
-from .chain import check_distribution, stationary_distribution
+from .chain import check_distribution, stationary_distribution, walk
 from .chunks import piece_length
 from .recursions import Frames, lay_out
 
@@ -43,8 +42,8 @@ class ConvergenceMonitor:
     converged when it grows by less than `tol` times its size.
     """
 
-    def __init__(self, tol: float, n_iter: int, verbose: bool = False):
-        self.tol, self.n_iter, self.verbose = tol, n_iter, verbose
+    def __init__(self, tol: float, n_iter: int):
+        self.tol, self.n_iter = tol, n_iter
         self.history: list[float] = []
 
     @property
@@ -56,13 +55,6 @@ class ConvergenceMonitor:
     def converged(self) -> bool:
         """Whether the last step gained less than the tolerance."""
         return len(self.history) > 1 and self.history[-1] - self.history[-2] < self.tol * abs(self.history[-1])
-
-    def report(self, objective: float) -> None:
-        """Take down the objective after one more step."""
-        self.history.append(objective)
-        if self.verbose:
-            gain = f"{objective - self.history[-2]:+.6g}" if self.iter else ""
-            print(f"{self.iter:6d} {objective:18.6f} {gain}")
 
     def __repr__(self) -> str:
         last = f"{self.history[-1]:.6g}" if self.history else "none"
@@ -385,16 +377,21 @@ class BaseHMM(Estimator):
         return self
 
     def _climb(self, data: Data) -> ConvergenceMonitor:
-        monitor = ConvergenceMonitor(self.tol, self.n_iter, self.verbose)
-        for _ in range(self.n_iter):
-            found = recursions.expectation(self.emissions(data), *self.chain(data.X), data.frames)
-            self._refuse(found.impossible)
-            monitor.report(float(found.log_likelihood.sum()) + self.log_prior())
-            if monitor.converged:
-                return monitor
-            self.maximize(data, found)
+        from tqdm.auto import tqdm
+
+        monitor = ConvergenceMonitor(self.tol, self.n_iter)
+        with tqdm(total=self.n_iter, desc="EM", unit="step", disable=not self.verbose) as bar:
+            for _ in range(self.n_iter):
+                found = recursions.expectation(self.emissions(data), *self.chain(data.X), data.frames)
+                self._refuse(found.impossible)
+                monitor.history.append(float(found.log_likelihood.sum()) + self.log_prior())
+                bar.set_postfix(objective=f"{monitor.history[-1]:.6g}")
+                if monitor.converged:
+                    return monitor
+                self.maximize(data, found)
+                bar.update()
         final = recursions.log_likelihood(self.emissions(data), *self.chain(data.X), data.frames)
-        monitor.report(float(final.sum()) + self.log_prior())
+        monitor.history.append(float(final.sum()) + self.log_prior())
         return monitor
 
     def initialize(self, X: np.ndarray, rng: np.random.Generator) -> None:
@@ -410,7 +407,8 @@ class BaseHMM(Estimator):
     def _learn_from_known(self, data: Data) -> None:
         """Begin with the emissions of the frames whose states are known, leaning half to all others."""
         xp = get_array_module(data.X)
-        observed = 1.0 if data.missing is None else xp.where(data.missing, 0.0, 1.0)
+        assert data.states is not None
+        observed = xp.ones(len(data.X)) if data.missing is None else xp.where(data.missing, 0.0, 1.0)
         known = (xp.arange(self.n_components)[:, None] == data.states) * observed
         others = (data.states < 0) * observed
         self._kept = set()
@@ -463,20 +461,10 @@ class BaseHMM(Estimator):
         """
         check_sizes(n_samples=n_samples)
         self.check()
-        rng = generator(self._seed(random_state))
-        rows = [_thresholds(row) for row in self.transmat_]
-        draws = rng.random(n_samples).tolist()
-        if currstate is None:
-            state = bisect_right(_thresholds(self.startprob_), draws[0])
-        elif not 0 <= currstate < self.n_components:
+        if currstate is not None and not 0 <= currstate < self.n_components:
             raise ValueError(f"currstate is {currstate}, expected a state from 0 to {self.n_components - 1}")
-        else:
-            state = int(currstate)
-        states = [state]
-        for draw in draws[1:]:
-            state = bisect_right(rows[state], draw)
-            states.append(state)
-        found = np.array(states)
+        rng = generator(self._seed(random_state))
+        found = walk(self.startprob_, self.transmat_, rng.random(n_samples), currstate)
         return self.sample_emission(found, rng), found
 
     # about the model
@@ -603,10 +591,3 @@ def dirichlet_log_density(values: np.ndarray, prior: Any) -> float:
     exponents = np.broadcast_to(np.asarray(prior, dtype=float) - 1.0, values.shape)
     positive = (values > 0) & (exponents != 0)
     return float((exponents[positive] * np.log(values[positive])).sum())
-
-
-def _thresholds(probabilities: np.ndarray) -> list[float]:
-    """Cumulative sums for `bisect_right`, beyond any uniform number from the last possible state on."""
-    cumulative = probabilities.cumsum()
-    cumulative[np.flatnonzero(probabilities)[-1] :] = math.inf
-    return cumulative.tolist()

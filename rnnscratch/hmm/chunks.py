@@ -39,7 +39,8 @@ def entering(b: Array, start: Array, transmat: Array, frames: Frames) -> tuple[A
     maps = xp.zeros((N, N, P), b.dtype)  # to state, from state, piece
     maps[xp.arange(N), xp.arange(N)] = b[:, : frames.starts[1]]
     logs = xp.zeros((N, P), b.dtype)
-    for now, _, n in frames.steps():
+    for now, _ in frames.steps():
+        n = now.stop - now.start
         if now.start:
             step = (transmat.T @ maps[:, :, :n].reshape(N, N * n)).reshape(N, N, n)
             maps[:, :, :n] = step * b[:, None, now]

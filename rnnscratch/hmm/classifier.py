@@ -48,9 +48,8 @@ class HMMClassifier(Estimator):
         params = prototype.get_params(deep=False)
         if prototype.symbols and params.get("vocabulary") is None and params.get("n_features") is None:
             params |= _symbols(X)  # all classes must know the symbols of each
-        self.models_ = [
-            type(prototype)(**params).fit([X[s] for s in np.flatnonzero(codes == k)]) for k in range(len(classes))
-        ]
+        members = [np.flatnonzero(codes == k).tolist() for k in range(len(classes))]
+        self.models_ = [type(prototype)(**params).fit([X[s] for s in own]) for own in members]
         self.classes_, self.priors_ = classes, shares
         return self
 

@@ -2,14 +2,13 @@
 
 Constructor arguments that all share: `algorithm`, "viterbi" or "map", how `predict` decodes; `random_state`, a seed or
 generator; `n_iter` steps of EM at most, fewer once the objective grows by less than `tol` of its size; the best of
-`n_init` starts, which `init` makes with "kmeans" or at "random"; `verbose`, the objective of every step printed;
+`n_init` starts, which `init` makes with "kmeans" or at "random"; `verbose`, a progress bar with the objective;
 `params` and `init_params`, letters of what is learned and of what is set before learning (None: all): s startprob_,
 t transmat_, and the family's own. `startprob_prior` and `transmat_prior` are Dirichlet's, 1 being none.
 """
 
 from __future__ import annotations
 
-import math
 import os
 from typing import Any
 
@@ -432,8 +431,8 @@ class GMMHMM(_Gaussians):
         letters, N, K = self.chosen("init_params"), self.n_components, self.n_mix
         self._floor = variance_floor(X, self.min_covar)
         centres = k_means(X, N, rng)
-        label = ((X[:, None] - centres) ** 2 / X.var(axis=0).clip(self._floor)).sum(axis=2).argmin(axis=1)
-        D = X.shape[1]
+        spread = X.var(axis=0).clip(self._floor)
+        label = np.stack([((X - centre) ** 2 / spread).sum(axis=1) for centre in centres]).argmin(axis=0)
         if "m" in letters:
             means = []
             for j in range(N):
@@ -475,13 +474,12 @@ class GMMHMM(_Gaussians):
         self.means_, self.covars_ = means.reshape(N, K, D), covars.reshape(self.covars_.shape)
 
     def emission_prior(self) -> float:
-        N, K, D = self.means_.shape
         found = 0.0
         if "w" in self.chosen("params"):
             found += dirichlet_log_density(self.weights_, self.weights_prior)
         prior = self._prior()
-        for j in range(N):
-            found += prior.log_density(self.means_[j], self.covars_[j], self.covariance_type)
+        for means, covars in zip(self.means_, self.covars_):
+            found += prior.log_density(means, covars, self.covariance_type)
         return found
 
     def count_emission_params(self) -> int:

@@ -44,11 +44,11 @@ class Frames(NamedTuple):
     before: Any  # the columns of all frames that have a successor, an array or a slice
     after: Any  # the columns of their successors
 
-    def steps(self) -> Iterator[tuple[slice, slice, int]]:
-        """For each step its columns, those of the step before it, and how many sequences run."""
+    def steps(self) -> Iterator[tuple[slice, slice]]:
+        """For each step its columns, and those of the same sequences one step before."""
         before = slice(0, 0)
         for first, last in zip(self.starts, self.starts[1:]):
-            yield slice(first, last), slice(before.start, before.start + last - first), last - first
+            yield slice(first, last), slice(before.start, before.start + last - first)
             before = slice(first, last)
 
     @property
@@ -102,7 +102,7 @@ def forward(b: Array, start: Array, transmat: Array, frames: Frames) -> tuple[Ar
     alpha, scale = xp.empty(b.shape, dtype), xp.empty(b.shape[1], dtype)
     onward = transmat.T
     with np.errstate(all="ignore"):
-        for now, before, n in frames.steps():
+        for now, before in frames.steps():
             if now.start == 0:
                 predicted = start if start.ndim == 2 else start[:, None]
             else:
@@ -125,7 +125,7 @@ def backward(b: Array, transmat: Array, scale: Array, frames: Frames, end: Array
     beta, weighted = xp.ones_like(b), b / scale
     if end is not None:
         beta[:, xp.asarray(frames.ends[frames.rank])] = end
-    for now, before, n in reversed(list(frames.steps())):
+    for now, before in reversed(list(frames.steps())):
         weighted[:, now] *= beta[:, now]
         if now.start:
             xp.matmul(transmat, weighted[:, now], out=beta[:, before])
@@ -153,7 +153,7 @@ def viterbi(log_b: Array, log_start: Array, log_transmat: Array, frames: Frames)
     """
     xp = get_array_module(log_b, log_start, log_transmat)
     delta = log_b.copy()
-    for now, before, n in frames.steps():
+    for now, before in frames.steps():
         if now.start == 0:
             delta[:, now] += log_start[:, None]
             continue
@@ -163,7 +163,7 @@ def viterbi(log_b: Array, log_start: Array, log_transmat: Array, frames: Frames)
             xp.maximum(best, last[i] + log_transmat[i][:, None], out=best)
         delta[:, now] += best
     states = delta.argmax(axis=0)
-    for now, before, n in reversed(list(frames.steps())):
+    for now, before in reversed(list(frames.steps())):
         if now.start:
             states[before] = (delta[:, before] + log_transmat[:, states[now]]).argmax(axis=0)
     ends = xp.asarray(frames.ends)
@@ -207,7 +207,7 @@ def sample_paths(alpha: Array, transmat: Array, frames: Frames, uniforms: Array)
     xp = get_array_module(alpha, transmat, uniforms)
     states = xp.empty(uniforms.shape, np.int64)
     following: Any = None
-    for now, before, n in reversed(list(frames.steps())):
+    for now, _ in reversed(list(frames.steps())):
         weights = xp.repeat(alpha[:, None, now], len(uniforms), axis=1)  # (N, n paths, sequences)
         if following is not None:
             weights[:, :, : following.shape[1]] *= transmat[:, following]
@@ -253,9 +253,13 @@ def expectation(log_b: Array, start: Array, transmat: Array, frames: Frames) -> 
     b, shift = scaled(log_b)
     pieces = len(frames.owner) > len(frames.lengths)
     with np.errstate(all="ignore"):
-        arrival, maps = entering(b, start, transmat, frames) if pieces else (start, None)
-        alpha, scale = forward(b, arrival, transmat, frames)
-        departure = leaving(alpha, arrival, transmat, maps, frames) if pieces else None
+        if pieces:
+            arrival, maps = entering(b, start, transmat, frames)
+            alpha, scale = forward(b, arrival, transmat, frames)
+            departure = leaving(alpha, arrival, transmat, maps, frames)
+        else:
+            alpha, scale = forward(b, start, transmat, frames)
+            departure = None
         beta, weighted = backward(b, transmat, scale, frames, departure)
     broken = broken_sequences(scale, frames)
     for s in broken:
@@ -360,8 +364,8 @@ def gradient(b: Array, start: Array, transmat: Array, frames: Frames) -> tuple[A
     alpha, scale = forward(b, start, transmat, frames)
     dlog_b, dtransmat = xp.empty_like(alpha), xp.zeros_like(transmat)
     dalpha = xp.zeros((len(b), frames.starts[1]), alpha.dtype)
-    for now, before, n in reversed(list(frames.steps())):
-        passed = dalpha[:, :n]
+    for now, before in reversed(list(frames.steps())):
+        passed = dalpha[:, : now.stop - now.start]
         # alpha = joint / scale with scale = sum(joint), and log scale is added to the likelihood
         djoint = (1.0 + passed - (passed * alpha[:, now]).sum(axis=0)) / scale[now]
         dlog_b[:, now] = djoint * alpha[:, now] * scale[now]

@@ -69,19 +69,17 @@ def density(model, x):
         return model.emissionprob_[:, int(x)]
     if isinstance(model, PoissonHMM):
         return np.array(
-            [math.prod(l**k * math.exp(-l) / math.factorial(int(k)) for l, k in zip(row, x)) for row in model.lambdas_]
+            [
+                math.prod(rate**k * math.exp(-rate) / math.factorial(int(k)) for rate, k in zip(row, x))
+                for row in model.lambdas_
+            ]
         )
     if isinstance(model, GaussianHMM):
         return np.array([normal(x, mean, whole(model, k)) for k, mean in enumerate(model.means_)])
-    return np.array(
-        [
-            sum(
-                w * normal(x, mean, whole(model, k, l))
-                for l, (w, mean) in enumerate(zip(model.weights_[k], model.means_[k]))
-            )
-            for k in range(model.n_components)
-        ]
-    )
+    found = np.zeros(model.n_components)
+    for k, part in np.ndindex(model.weights_.shape):
+        found[k] += model.weights_[k, part] * normal(x, model.means_[k, part], whole(model, k, part))
+    return found
 
 
 def whole(model, k, part=None):
@@ -324,10 +322,11 @@ def test_estimates_with_priors_maximise_the_objective(cls, t):
     """No small change of the learned parameters raises the objective: they are a maximum."""
     rng = np.random.default_rng(7)
     X = np.concatenate([rng.normal(m, 1, (40, 2)) for m in (0, 4)])
-    options = dict(means_prior=1.0, means_weight=3.0, covars_prior=0.5, covars_weight=4.0, random_state=0)
-    model = cls(2, covariance_type=t, n_iter=3000, tol=1e-15, **options, **({"n_mix": 2} if cls is GMMHMM else {})).fit(
-        X
-    )
+    priors = {"means_prior": 1.0, "means_weight": 3.0, "covars_prior": 0.5, "covars_weight": 4.0}
+    model = cls(2, covariance_type=t, n_iter=3000, tol=1e-15, random_state=0, **priors)
+    if cls is GMMHMM:
+        model.set_params(n_mix=2)
+    model.fit(X)
     best = model.score(X) + model.log_prior()
     assert best == pytest.approx(model.monitor_.history[-1], rel=1e-12)
     for name in ("means_", "covars_"):
@@ -461,7 +460,7 @@ def spoiled(**attributes):
     return model
 
 
-NUMBERS = np.zeros((5, 2))
+NUMBERS, ONES = np.zeros((5, 2)), np.ones((2, 2, 2))
 
 
 @pytest.mark.parametrize(
@@ -500,9 +499,9 @@ NUMBERS = np.zeros((5, 2))
         (lambda: spoiled(startprob_=np.array([0.5, 0.6])).score([0]), ValueError, "startprob_"),
         (lambda: spoiled(transmat_=np.array([[1.0, 0.0], [0.5, 0.4]])).score([0]), ValueError, "transmat_"),
         (lambda: spoiled(emissionprob_=np.ones((3, 1))).score([0]), ValueError, r"emissionprob_ has shape \(3, 1\)"),
-        (lambda: spoiled(family="gaussian diag", covars_=np.zeros((2, 2))).score(NUMBERS), ValueError, "covars_ holds 0"),
-        (lambda: spoiled(family="gaussian full", covars_=-np.ones((2, 2, 2))).score(NUMBERS), ValueError, "covars_ is not symmetric and positive"),
-        (lambda: spoiled(family="poisson", lambdas_=-np.ones((2, 2))).score(NUMBERS), ValueError, "lambdas_ holds negative"),
+        (lambda: spoiled(family="gaussian diag", covars_=NUMBERS[:2]).score(NUMBERS), ValueError, "covars_ holds 0"),
+        (lambda: spoiled(family="gaussian full", covars_=-ONES).score(NUMBERS), ValueError, "not symmetric"),
+        (lambda: spoiled(family="poisson", lambdas_=-ONES[0]).score(NUMBERS), ValueError, "lambdas_ holds negative"),
         (lambda: spoiled(family="gmm diag", weights_=np.ones((2, 3))).score(NUMBERS), ValueError, "weights_"),
     ],
 )  # fmt: skip

@@ -1,0 +1,269 @@
+"""Markov chains whose states are observed (report 2.2.7, Eqs 43-50), and what hidden ones reuse."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..backend import generator
+from ..estimator import Estimator, NotFittedError
+from ..files import load_arrays, save_arrays
+from ..layers import check_sizes
+
+FORMAT = "rnnscratch markov chain 1"
+
+
+class MarkovChain(Estimator):
+    """A chain of N states: transmat_[i, j] = P(s_{t+1} = j | s_t = i) (Eq. 45), startprob_[j] = P(s_1 = j).
+
+    States are integers from 0 to n_states - 1 (None: as many as the data hold), or strings, a sequence being a list of
+    them or one str of characters, looked up in `vocabulary` (None: learned, sorted). `smoothing` is added to every
+    count of starts and transitions. startprob_ and transmat_ may also be set by hand.
+
+    >>> chain = MarkovChain().fit(["aab", "abba"])
+    >>> chain.transmat_.round(2).tolist()                            # rows: from a, from b
+    [[0.33, 0.67], [0.5, 0.5]]
+    >>> round(chain.probability("aab"), 4), chain.stationary().round(3).tolist()
+    (0.2222, [0.429, 0.571])
+    """
+
+    startprob_: np.ndarray
+    transmat_: np.ndarray
+    vocabulary_: list[str]
+
+    def __init__(self, n_states: int | None = None, smoothing: float = 0.0, vocabulary: list[str] | None = None):
+        self.n_states = n_states
+        self.smoothing = smoothing
+        self.vocabulary = vocabulary
+
+    def fit(self, sequences: Sequence[Any]) -> MarkovChain:
+        """Count starts and transitions (maximum likelihood, or with smoothing its Bayesian mean).
+
+        A state that is never left gets a uniform row, and a warning names it. Raises ValueError or TypeError.
+        """
+        if not self.smoothing >= 0:
+            raise ValueError(f"smoothing is {self.smoothing!r}, expected at least 0")
+        if isinstance(sequences, str) or not len(sequences):
+            raise ValueError("sequences is empty or one string, expected a list of sequences")
+        if any(_is_text(sequence) for sequence in sequences):
+            seen = sorted({symbol for sequence in sequences for symbol in sequence})
+            self.vocabulary_ = seen if self.vocabulary is None else list(self.vocabulary)
+        states = [self._read(sequence, f"sequences[{s}]", None) for s, sequence in enumerate(sequences)]
+        highest = max(int(each.max()) for each in states)
+        N = len(self.vocabulary_) if hasattr(self, "vocabulary_") else highest + 1
+        if self.n_states is not None:
+            check_sizes(n_states=self.n_states)
+            if highest >= self.n_states:
+                raise ValueError(f"sequences hold state {highest}, but n_states is {self.n_states}")
+            N = self.n_states
+        starts = np.bincount([each[0] for each in states], minlength=N) + self.smoothing
+        pairs = np.concatenate([each[:-1] * N + each[1:] for each in states])
+        counts = np.bincount(pairs, minlength=N * N).reshape(N, N) + self.smoothing
+        left = counts.sum(axis=1, keepdims=True)
+        never = np.flatnonzero(left == 0).tolist()
+        if never:
+            warnings.warn(f"never left, so that their rows are uniform: states {never}", stacklevel=2)
+        self.startprob_ = starts / starts.sum()
+        self.transmat_ = np.where(left > 0, counts / np.where(left > 0, left, 1), 1.0 / N)
+        return self
+
+    def log_probability(self, sequence: Any) -> float:
+        """log P(s_1, .., s_T) = log P(s_1) + sum of log P(s_{t+1} | s_t) (Eqs 46, 47); -inf if impossible."""
+        N = self.check()
+        states = self._read(sequence, "sequence", N)
+        with np.errstate(divide="ignore"):
+            return float(np.log(self.startprob_[states[0]]) + np.log(self.transmat_[states[:-1], states[1:]]).sum())
+
+    def probability(self, sequence: Any) -> float:
+        """P(s_1, .., s_T) (Eq. 47); 0 where it is too small for a float."""
+        return math.exp(self.log_probability(sequence))
+
+    def marginal(self, t: int) -> np.ndarray:
+        """P(s_t = j) (N,) (Eqs 48, 49), t = 1 being the start."""
+        check_sizes(t=t)
+        self.check()
+        return self.startprob_ @ np.linalg.matrix_power(self.transmat_, t - 1)
+
+    def stationary(self, all_classes: bool = False) -> np.ndarray:
+        """The distribution (N,) with pi = pi P (Eq. 50); with `all_classes` one for each closed class (K, N).
+
+        A periodic chain has one too. Raises ValueError if there are several, since the chain is reducible.
+        """
+        self.check()
+        return stationary_distribution(self.transmat_, all_classes)
+
+    def mean_durations(self) -> np.ndarray:
+        """How many steps a visit to each state lasts on average (N,): 1 / (1 - P_ii), inf for an absorbing state."""
+        self.check()
+        with np.errstate(divide="ignore"):
+            return 1.0 / (1.0 - np.diag(self.transmat_))
+
+    def classes(self) -> list[tuple[list[int], bool]]:
+        """The communicating classes, each with whether it is closed, that is, never left; by their first state."""
+        self.check()
+        return communicating_classes(self.transmat_)
+
+    def period(self, state: int = 0) -> int:
+        """The greatest common divisor of the times after which the chain may be back in the state; 0 if it never is."""
+        N = self.check()
+        if not 0 <= state < N:
+            raise ValueError(f"state is {state}, expected 0 to {N - 1}")
+        own = next(members for members, _ in communicating_classes(self.transmat_) if state in members)
+        inside = self.transmat_[np.ix_(own, own)] > 0
+        distance = {own.index(state): 0}
+        found, queue = 0, [own.index(state)]
+        for i in queue:  # breadth first; every edge closes a walk whose length is a multiple of the period
+            for j in np.flatnonzero(inside[i]).tolist():
+                if j in distance:
+                    found = math.gcd(found, distance[i] + 1 - distance[j])
+                else:
+                    distance[j] = distance[i] + 1
+                    queue.append(j)
+        return found
+
+    def sample(self, n: int = 1, random_state: Any = None, start: int | None = None) -> np.ndarray:
+        """A sequence of n states (n,), the first drawn from startprob_ unless `start` is given."""
+        check_sizes(n=n)
+        N = self.check()
+        if start is not None and not 0 <= start < N:
+            raise ValueError(f"start is {start}, expected 0 to {N - 1}")
+        return walk(self.startprob_, self.transmat_, generator(random_state).random(n), start)
+
+    @property
+    def num_params(self) -> int:
+        """How many numbers are free: N - 1 for the start and N (N - 1) for the transitions."""
+        N = self.check()
+        return N * N - 1
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the chain to one `.npz` without pickle; a failure leaves an older file whole."""
+        self.check()
+        header = {"format": FORMAT, "params": self.get_params(), "vocabulary": getattr(self, "vocabulary_", None)}
+        save_arrays(path, header, {"startprob": self.startprob_, "transmat": self.transmat_})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> MarkovChain:
+        """Read what `save` wrote. Raises FileNotFoundError, or ValueError, naming the file, for anything else."""
+        header, arrays = load_arrays(path, FORMAT)
+        try:
+            chain = cls(**header["params"])
+            chain.startprob_, chain.transmat_ = arrays["startprob"], arrays["transmat"]
+            if header["vocabulary"] is not None:
+                chain.vocabulary_ = list(header["vocabulary"])
+            chain.check()
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} does not fit together: {error}") from None
+        return chain
+
+    def check(self) -> int:
+        """The number of states N. Raises NotFittedError without parameters, ValueError for ones that cannot be."""
+        for name in ("startprob_", "transmat_"):
+            if not hasattr(self, name):
+                raise NotFittedError(f"this MarkovChain has no {name}: call fit first, or set it")
+        N = len(self.startprob_)
+        self.startprob_ = check_distribution("startprob_", self.startprob_)
+        self.transmat_ = check_distribution("transmat_", self.transmat_, N)
+        if self.startprob_.shape != (N,) or self.transmat_.shape != (N, N):
+            raise ValueError(
+                f"startprob_ has shape {self.startprob_.shape} and transmat_ {self.transmat_.shape}, "
+                "expected (N,) and (N, N)"
+            )
+        return N
+
+    def _read(self, sequence: Any, name: str, N: int | None) -> np.ndarray:
+        """One sequence as integers, at least one, from 0 to N - 1."""
+        if _is_text(sequence):
+            place = {symbol: k for k, symbol in enumerate(getattr(self, "vocabulary_", []))}
+            for symbol in sequence:
+                if symbol not in place:
+                    raise ValueError(f"{name} holds {symbol!r}, which is not in the vocabulary")
+            return np.array([place[symbol] for symbol in sequence])
+        found = np.asarray(sequence)
+        if found.ndim != 1 or not found.size or found.dtype.kind not in "iu":
+            raise ValueError(f"{name} has shape {found.shape} and dtype {found.dtype}, expected a row of states")
+        if found.min() < 0 or (N is not None and found.max() >= N):
+            wrong = found.min() if found.min() < 0 else found.max()
+            raise ValueError(f"{name} holds {wrong}, expected states from 0" + ("" if N is None else f" to {N - 1}"))
+        return found.astype(np.int64)
+
+
+def _is_text(sequence: Any) -> bool:
+    return isinstance(sequence, str) and bool(sequence) or len(sequence) > 0 and isinstance(sequence[0], str)
+
+
+def walk(startprob: np.ndarray, transmat: np.ndarray, uniforms: np.ndarray, start: int | None = None) -> np.ndarray:
+    """The states (n,) that uniform numbers (n,) in [0, 1) lead through; the first is `start`, if given."""
+    rows = [_thresholds(row) for row in transmat]
+    draws = uniforms.tolist()
+    state = bisect_right(_thresholds(startprob), draws[0]) if start is None else int(start)
+    states = [state]
+    for draw in draws[1:]:
+        state = bisect_right(rows[state], draw)
+        states.append(state)
+    return np.array(states)
+
+
+def _thresholds(probabilities: np.ndarray) -> list[float]:
+    """Cumulative sums for `bisect_right`, beyond any uniform number from the last possible state on."""
+    cumulative = probabilities.cumsum()
+    cumulative[np.flatnonzero(probabilities)[-1] :] = math.inf
+    return cumulative.tolist()
+
+
+def check_distribution(name: str, values: Any, size: int | None = None) -> np.ndarray:
+    """The values as floats (..., size), if each row is a distribution. Raises ValueError otherwise."""
+    found = np.asarray(values, dtype=float)
+    if found.ndim == 0 or (size is not None and found.shape[-1] != size):
+        raise ValueError(f"{name} has shape {found.shape}, expected rows of {size or 'some'} probabilities")
+    wrong = ~(np.isfinite(found) & (found >= 0)).all(axis=-1) | ~(np.abs(found.sum(axis=-1) - 1.0) <= 1e-8)
+    for place in np.argwhere(wrong)[:1]:
+        where = f"[{', '.join(map(str, place))}]" if len(place) else ""
+        row = found[tuple(place)]
+        raise ValueError(
+            f"{name}{where} holds {row.min()} to {row.max()} and sums to {row.sum()}, expected probabilities"
+        )
+    return found
+
+
+def communicating_classes(transmat: np.ndarray) -> list[tuple[list[int], bool]]:
+    """The sets of states that can reach each other, each with whether it is closed; ordered by their first state."""
+    reach = (transmat > 0) | np.eye(len(transmat), dtype=bool)
+    for k in range(len(reach)):  # Warshall: paths through states 0 .. k
+        reach |= reach[:, k, None] & reach[k]
+    mutual = reach & reach.T
+    found = []
+    for i, row in enumerate(mutual):
+        members = np.flatnonzero(row)
+        if members[0] == i:
+            found.append((members.tolist(), bool((reach[i] == row).all())))
+    return found
+
+
+def stationary_distribution(transmat: np.ndarray, all_classes: bool = False) -> np.ndarray:
+    """pi (N,) with pi = pi P and sum 1 (Eq. 50), or with `all_classes` one for each closed class (K, N).
+
+    States outside closed classes are left for good and have probability 0. By elimination of states without
+    subtractions (Grassmann, Taksar & Heyman 1985), so every entry has full relative precision. Raises ValueError for
+    several closed classes.
+    """
+    closed = [members for members, is_closed in communicating_classes(transmat) if is_closed]
+    if len(closed) > 1 and not all_classes:
+        raise ValueError(f"transmat is reducible: its closed classes {closed} each have a distribution of their own")
+    found = np.zeros((len(closed), len(transmat)))
+    for row, members in zip(found, closed):
+        P = transmat[np.ix_(members, members)].astype(float)
+        n = len(P)
+        for k in range(n - 1, 0, -1):
+            P[:k, k] /= P[k, :k].sum()
+            P[:k, :k] += np.outer(P[:k, k], P[k, :k])
+        pi = np.ones(n)
+        for k in range(1, n):
+            pi[k] = pi[:k] @ P[:k, k]
+        row[members] = pi / pi.sum()
+    return found if all_classes else found[0]
