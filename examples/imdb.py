@@ -1,6 +1,6 @@
 """Train RNN, LSTM and GRU on real IMDB reviews and compare them: the same job as the command `rnnscratch imdb`.
 
-python examples/imdb.py            # seven minutes on 2 cores
+python examples/imdb.py            # eight minutes on 2 cores
 python examples/imdb.py --quick    # under two minutes
 """
 

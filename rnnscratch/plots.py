@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 PLACES = {"vanilla RNN": 0, "LSTM": 1, "GRU": 2, "bag of words": 3, "HMM": 4}  # the same look in every picture
 
@@ -101,6 +102,86 @@ def accuracy_against_time(rows: Sequence[Mapping[str, Any]], ax: Any = None) -> 
         )
     ax.set(xlabel="training time (s)", ylabel="accuracy (%)", xlim=(0, None))
     ax.legend(frameon=False)
+    return ax
+
+
+def state_runs(states: Any) -> list[tuple[int, int, int]]:
+    """The stretches of equal states: (first frame, frames, state) for each, in order."""
+    values = np.asarray(states)
+    begins = np.flatnonzero(np.append(True, values[1:] != values[:-1]))
+    lengths = np.diff(np.append(begins, len(values)))
+    return [(int(a), int(n), int(values[a])) for a, n in zip(begins, lengths)]
+
+
+def state_strips(strips: Mapping[str, Any], names: Sequence[str] = (), ax: Any = None) -> Any:
+    """Sequences of states over time, each as a coloured strip under the other: the true ones, Viterbi's, ...
+
+    strips: for each label the states (T,); names of the states for the legend.
+    """
+    ax = _axes(ax, (7.0, 0.6 + 0.45 * len(strips)))
+    found = sorted({int(k) for states in strips.values() for k in np.unique(states)})
+    for row, states in enumerate(strips.values()):
+        for first, length, state in state_runs(states):
+            colour, hatch = COLOURS[state % len(COLOURS)], HATCHES[state % len(HATCHES)]
+            ax.broken_barh([(first, length)], (row - 0.4, 0.8), facecolors=colour, hatch=hatch, edgecolor="white", lw=0)
+    for state in found:
+        colour, hatch = COLOURS[state % len(COLOURS)], HATCHES[state % len(HATCHES)]
+        label = names[state] if state < len(names) else f"state {state}"
+        ax.bar(0, 0, color=colour, hatch=hatch, edgecolor="white", lw=0, label=label)
+    ax.set(yticks=range(len(strips)), xlabel="time (frames)", xlim=(0, max(map(len, strips.values()))))
+    ax.set_yticklabels(strips)
+    ax.invert_yaxis()
+    ax.legend(frameon=False, ncols=len(found), loc="lower right", bbox_to_anchor=(1.0, 1.0))
+    return ax
+
+
+def state_posteriors(posterior: np.ndarray, names: Sequence[str] = (), ax: Any = None) -> Any:
+    """p(state | data) of every frame: posterior (T, N), a line for each state."""
+    ax = _axes(ax, (7.0, 2.4))
+    for state, values in enumerate(np.asarray(posterior).T):
+        label = names[state] if state < len(names) else f"state {state}"
+        style = _style("", state) | {"markevery": max(len(values) // 15, 1)}
+        ax.plot(np.arange(len(values)) + 0.5, values, label=label, **style)
+    ax.set(xlabel="time (frames)", ylabel="probability", ylim=(-0.02, 1.02), xlim=(0, len(posterior)))
+    ax.legend(frameon=False, ncols=posterior.shape[1], loc="lower right", bbox_to_anchor=(1.0, 1.0))
+    return ax
+
+
+def em_gaps(histories: Sequence[Sequence[float]]) -> list[np.ndarray]:
+    """How far the objective of each start lies, after each step of EM, below the highest that any start reached."""
+    best = max(max(history) for history in histories)
+    return [best - np.asarray(history, dtype=float) for history in histories]
+
+
+def em_objective(histories: Sequence[Sequence[float]], ax: Any = None) -> Any:
+    """What is still missing after each step of EM, a line for each start; logarithmic scale, the best start boldest."""
+    ax = _axes(ax)
+    gaps = em_gaps(histories)
+    best = int(np.argmin([gap[-1] for gap in gaps]))
+    for position, gap in enumerate(gaps):
+        style = _style("", position) | {"markevery": max(len(gap) // 10, 1)}
+        label = "best start" if position == best else None
+        shown = np.where(gap > 0, gap, np.nan)  # the highest point of all has no place on this scale
+        ax.plot(
+            shown, lw=2.5 if position == best else 1.0, alpha=1.0 if position == best else 0.6, label=label, **style
+        )
+    ax.set_yscale("log")
+    ax.set(xlabel="EM step", ylabel="log-likelihood below the best (nats)")
+    ax.legend(frameon=False)
+    return ax
+
+
+def transitions(transmat: np.ndarray, names: Sequence[str] = (), ax: Any = None) -> Any:
+    """A transition matrix (N, N): row the state before, column the one after."""
+    ax = _axes(ax, (3.0, 2.8))
+    ax.imshow(transmat, cmap="Blues", vmin=0.0, vmax=1.0)
+    for (row, column), p in np.ndenumerate(transmat):
+        ax.text(column, row, f"{p:.3f}", ha="center", va="center", color="white" if p > 0.55 else "black")
+    N = len(transmat)
+    labels = list(names) or [str(k) for k in range(N)]
+    ax.set(xticks=range(N), yticks=range(N), xlabel="to state", ylabel="from state")
+    ax.set_xticklabels(labels)
+    ax.set_yticklabels(labels)
     return ax
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from rnnscratch import plots
 
-pytest.importorskip("matplotlib", reason="pictures need matplotlib; it comes with the test extra")
+matplotlib = pytest.importorskip("matplotlib", reason="pictures need matplotlib; it comes with the test extra")
 
 
 def test_training_curves_draw_the_mean_and_the_band_of_seeds():
@@ -52,3 +52,43 @@ def test_a_given_axes_is_used_and_a_model_looks_the_same_in_every_picture():
 
 def test_to_png_gives_a_picture():
     assert plots.to_png(plots.training_curves({"LSTM": [[1.0, 2.0]]})).startswith(b"\x89PNG\r\n")
+
+
+def test_state_runs_are_the_stretches_of_equal_states():
+    assert plots.state_runs([2, 2, 0, 1, 1, 1]) == [(0, 2, 2), (2, 1, 0), (3, 3, 1)]
+    assert plots.state_runs(np.array([1])) == [(0, 1, 1)]
+
+
+def test_state_strips_show_every_stretch_in_its_place_and_colour():
+    ax = plots.state_strips({"true": [0, 0, 1], "Viterbi": [1, 1, 1]}, ["fair", "loaded"])
+    bars = [collection for collection in ax.collections if len(collection.get_paths())]
+    boxes = [(bar.get_paths()[0].get_extents().bounds, bar.get_facecolor()[0].tolist()) for bar in bars]
+    blue, red = (list(matplotlib.colors.to_rgba(colour)) for colour in plots.COLOURS[:2])
+    expected = [((0, -0.4, 2, 0.8), blue), ((2, -0.4, 1, 0.8), red), ((0, 0.6, 3, 0.8), red)]
+    for (bounds, colour), (place, wanted) in zip(boxes, expected, strict=True):
+        np.testing.assert_allclose(bounds, place)
+        np.testing.assert_allclose(colour, wanted)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["fair", "loaded"]
+    assert ax.get_xlabel() == "time (frames)"
+
+
+def test_state_posteriors_are_lines_of_probabilities():
+    posterior = np.array([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8]])
+    ax = plots.state_posteriors(posterior)
+    np.testing.assert_allclose([line.get_ydata() for line in ax.lines], posterior.T)
+    assert ax.get_ylabel() == "probability"
+
+
+def test_em_gaps_are_what_is_missing_to_the_best():
+    gaps = plots.em_gaps([[-10.0, -5.0, -4.0], [-8.0, -6.0]])
+    np.testing.assert_allclose(gaps[0], [6, 1, 0])
+    np.testing.assert_allclose(gaps[1], [4, 2])
+    ax = plots.em_objective([[-10.0, -5.0, -4.0], [-8.0, -6.0]])
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), [6, 1, np.nan])
+    assert ax.lines[0].get_linewidth() > ax.lines[1].get_linewidth() and ax.get_yscale() == "log"
+
+
+def test_transitions_are_written_into_their_squares():
+    ax = plots.transitions(np.array([[0.9, 0.1], [0.25, 0.75]]), ["a", "b"])
+    assert [text.get_text() for text in ax.texts] == ["0.900", "0.100", "0.250", "0.750"]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b"]

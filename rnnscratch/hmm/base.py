@@ -67,7 +67,7 @@ class BaseHMM(Estimator):
     A family of one's own is a subclass with a constructor that stores its arguments (the ones used below among them)
     and these methods, where X holds M frames (M, D), on the host or the device, and posterior (N, M) their weights:
 
-        letters, arrays                    the letter of each family parameter, and the names of its arrays
+        letters                            a dict: for each family parameter its letter and its attribute
         log_emission(X) -> (N, M)          log p(x | state)
         initialize_emission(X, rng)        set the parameters whose letters are in `init_params`
         maximize_emission(X, posterior)    set those whose letters are in `params` to their weighted best

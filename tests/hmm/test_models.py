@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import rnnscratch as rs
 from rnnscratch.estimator import NotFittedError
-from rnnscratch.hmm import GMMHMM, CategoricalHMM, GaussianHMM, HMMClassifier, PoissonHMM, load_hmm
+from rnnscratch.hmm import GMMHMM, BaseHMM, CategoricalHMM, GaussianHMM, HMMClassifier, PoissonHMM, load_hmm
 
 TYPES = ("spherical", "diag", "full", "tied")
 FAMILIES = ["categorical", "poisson", *(f"{kind} {t}" for kind in ("gaussian", "gmm") for t in TYPES)]
@@ -296,6 +296,48 @@ def test_what_is_frozen_stays_and_where_learning_begins_can_be_given(family):
     for name, values in before.items():
         assert np.array_equal(getattr(model, name), values) == (name != "transmat_")
     assert model.num_params == 2
+
+
+class ExponentialHMM(BaseHMM):
+    """A family of one's own, in the few lines that BaseHMM asks for: waiting times with mean means_ (N,)."""
+
+    letters = {"m": "means_"}  # noqa: RUF012
+
+    def __init__(self, n_components=1, random_state=None, n_iter=100):
+        self.n_components, self.random_state, self.n_iter = n_components, random_state, n_iter
+        self.startprob_prior = self.transmat_prior = 1.0
+        self.algorithm, self.tol, self.n_init, self.init = "viterbi", 1e-9, 1, "kmeans"
+        self.verbose, self.params, self.init_params, self.n_features_ = False, None, None, 1
+
+    def log_emission(self, X):
+        return -X[:, 0] / self.means_[:, None] - np.log(self.means_)[:, None]
+
+    def initialize_emission(self, X, rng):
+        self.means_ = X.mean() * rng.uniform(0.5, 2, self.n_components)
+
+    def maximize_emission(self, X, posterior):
+        self.means_ = posterior @ X[:, 0] / posterior.sum(axis=1)
+
+    def sample_emission(self, states, rng):
+        return rng.exponential(self.means_[states])[:, None]
+
+    def count_emission_params(self):
+        return self.n_components
+
+
+def test_a_family_of_ones_own_needs_a_few_lines():
+    truth = chain(ExponentialHMM(2), np.random.default_rng(0))
+    truth.transmat_, truth.means_ = np.array([[0.95, 0.05], [0.1, 0.9]]), np.array([1.0, 20.0])
+    X, states = truth.sample(2000, random_state=0)
+    model = ExponentialHMM(2, random_state=1).fit(X)
+    assert np.diff(model.monitor_.history).min() > -1e-9 * abs(model.monitor_.history[-1])
+    order = model.means_.argsort()
+    np.testing.assert_allclose(model.means_[order], [1, 20], rtol=0.15)
+    assert (order[states] == model.predict(X)).mean() > 0.9
+    b = np.stack([np.exp(-X[:4, 0] / m) / m for m in model.means_])
+    expected = enumerate_paths(b, model.startprob_, model.transmat_)
+    np.testing.assert_allclose(model.predict_proba(X[:4]), expected.posterior.T, rtol=1e-10)
+    assert model.num_params == 1 + 2 + 2
 
 
 def test_priors_pull_and_the_monitor_watches_what_is_climbed():
