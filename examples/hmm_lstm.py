@@ -34,7 +34,7 @@ def make_series(length: int, count: int, rng: np.random.Generator) -> np.ndarray
 
 
 def frames(x: np.ndarray) -> np.ndarray:
-    """What the HMM sees at time t, (count, length, 2): the value and the one before, whose covariance the regime sets."""
+    """What the HMM sees at time t, (count, length, 2): the value and the one before it."""
     before = np.concatenate([np.zeros((1, x.shape[1])), x[:-1]])
     return np.stack([x, before], axis=-1).swapaxes(0, 1)
 
@@ -46,7 +46,7 @@ def beliefs(hmm: rs.hmm.GaussianHMM, x: np.ndarray) -> np.ndarray:
 
 
 def hmm_forecast(hmm: rs.hmm.GaussianHMM, x: np.ndarray) -> np.ndarray:
-    """The HMM's own forecast of x_{t+1} from x_t: in each state a regression, weighted by p(state at t+1 | x_1 .. x_t)."""
+    """The HMM's own forecast of x_{t+1}: each state's regression on x_t, weighted by p(state at t+1 | x_1 .. x_t)."""
     slope = hmm.covars_[:, 0, 1] / hmm.covars_[:, 1, 1]
     each = hmm.means_[:, 0] + slope * (x[:, :, None] - hmm.means_[:, 1])
     return (each * (beliefs(hmm, x) @ hmm.transmat_)).sum(axis=2)

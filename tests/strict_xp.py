@@ -119,7 +119,9 @@ def _operator(name: str) -> Any:
 
 _OPERATORS = """add radd iadd sub rsub isub mul rmul imul truediv rtruediv itruediv pow rpow ipow floordiv mod matmul
 rmatmul neg abs eq ne lt le gt ge and or xor invert"""
-_METHODS = """sum mean max min argmax argmin any all astype reshape swapaxes transpose ravel copy fill cumsum squeeze"""
+_METHODS = (
+    """sum mean max min argmax argmin any all astype reshape swapaxes transpose ravel copy fill cumsum squeeze take"""
+)
 for _name in _OPERATORS.split():
     setattr(ndarray, f"__{_name}__", _operator(f"__{_name}__"))
 for _name in _METHODS.split():

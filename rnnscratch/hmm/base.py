@@ -17,9 +17,8 @@ from ..backend import Array, generator, get_array_module, to_cpu
 from ..estimator import Estimator, NotFittedError
 from ..files import load_arrays, save_arrays
 from ..layers import check_sizes
-from . import recursions
+from . import chunks, recursions
 from .chain import check_distribution, stationary_distribution, walk
-from .chunks import piece_length
 from .recursions import Frames, lay_out
 
 Model = TypeVar("Model", bound="BaseHMM")
@@ -166,7 +165,7 @@ class BaseHMM(Estimator):
     def prepare(self, X: Array, lengths: np.ndarray, states: np.ndarray | None = None, cut: bool = True) -> Data:
         """Sort the frames into columns; a long sequence is cut into pieces if that is faster."""
         xp = get_array_module(X)
-        frames = lay_out(lengths, piece_length(lengths, self.n_components) if cut else None)
+        frames = lay_out(lengths, chunks.piece_length(lengths, self.n_components) if cut else None)
         if len(lengths) > 1 or len(frames.owner) > 1:
             rows = xp.asarray(frames.rows)
             X = X[rows]
@@ -240,14 +239,15 @@ class BaseHMM(Estimator):
         if algorithm not in ("viterbi", "map"):
             raise ValueError(f"algorithm is {algorithm!r}, expected 'viterbi' or 'map'")
         self.check()
-        read, sizes = self.read(X, lengths)
-        data = self.prepare(read, sizes, cut=False)
+        data = self.prepare(*self.read(X, lengths))
         log_b = self.emissions(data)
         xp = get_array_module(log_b)
         with np.errstate(divide="ignore"):
             start, transmat = (xp.log(array) for array in self.chain(data.X))
         if algorithm == "viterbi":
-            states, log_probability = recursions.viterbi(log_b, start, transmat, data.frames)
+            in_pieces = len(data.frames.owner) > len(data.frames.lengths)
+            decode = chunks.viterbi if in_pieces else recursions.viterbi
+            states, log_probability = decode(log_b, start, transmat, data.frames)
             return float(log_probability.sum()), states[data.frames.columns]
         path = self.predict_proba(X, lengths).argmax(axis=1)
         log_b, log_start, log_transmat = to_cpu(log_b)[:, data.frames.columns], to_cpu(start), to_cpu(transmat)

@@ -13,8 +13,9 @@ import math
 import numpy as np
 
 from ..backend import Array, get_array_module, to_cpu
-from .recursions import Frames
+from .recursions import Frames, best_scores, trace_back
 
+RESCALE = 4  # steps between two rescalings of the maps
 MOST_STATES = 24  # the maps cost N^3 a frame; with more states the plain recursion is faster
 
 
@@ -28,57 +29,98 @@ def piece_length(lengths: np.ndarray, states: int) -> int | None:
     return length
 
 
-def entering(b: Array, start: Array, transmat: Array, frames: Frames) -> tuple[Array, tuple[np.ndarray, np.ndarray]]:
+def entering(b: Array, start: Array, transmat: Array, frames: Frames) -> tuple[Array, np.ndarray]:
     """p(z_1 | what came before) of each piece (N, P), in sorted order, and the maps of all pieces.
 
-    The maps are (P, N, N) with columns that sum to 1, and the logarithms (P, N) of what they were divided by, both in
-    order of time and on the host.
+    The maps (P, N, N), in order of time and on the host, have one factor for each piece; it does not matter. Where a
+    map's columns differ by more than floats can hold, the outcome may be NaN.
     """
     xp = get_array_module(b, start, transmat)
     N, P = len(b), len(frames.owner)
     maps = xp.zeros((N, N, P), b.dtype)  # to state, from state, piece
     maps[xp.arange(N), xp.arange(N)] = b[:, : frames.starts[1]]
-    logs = xp.zeros((N, P), b.dtype)
-    for now, _ in frames.steps():
+    logs, onward = xp.zeros((N, P), b.dtype), transmat.T
+    for t, (now, _) in enumerate(frames.steps()):
         n = now.stop - now.start
-        if now.start:
-            step = (transmat.T @ maps[:, :, :n].reshape(N, N * n)).reshape(N, N, n)
-            maps[:, :, :n] = step * b[:, None, now]
-        total = maps[:, :, :n].sum(axis=0)
-        maps[:, :, :n] /= xp.where(total > 0, total, 1.0)
-        logs[:, :n] += xp.log(total)
-    in_time = np.argsort(frames.rank)
-    maps_by_time = to_cpu(maps).transpose(2, 0, 1)[in_time]
-    logs_by_time = to_cpu(logs).T[in_time]
-    host_start, onward = to_cpu(start), to_cpu(transmat).T
+        if t:
+            moved = (onward @ maps[:, :, :n].reshape(N, N * n)).reshape(N, N, n)
+            xp.multiply(moved, b[:, None, now], out=maps[:, :, :n])
+        if t % RESCALE == 0:
+            _rescale(maps[:, :, :n], logs[:, :n])
+    _rescale(maps, logs)
+    maps *= xp.exp(logs - logs.max(axis=0))
+    maps_by_time = to_cpu(maps).transpose(2, 0, 1)[np.argsort(frames.rank)]
     arrival = np.empty((P, N))
-    for p in range(P):
-        if p == 0 or frames.owner[p] != frames.owner[p - 1]:
-            arrival[p] = host_start
-        else:
-            weights = arrival[p - 1] * _relative(logs_by_time[p - 1], arrival[p - 1])
-            end = maps_by_time[p - 1] @ weights
-            arrival[p] = onward @ (end / end.sum())
-    return xp.asarray(arrival[frames.rank].T.copy()), (maps_by_time, logs_by_time)
+    arrival[0] = state = to_cpu(start)
+    steps = to_cpu(onward) @ maps_by_time
+    joined = set(frames.joined.tolist())
+    for p in range(1, P):
+        state = steps[p - 1] @ state if p in joined else to_cpu(start)
+        state /= state.sum() if p in joined else 1.0
+        arrival[p] = state
+    return xp.asarray(arrival[frames.rank].T.copy()), maps_by_time
 
 
-def leaving(
-    alpha: Array, arrival: Array, transmat: Array, maps: tuple[np.ndarray, np.ndarray], frames: Frames
-) -> Array:
+def leaving(alpha: Array, transmat: Array, maps: np.ndarray, frames: Frames) -> Array:
     """beta at the last frame of each piece (N, P), in sorted order."""
     xp = get_array_module(alpha, transmat)
-    by_time, logs = maps
-    P, N = logs.shape
-    ends, transmat = to_cpu(alpha[:, xp.asarray(frames.ends)]).T, to_cpu(transmat)
-    arrived = to_cpu(arrival).T[np.argsort(frames.rank)]
+    P, N = maps.shape[:2]
+    steps = maps @ to_cpu(transmat).T
     departure = np.ones((P, N))
-    for p in range(P - 2, -1, -1):
-        if frames.owner[p] == frames.owner[p + 1]:
-            later = transmat @ (_relative(logs[p + 1], arrived[p + 1]) * (departure[p + 1] @ by_time[p + 1]))
-            departure[p] = later / (ends[p] @ later)
+    joined = set(frames.joined.tolist())
+    for p in range(P - 1, 0, -1):
+        if p in joined:
+            state = departure[p] @ steps[p]
+            departure[p - 1] = state / state.sum()
+    ends = to_cpu(alpha[:, xp.asarray(frames.ends)]).T
+    departure /= (ends * departure).sum(axis=1, keepdims=True)
     return xp.asarray(departure[frames.rank].T.copy())
 
 
-def _relative(logs: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """exp(logs) over the largest of those that weigh anything; the others, which do not matter, are at most 1."""
-    return np.exp(np.minimum(logs - logs[weights > 0].max(initial=-np.inf), 0.0))
+def _rescale(maps: Array, logs: Array) -> None:
+    """Divide the columns of maps (N, N, P) by their sums, and take these down in logs (N, P)."""
+    xp = get_array_module(maps, logs)
+    total = maps.sum(axis=0)
+    maps /= xp.where(total > 0, total, 1.0)
+    logs += xp.log(total)
+
+
+def viterbi(log_b: Array, log_start: Array, log_transmat: Array, frames: Frames) -> tuple[np.ndarray, np.ndarray]:
+    """What `recursions.viterbi` finds, for sequences in pieces: of paths that are equally good but for rounding, one.
+
+    The maps are those of the best paths: products become sums, sums maxima. Then every piece is traced back from each
+    state in which it may end, and a walk from the last piece to the first picks the right ones.
+    """
+    xp = get_array_module(log_b, log_start, log_transmat)
+    N, P = len(log_b), len(frames.owner)
+    maps = xp.full((N, N, P), -np.inf)  # to state, from state, piece
+    maps[xp.arange(N), xp.arange(N)] = log_b[:, : frames.starts[1]]
+    for now, _ in frames.steps():
+        n = now.stop - now.start
+        if now.start:
+            best = maps[0, :, :n] + log_transmat[0][:, None, None]
+            for i in range(1, N):
+                xp.maximum(best, maps[i, :, :n] + log_transmat[i][:, None, None], out=best)
+            xp.add(best, log_b[:, None, now], out=maps[:, :, :n])
+    maps_by_time = to_cpu(maps).transpose(2, 0, 1)[np.argsort(frames.rank)]
+    start, transmat = to_cpu(log_start), to_cpu(log_transmat)
+    joined = set(frames.joined.tolist())
+    arrival = np.empty((P, N))
+    arrival[0] = start
+    for p in range(1, P):
+        end = (maps_by_time[p - 1] + arrival[p - 1]).max(axis=1)
+        arrival[p] = (end[:, None] + transmat).max(axis=0) if p in joined else start
+    delta = best_scores(log_b, xp.asarray(arrival[frames.rank].T.copy()), log_transmat, frames)
+    every = xp.asarray(np.tile(np.arange(N)[:, None], (1, P)))
+    paths = trace_back(delta, every, log_transmat, frames)  # (N, M): for each state at the end of the piece
+    ends, begins = to_cpu(delta[:, xp.asarray(frames.ends)]), to_cpu(paths[:, xp.asarray(frames.begins)])
+    chosen = ends.argmax(axis=0)  # right for the last piece of each sequence
+    for p in range(P - 1, 0, -1):
+        if p in joined:
+            chosen[p - 1] = (ends[:, p - 1] + transmat[:, begins[chosen[p], p]]).argmax()
+    piece = np.empty(len(frames.rows), np.int64)
+    for now, _ in frames.steps():
+        piece[now] = frames.rank[: now.stop - now.start]
+    states = to_cpu(paths)[chosen[piece], np.arange(len(piece))]
+    last = np.append(np.flatnonzero(frames.owner[1:] != frames.owner[:-1]), P - 1)
+    return states, ends.max(axis=0)[last]

@@ -20,7 +20,7 @@ def categorical_log_density(symbols: Array, emissionprob: np.ndarray) -> Array:
     """log p(symbol | state) (N, M) of symbols (M,), from emissionprob (N, K) (Eqs 55, 56)."""
     xp = get_array_module(symbols)
     with np.errstate(divide="ignore"):
-        return xp.asarray(np.log(emissionprob))[:, symbols]
+        return xp.asarray(np.log(emissionprob)).take(symbols, axis=1)
 
 
 def count_symbols(symbols: Array, weights: Array, K: int) -> np.ndarray:

@@ -41,8 +41,8 @@ class Frames(NamedTuple):
     rank: np.ndarray  # (P,) the piece that stands at each sorted position
     begins: np.ndarray  # (P,) the column of each piece's first frame, in order of time
     ends: np.ndarray  # (P,) the column of each piece's last frame, in order of time
-    before: Any  # the columns of all frames that have a successor, an array or a slice
-    after: Any  # the columns of their successors
+    blocks: list[tuple[slice, slice]]  # columns, and those of the same sequences one step later, in as few as may be
+    joined: np.ndarray  # the pieces, in order of time, that go on where the piece before them ends
 
     def steps(self) -> Iterator[tuple[slice, slice]]:
         """For each step its columns, and those of the same sequences one step before."""
@@ -72,19 +72,22 @@ def lay_out(lengths: Sequence[int] | np.ndarray, piece: int | None = None) -> Fr
     sizes = lengths[owner] - offset if piece is None else np.minimum(piece, lengths[owner] - offset)
     first = (np.cumsum(lengths) - lengths)[owner] + offset
     rank = np.argsort(-sizes, kind="stable")
-    running = len(sizes) - np.searchsorted(np.sort(sizes), np.arange(sizes.max()), side="right")
-    starts = np.concatenate([[0], np.cumsum(running)])
-    step = np.repeat(np.arange(len(running)), running)
-    rows = first[rank[np.arange(len(step)) - starts[step]]] + step
+    counts = len(sizes) - np.searchsorted(np.sort(sizes), np.arange(sizes.max()), side="right")
+    step = np.repeat(np.arange(len(counts)), counts)
+    rows = first[rank[np.arange(len(step)) - (np.cumsum(counts) - counts)[step]]] + step
+    running, starts = counts.tolist(), [0, *np.cumsum(counts).tolist()]
     columns = np.empty_like(rows)
     columns[rows] = np.arange(len(rows))
-    if (sizes == sizes[0]).all() and piece is None:
-        before, after = slice(0, len(rows) - len(lengths)), slice(len(lengths), len(rows))
-    else:
-        later = np.delete(np.arange(len(rows)), np.cumsum(lengths) - lengths)
-        before, after = columns[later - 1], columns[later]
+    blocks: list[tuple[slice, slice]] = []
+    for t in range(1, len(running)):
+        before, now = slice(starts[t - 1], starts[t - 1] + running[t]), slice(starts[t], starts[t + 1])
+        if blocks and blocks[-1][0].stop == before.start:  # nothing ended one step ago
+            before, now = slice(blocks[-1][0].start, before.stop), slice(blocks[-1][1].start, now.stop)
+            blocks.pop()
+        blocks.append((before, now))
+    joined = np.flatnonzero(owner[1:] == owner[:-1]) + 1
     begins, ends = columns[first], columns[first + sizes - 1]
-    return Frames(lengths, rows, columns, starts.tolist(), owner, rank, begins, ends, before, after)
+    return Frames(lengths, rows, columns, starts, owner, rank, begins, ends, blocks, joined)
 
 
 # 1. forward
@@ -138,8 +141,13 @@ def backward(b: Array, transmat: Array, scale: Array, frames: Frames, end: Array
 def posteriors(alpha: Array, beta: Array, weighted: Array, transmat: Array, frames: Frames) -> tuple[Array, Array]:
     """p(z_t | x_1 .. x_T) as gamma (N, M), and the sum over all t of p(z_t = i, z_{t+1} = j | x_1 .. x_T) (N, N)."""
     xp = get_array_module(alpha, beta, weighted, transmat)
-    before, after = (c if isinstance(c, slice) else xp.asarray(c) for c in (frames.before, frames.after))
-    return alpha * beta, transmat * (alpha[:, before] @ weighted[:, after].T)
+    pairs = xp.zeros_like(transmat)
+    for before, now in frames.blocks:
+        pairs += alpha[:, before] @ weighted[:, now].T
+    if len(frames.joined):
+        before, now = xp.asarray(frames.ends[frames.joined - 1]), xp.asarray(frames.begins[frames.joined])
+        pairs += alpha[:, before] @ weighted[:, now].T
+    return alpha * beta, transmat * pairs
 
 
 # 4. Viterbi
@@ -148,26 +156,45 @@ def posteriors(alpha: Array, beta: Array, weighted: Array, transmat: Array, fram
 def viterbi(log_b: Array, log_start: Array, log_transmat: Array, frames: Frames) -> tuple[np.ndarray, np.ndarray]:
     """The path with the largest p(z, x) (Eq. 57) of every sequence: the states (M,) by column, and log p(z, x) (S,).
 
-    delta (N, M) is the log probability of the best path that ends in a state. The best predecessor is found on the way
-    back, for the states of the path alone. Of equally good ones the first wins.
+    Of equally good states the first wins.
+    """
+    delta = best_scores(log_b, log_start, log_transmat, frames)
+    last = delta[:, get_array_module(delta).asarray(frames.ends[frames.rank])]
+    states = trace_back(delta, last.argmax(axis=0)[None], log_transmat, frames)
+    return to_cpu(states[0]), to_cpu(last.max(axis=0))[np.argsort(frames.rank)]
+
+
+def best_scores(log_b: Array, log_start: Array, log_transmat: Array, frames: Frames) -> Array:
+    """delta (N, M): the log probability of the best path that ends in each state, and of the data up to there.
+
+    log_start (N,), or (N, S) for each sequence, in sorted order.
     """
     xp = get_array_module(log_b, log_start, log_transmat)
     delta = log_b.copy()
     for now, before in frames.steps():
         if now.start == 0:
-            delta[:, now] += log_start[:, None]
+            delta[:, now] += log_start if log_start.ndim == 2 else log_start[:, None]
             continue
         last = delta[:, before]
         best = last[0] + log_transmat[0][:, None]
         for i in range(1, len(last)):
             xp.maximum(best, last[i] + log_transmat[i][:, None], out=best)
         delta[:, now] += best
-    states = delta.argmax(axis=0)
+    return delta
+
+
+def trace_back(delta: Array, last: Array, log_transmat: Array, frames: Frames) -> Array:
+    """The best paths (E, M) that end in given states: last (E, S), E of them for each sequence, in sorted order."""
+    xp = get_array_module(delta, last, log_transmat)
+    states = xp.empty((len(last), delta.shape[1]), np.int64)
+    states[:, xp.asarray(frames.ends[frames.rank])] = last
+    onward = log_transmat.T.copy()
     for now, before in reversed(list(frames.steps())):
         if now.start:
-            states[before] = (delta[:, before] + log_transmat[:, states[now]]).argmax(axis=0)
-    ends = xp.asarray(frames.ends)
-    return to_cpu(states), to_cpu(delta[:, ends].max(axis=0))
+            towards = onward.take(states[:, now], axis=0)  # (E, sequences, N)
+            towards += delta[:, before].T
+            states[:, before] = towards.argmax(axis=2)
+    return states
 
 
 def best_paths(
@@ -256,12 +283,15 @@ def expectation(log_b: Array, start: Array, transmat: Array, frames: Frames) -> 
         if pieces:
             arrival, maps = entering(b, start, transmat, frames)
             alpha, scale = forward(b, arrival, transmat, frames)
-            departure = leaving(alpha, arrival, transmat, maps, frames)
+            departure = leaving(alpha, transmat, maps, frames)
         else:
             alpha, scale = forward(b, start, transmat, frames)
             departure = None
         beta, weighted = backward(b, transmat, scale, frames, departure)
     broken = broken_sequences(scale, frames)
+    if departure is not None:
+        lost = frames.rank[~np.isfinite(to_cpu(departure)).all(axis=0)]
+        broken = sorted({*broken, *frames.owner[lost].tolist()})
     for s in broken:
         columns = xp.asarray(frames.sequence(s))
         for array in (alpha, beta, weighted):

@@ -301,7 +301,7 @@ def test_what_is_frozen_stays_and_where_learning_begins_can_be_given(family):
 class ExponentialHMM(BaseHMM):
     """A family of one's own, in the few lines that BaseHMM asks for: waiting times with mean means_ (N,)."""
 
-    letters = {"m": "means_"}  # noqa: RUF012
+    letters = {"m": "means_"}
 
     def __init__(self, n_components=1, random_state=None, n_iter=100):
         self.n_components, self.random_state, self.n_iter = n_components, random_state, n_iter

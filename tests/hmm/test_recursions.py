@@ -91,6 +91,42 @@ def test_viterbi_and_the_k_best_paths_are_those_of_enumeration(problem, k):
         np.testing.assert_allclose(logs, np.log([p for p, _ in expected[:k]]) + shift.sum(), rtol=1e-12, atol=1e-12)
 
 
+@settings(max_examples=80, deadline=None)
+@given(problem=problems(), piece=st.integers(1, 4))
+def test_viterbi_in_pieces_finds_the_same_paths(problem, piece):
+    log_b, start, transmat, lengths = problem
+    plain, cut = lay_out(lengths), lay_out(lengths, piece)
+    with np.errstate(divide="ignore"):
+        logs = np.log(start), np.log(transmat)
+    states, best = recursions.viterbi(log_b[:, plain.rows], *logs, plain)
+    found, score = chunks.viterbi(log_b[:, cut.rows], *logs, cut)
+    np.testing.assert_array_equal(found[cut.columns], states[plain.columns])
+    np.testing.assert_allclose(score, best, rtol=1e-12, atol=1e-12)
+
+
+def test_viterbi_in_pieces_of_a_long_sequence_finds_the_same_path():
+    log_b, start, transmat, lengths = random_problem(4, [5000, 800], spread=2.0)
+    plain, cut = lay_out(lengths), lay_out(lengths, 57)
+    states, best = recursions.viterbi(log_b[:, plain.rows], np.log(start), np.log(transmat), plain)
+    found, score = chunks.viterbi(log_b[:, cut.rows], np.log(start), np.log(transmat), cut)
+    np.testing.assert_array_equal(found[cut.columns], states[plain.columns])
+    np.testing.assert_allclose(score, best, rtol=1e-12)
+
+
+@pytest.mark.parametrize("piece", [None, 5])
+def test_a_reached_state_a_thousand_nats_below_the_others_loses_nothing(piece):
+    """In a map its column is 0 beside the others; the sequence is then done in log space."""
+    N, T = 3, 20
+    start, transmat = np.array([0.0, 0.0, 1.0]), np.array([[0.5, 0.5, 0.0], [0.5, 0.5, 0.0], [0.0, 0.0, 1.0]])
+    log_b = np.random.default_rng(0).normal(0, 1, (N, T))
+    log_b[2] -= 500.0
+    frames = lay_out([T], piece)
+    found = recursions.expectation(log_b[:, frames.rows], start, transmat, frames)
+    np.testing.assert_allclose(found.log_likelihood, [log_b[2].sum()], rtol=1e-13)
+    np.testing.assert_array_equal(found.posterior, np.repeat([[0.0], [0.0], [1.0]], T, axis=1))
+    np.testing.assert_allclose(found.pairs, np.diag([0, 0, T - 1.0]), atol=1e-12)
+
+
 def test_paths_of_probability_zero_are_not_among_the_k_best():
     with np.errstate(divide="ignore"):
         logs, paths = recursions.best_paths(np.zeros((2, 3)), np.log([1.0, 0.0]), np.log([[0.5, 0.5], [0.0, 1.0]]), 10)
