@@ -17,9 +17,9 @@ from ..backend import Array, generator, get_array_module, to_cpu
 from ..estimator import Estimator, NotFittedError
 from ..files import load_arrays, save_arrays
 from ..layers import check_sizes
-from . import chunks, recursions
+from . import chunks, inference, recursions
 from .chain import check_distribution, stationary_distribution, walk
-from .recursions import Frames, lay_out
+from .frames import Frames, lay_out
 
 Model = TypeVar("Model", bound="BaseHMM")
 FORMAT = "rnnscratch hmm 1"
@@ -166,7 +166,7 @@ class BaseHMM(Estimator):
         """Sort the frames into columns; a long sequence is cut into pieces if that is faster."""
         xp = get_array_module(X)
         frames = lay_out(lengths, chunks.piece_length(lengths, self.n_components) if cut else None)
-        if len(lengths) > 1 or len(frames.owner) > 1:
+        if len(frames.owner) > 1:
             rows = xp.asarray(frames.rows)
             X = X[rows]
         missing = self.absent(X)
@@ -195,17 +195,17 @@ class BaseHMM(Estimator):
 
     # inference
 
-    def expectation(self, X: Any, lengths: Any) -> tuple[recursions.Expectation, Frames]:
+    def expectation(self, X: Any, lengths: Any) -> tuple[inference.Expectation, Frames]:
         """Forward, backward and posteriors of the data."""
         self.check()
         data = self.prepare(*self.read(X, lengths))
-        return recursions.expectation(self.emissions(data), *self.chain(data.X), data.frames), data.frames
+        return inference.expectation(self.emissions(data), *self.chain(data.X), data.frames), data.frames
 
     def score_sequences(self, X: Any, lengths: Any = None) -> np.ndarray:
         """The log-likelihood of each sequence (S,); -inf for one that the model cannot produce."""
         self.check()
         data = self.prepare(*self.read(X, lengths))
-        return recursions.log_likelihood(self.emissions(data), *self.chain(data.X), data.frames)
+        return inference.log_likelihood(self.emissions(data), *self.chain(data.X), data.frames)
 
     def score(self, X: Any, lengths: Any = None) -> float:
         """The log-likelihood of all sequences together. Of densities it may well be positive."""
@@ -245,8 +245,7 @@ class BaseHMM(Estimator):
         with np.errstate(divide="ignore"):
             start, transmat = (xp.log(array) for array in self.chain(data.X))
         if algorithm == "viterbi":
-            in_pieces = len(data.frames.owner) > len(data.frames.lengths)
-            decode = chunks.viterbi if in_pieces else recursions.viterbi
+            decode = chunks.viterbi if data.frames.in_pieces else recursions.viterbi
             states, log_probability = decode(log_b, start, transmat, data.frames)
             return float(log_probability.sum()), states[data.frames.columns]
         path = self.predict_proba(X, lengths).argmax(axis=1)
@@ -278,7 +277,7 @@ class BaseHMM(Estimator):
         check_sizes(n=n)
         self.check()
         data = self.prepare(*self.read(X, lengths), cut=False)
-        found = recursions.expectation(self.emissions(data), *self.chain(data.X), data.frames)
+        found = inference.expectation(self.emissions(data), *self.chain(data.X), data.frames)
         self._refuse(found.impossible)
         xp = get_array_module(found.filtered)
         uniforms = xp.asarray(generator(self._seed(random_state)).random((n, len(data.frames.rows))))
@@ -317,7 +316,7 @@ class BaseHMM(Estimator):
         """
         self.check()
         data = self.prepare(*self.read(X, lengths), cut=False)
-        b, _ = recursions.scaled(self.emissions(data))
+        b, _ = inference.scaled(self.emissions(data))
         start, transmat, frames = recursions.gradient(b, *self.chain(data.X), data.frames)
         if not np.isfinite(to_cpu(frames)).all():
             raise ValueError("X holds an observation that no reachable state can emit, so there is no gradient")
@@ -382,7 +381,7 @@ class BaseHMM(Estimator):
         monitor = ConvergenceMonitor(self.tol, self.n_iter)
         with tqdm(total=self.n_iter, desc="EM", unit="step", disable=not self.verbose) as bar:
             for _ in range(self.n_iter):
-                found = recursions.expectation(self.emissions(data), *self.chain(data.X), data.frames)
+                found = inference.expectation(self.emissions(data), *self.chain(data.X), data.frames)
                 self._refuse(found.impossible)
                 monitor.history.append(float(found.log_likelihood.sum()) + self.log_prior())
                 bar.set_postfix(objective=f"{monitor.history[-1]:.6g}")
@@ -390,7 +389,7 @@ class BaseHMM(Estimator):
                     return monitor
                 self.maximize(data, found)
                 bar.update()
-        final = recursions.log_likelihood(self.emissions(data), *self.chain(data.X), data.frames)
+        final = inference.log_likelihood(self.emissions(data), *self.chain(data.X), data.frames)
         monitor.history.append(float(final.sum()) + self.log_prior())
         return monitor
 
@@ -414,7 +413,7 @@ class BaseHMM(Estimator):
         self._kept = set()
         self.maximize_emission(data.X, known + known.sum(axis=1)[:, None] * others / xp.maximum(others.sum(), 1.0))
 
-    def maximize(self, data: Data, found: recursions.Expectation) -> None:
+    def maximize(self, data: Data, found: inference.Expectation) -> None:
         """The M-step: parameters that maximise the expected log-likelihood plus the log prior."""
         letters = self.chosen("params")
         starts, pairs = to_cpu(found.start), to_cpu(found.pairs)
@@ -529,11 +528,8 @@ class BaseHMM(Estimator):
 
     def check_states(self, states: Any, frames: int) -> np.ndarray:
         """The known states as integers (frames,)."""
-        found = (
-            np.concatenate([np.asarray(s) for s in states])
-            if isinstance(states, (list, tuple)) and any(np.ndim(s) for s in states)
-            else np.asarray(states)
-        )
+        parts = list(states) if isinstance(states, (list, tuple)) and any(np.ndim(s) for s in states) else [states]
+        found = np.concatenate([np.asarray(part) for part in parts])
         if found.shape != (frames,) or found.dtype.kind not in "iu":
             raise ValueError(f"states has shape {found.shape} and dtype {found.dtype}, expected ({frames},) integers")
         if found.min() < -1 or found.max() >= self.n_components:

@@ -13,7 +13,8 @@ import math
 import numpy as np
 
 from ..backend import Array, get_array_module, to_cpu
-from .recursions import Frames, best_scores, trace_back
+from .frames import Frames
+from .recursions import best_scores, trace_back
 
 RESCALE = 4  # steps between two rescalings of the maps
 MOST_STATES = 24  # the maps cost N^3 a frame; with more states the plain recursion is faster
@@ -51,13 +52,12 @@ def entering(b: Array, start: Array, transmat: Array, frames: Frames) -> tuple[A
     maps *= xp.exp(logs - logs.max(axis=0))
     maps_by_time = to_cpu(maps).transpose(2, 0, 1)[np.argsort(frames.rank)]
     arrival = np.empty((P, N))
-    arrival[0] = state = to_cpu(start)
+    arrival[0] = state = first = to_cpu(start)
     steps = to_cpu(onward) @ maps_by_time
     joined = set(frames.joined.tolist())
     for p in range(1, P):
-        state = steps[p - 1] @ state if p in joined else to_cpu(start)
-        state /= state.sum() if p in joined else 1.0
-        arrival[p] = state
+        state = steps[p - 1] @ state if p in joined else first
+        arrival[p] = state = state / state.sum()
     return xp.asarray(arrival[frames.rank].T.copy()), maps_by_time
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import rnnscratch as rs
 from rnnscratch.estimator import NotFittedError
-from rnnscratch.hmm import GMMHMM, BaseHMM, CategoricalHMM, GaussianHMM, HMMClassifier, PoissonHMM, load_hmm
+from rnnscratch.hmm import GMMHMM, BaseHMM, CategoricalHMM, GaussianHMM, HMMClassifier, PoissonHMM, inference, load_hmm
 
 TYPES = ("spherical", "diag", "full", "tied")
 FAMILIES = ["categorical", "poisson", *(f"{kind} {t}" for kind in ("gaussian", "gmm") for t in TYPES)]
@@ -182,9 +182,7 @@ def test_the_gradient_agrees_with_small_steps(family):
 def unchecked_score(model, X, lengths):
     """The log-likelihood of parameters that need not sum to 1."""
     data = model.prepare(*model.read(X, lengths))
-    from rnnscratch.hmm import recursions
-
-    return recursions.log_likelihood(model.emissions(data), model.startprob_, model.transmat_, data.frames).sum()
+    return inference.log_likelihood(model.emissions(data), model.startprob_, model.transmat_, data.frames).sum()
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -9,8 +9,8 @@ from brute import enumerate_paths
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnnscratch.hmm import chunks, recursions
-from rnnscratch.hmm.recursions import lay_out
+from rnnscratch.hmm import chunks, inference, recursions
+from rnnscratch.hmm.frames import lay_out
 
 CLOSE = {"rtol": 1e-12, "atol": 1e-13}
 
@@ -41,8 +41,8 @@ def by_sequence(log_b, lengths):
 def test_expectation_is_what_enumeration_finds(problem, piece):
     log_b, start, transmat, lengths = problem
     frames = lay_out(lengths, piece)
-    found = recursions.expectation(log_b[:, frames.rows], start, transmat, frames)
-    total = recursions.log_likelihood(log_b[:, frames.rows], start, transmat, frames)
+    found = inference.expectation(log_b[:, frames.rows], start, transmat, frames)
+    total = inference.log_likelihood(log_b[:, frames.rows], start, transmat, frames)
     pairs, starts = np.zeros_like(transmat), np.zeros_like(start)
     for s, part in enumerate(by_sequence(log_b, lengths)):
         shift = part.max(axis=0)
@@ -68,7 +68,7 @@ def test_log_space_is_what_enumeration_finds(problem):
     for part in by_sequence(log_b, lengths):
         shift = part.max(axis=0)
         expected = enumerate_paths(np.exp(part - shift), start, transmat)
-        found = recursions.log_space(part, start, transmat)
+        found = inference.log_space(part, start, transmat)
         np.testing.assert_allclose(found.filtered, expected.filtered, rtol=1e-11, atol=1e-13)
         np.testing.assert_allclose(found.posterior, expected.posterior, rtol=1e-11, atol=1e-13)
         np.testing.assert_allclose(found.pairs, expected.pairs, rtol=1e-11, atol=1e-13)
@@ -121,7 +121,7 @@ def test_a_reached_state_a_thousand_nats_below_the_others_loses_nothing(piece):
     log_b = np.random.default_rng(0).normal(0, 1, (N, T))
     log_b[2] -= 500.0
     frames = lay_out([T], piece)
-    found = recursions.expectation(log_b[:, frames.rows], start, transmat, frames)
+    found = inference.expectation(log_b[:, frames.rows], start, transmat, frames)
     np.testing.assert_allclose(found.log_likelihood, [log_b[2].sum()], rtol=1e-13)
     np.testing.assert_array_equal(found.posterior, np.repeat([[0.0], [0.0], [1.0]], T, axis=1))
     np.testing.assert_allclose(found.pairs, np.diag([0, 0, T - 1.0]), atol=1e-12)
@@ -139,8 +139,8 @@ def test_paths_of_probability_zero_are_not_among_the_k_best():
 def test_back_propagation_finds_the_expected_counts_as_fisher_says(problem):
     log_b, start, transmat, lengths = problem
     frames = lay_out(lengths)
-    b, _ = recursions.scaled(log_b[:, frames.rows])
-    counts = recursions.expectation(log_b[:, frames.rows], start, transmat, frames)
+    b, _ = inference.scaled(log_b[:, frames.rows])
+    counts = inference.expectation(log_b[:, frames.rows], start, transmat, frames)
     dstart, dtransmat, dlog_b = recursions.gradient(b, start, transmat, frames)
     np.testing.assert_allclose(dstart, counts.start, rtol=1e-11, atol=1e-12)
     np.testing.assert_allclose(dtransmat, counts.pairs, rtol=1e-11, atol=1e-12)
@@ -152,7 +152,7 @@ def test_back_propagation_finds_the_expected_counts_as_fisher_says(problem):
 def test_back_propagation_agrees_with_the_complex_step(problem, seed):
     log_b, start, transmat, lengths = problem
     frames, rng, h = lay_out(lengths), np.random.default_rng(seed), 1e-200
-    b, _ = recursions.scaled(log_b[:, frames.rows])
+    b, _ = inference.scaled(log_b[:, frames.rows])
     directions = [rng.standard_normal(array.shape) for array in (start, transmat, b)]
     gradients = recursions.gradient(b, start, transmat, frames)
     steps = [array * np.exp(1j * h * d) for array, d in zip((start, transmat, b), directions)]
@@ -174,8 +174,8 @@ def random_problem(N, lengths, seed=0, spread=1.0):
 def test_pieces_change_nothing(N, lengths):
     log_b, start, transmat, sizes = random_problem(N, lengths, spread=3.0)
     plain, cut = lay_out(sizes), lay_out(sizes, 37)
-    one = recursions.expectation(log_b[:, plain.rows], start, transmat, plain)
-    two = recursions.expectation(log_b[:, cut.rows], start, transmat, cut)
+    one = inference.expectation(log_b[:, plain.rows], start, transmat, plain)
+    two = inference.expectation(log_b[:, cut.rows], start, transmat, cut)
     np.testing.assert_allclose(two.log_likelihood, one.log_likelihood, rtol=1e-12)
     np.testing.assert_allclose(two.posterior[:, cut.columns], one.posterior[:, plain.columns], rtol=1e-9, atol=1e-13)
     np.testing.assert_allclose(two.filtered[:, cut.columns], one.filtered[:, plain.columns], rtol=1e-9, atol=1e-13)
@@ -189,8 +189,8 @@ def test_pieces_of_a_chain_with_zeros_change_nothing():
     transmat[0, 0], transmat[0, 1:] = 0.999, 0.001 / 3
     log_b, start = random_problem(N, [T], 1)[0], np.eye(N)[0]
     plain, cut = lay_out([T]), lay_out([T], 31)
-    one = recursions.expectation(log_b[:, plain.rows], start, transmat, plain)
-    two = recursions.expectation(log_b[:, cut.rows], start, transmat, cut)
+    one = inference.expectation(log_b[:, plain.rows], start, transmat, plain)
+    two = inference.expectation(log_b[:, cut.rows], start, transmat, cut)
     np.testing.assert_allclose(two.log_likelihood, one.log_likelihood, rtol=1e-12)
     np.testing.assert_allclose(two.posterior[:, cut.columns], one.posterior, rtol=1e-9, atol=1e-13)
     np.testing.assert_allclose(two.pairs, one.pairs, rtol=1e-10, atol=1e-13)
@@ -210,7 +210,7 @@ def test_states_that_only_logarithms_can_hold_apart_are_done_in_log_space(piece)
     log_b = np.zeros((2, 7))
     log_b[1, 2] = -2000.0
     frames = lay_out([4, 3], piece)
-    found = recursions.expectation(log_b[:, frames.rows], start, transmat, frames)
+    found = inference.expectation(log_b[:, frames.rows], start, transmat, frames)
     np.testing.assert_allclose(found.log_likelihood, [-2000.0, 0.0])
     np.testing.assert_array_equal(found.posterior, np.tile([[0.0], [1.0]], 7))
     np.testing.assert_array_equal(found.pairs, [[0, 0], [0, 5]])
@@ -221,22 +221,22 @@ def test_an_impossible_frame_is_named_and_left_out_of_the_posteriors(piece):
     log_b, start, transmat, lengths = random_problem(3, [4, 5, 2])
     log_b[:, 6] = -np.inf  # frame 2 of sequence 1
     frames = lay_out(lengths, piece)
-    found = recursions.expectation(log_b[:, frames.rows], start, transmat, frames)
+    found = inference.expectation(log_b[:, frames.rows], start, transmat, frames)
     assert found.impossible == [(1, 2)]
     assert found.log_likelihood[1] == -np.inf and np.isfinite(found.log_likelihood[[0, 2]]).all()
     missing = log_b.copy()
     missing[:, 6] = 0.0
-    expected = recursions.expectation(missing[:, frames.rows], start, transmat, frames)
+    expected = inference.expectation(missing[:, frames.rows], start, transmat, frames)
     np.testing.assert_allclose(found.posterior, expected.posterior, rtol=1e-12)
     np.testing.assert_allclose(found.pairs, expected.pairs, rtol=1e-12)
-    assert recursions.log_likelihood(log_b[:, frames.rows], start, transmat, frames)[1] == -np.inf
+    assert inference.log_likelihood(log_b[:, frames.rows], start, transmat, frames)[1] == -np.inf
 
 
 def test_sampled_paths_follow_the_posterior():
     log_b, start, transmat, lengths = random_problem(3, [4, 2, 5], 3)
     transmat[0] = [0.0, 0.5, 0.5]
     frames = lay_out(lengths)
-    found = recursions.expectation(log_b[:, frames.rows], start, transmat, frames)
+    found = inference.expectation(log_b[:, frames.rows], start, transmat, frames)
     n = 40_000
     uniforms = np.random.default_rng(0).random((n, 11))
     paths = recursions.sample_paths(found.filtered, transmat, frames, uniforms)
@@ -261,9 +261,9 @@ def test_on_the_device_nothing_is_copied_unseen(piece):
     log_b, start, transmat, lengths = random_problem(3, [7, 4, 9])
     frames = lay_out(lengths, piece)
     log_b = log_b[:, frames.rows]
-    host = recursions.expectation(log_b, start, transmat, frames)
+    host = inference.expectation(log_b, start, transmat, frames)
     device = [strict_xp.asarray(array) for array in (log_b, start, transmat)]
-    found = recursions.expectation(*device, frames)
+    found = inference.expectation(*device, frames)
     np.testing.assert_allclose(found.posterior.get(), host.posterior, rtol=1e-13)
     np.testing.assert_allclose(found.pairs.get(), host.pairs, rtol=1e-13)
     np.testing.assert_allclose(found.log_likelihood, host.log_likelihood, rtol=1e-13)
@@ -276,9 +276,9 @@ def test_on_the_device_nothing_is_copied_unseen(piece):
         uniforms = np.random.default_rng(0).random((5, 20))
         paths = recursions.sample_paths(found.filtered, device[2], frames, strict_xp.asarray(uniforms))
         np.testing.assert_array_equal(paths.get(), recursions.sample_paths(host.filtered, transmat, frames, uniforms))
-        b = strict_xp.asarray(recursions.scaled(log_b)[0])
+        b = strict_xp.asarray(inference.scaled(log_b)[0])
         for ours, theirs in zip(
             recursions.gradient(b, *device[1:], frames),
-            recursions.gradient(recursions.scaled(log_b)[0], start, transmat, frames),
+            recursions.gradient(inference.scaled(log_b)[0], start, transmat, frames),
         ):
             np.testing.assert_allclose(ours.get(), theirs, rtol=1e-13)
