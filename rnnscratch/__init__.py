@@ -36,7 +36,7 @@ _HOME = {
     "to_gpu": "backend",
     "gpu_available": "backend",
 }
-_MODULES = ("hmm", "kernels", "losses", "metrics", "optimizers", "plots", "text", "training")
+_MODULES = ("hmm", "kernels", "losses", "metrics", "optimizers", "plots", "teach", "text", "training")
 
 __all__ = ["__version__", *_HOME, *_MODULES]  # noqa: PLE0604 - strings, though the linter cannot see it
 

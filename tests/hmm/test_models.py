@@ -122,7 +122,7 @@ def test_every_answer_is_what_enumeration_finds(family, N, lengths, seed):
         enumerate_paths(emissions(model, x), model.startprob_, model.transmat_)
         for x in np.split(X, np.cumsum(lengths)[:-1])
     ]
-    close = {"rtol": 1e-10, "atol": 1e-12}
+    close = {"rtol": 1e-12, "atol": 1e-12}
     logs = [math.log(part.likelihood) for part in parts]
     np.testing.assert_allclose(model.score_sequences(X, lengths), logs, **close)
     np.testing.assert_allclose(model.score(X, lengths), sum(logs), **close)

@@ -1,0 +1,232 @@
+"""Where gradients go on their way back through time, and two other ways to compute them.
+
+T steps, B sequences, D inputs, H hidden units; `layer` is one RNN, LSTM or GRU layer in one direction, x (T, B, D).
+S is the size of the state: H, or 2H for an LSTM, whose state is h and c in a row.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+import tracemalloc
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..layers import LSTM, Recurrent, check_sizes
+from .trace import trace
+
+
+def contributions(layer: Recurrent, x: np.ndarray, dhs: np.ndarray | None = None, name: str = "U_l0") -> np.ndarray:
+    """C (T, T, ...): C[t, k] is the part of dL_t/dU that passes through step k, a term of the double sum of Eq. 5.
+
+    Any parameter may be named. dhs (T, B, H) is dL_t/dh_t (None: 1). C[t, k] is 0 for k > t; the sum over t and k is
+    the gradient of back-propagation through time.
+    """
+    if name not in layer.params:
+        raise ValueError(f"name is {name!r}, expected one of {', '.join(map(repr, layer.params))}")
+    T, B, _ = x.shape
+    upstream = np.ones((T, B, layer.hidden_size), x.dtype) if dhs is None else dhs
+    found = np.zeros((T, T, *layer.params[name].shape), x.dtype)
+    term = f"d{name.removesuffix('_l0')}_t"
+    for t in range(T):
+        alone = np.zeros_like(upstream)
+        alone[t] = upstream[t]
+        steps = trace(layer, x, dhs=alone)
+        for k in range(t + 1):
+            found[t, k] = steps[term, k + 1]
+    return found
+
+
+def step_jacobians(layer: Recurrent, x: np.ndarray, state: Any = None) -> np.ndarray:
+    """A (T, S, S) of one sequence x (T, 1, D): A[t] is the Jacobian of the state after step t+1 by that before it."""
+    if x.ndim != 3 or x.shape[1] != 1:
+        raise ValueError(f"x has shape {x.shape}, expected (T, 1, D): one sequence")
+    layer = copy.deepcopy(layer)  # whose gradients and cache stay as they are
+    S, found = layer.hidden_size * len(layer.states), []
+    directions = np.eye(S, dtype=x.dtype)[None]  # all S rows of the Jacobian as one batch
+    upstream = directions if len(layer.states) == 1 else tuple(np.split(directions, 2, axis=2))
+    before = state
+    for x_t in x:
+        many = None if before is None else _each(before, lambda part: np.repeat(part, S, axis=1))
+        _, after = layer.forward(np.repeat(x_t[None], S, axis=1), many)
+        _, dbefore = layer.backward(None, upstream)
+        parts = [dbefore] if len(layer.states) == 1 else list(dbefore)
+        found.append(np.concatenate([part[0] for part in parts], axis=1))
+        before = _each(after, lambda part: part[:, :1])
+    return np.stack(found)
+
+
+def jacobians(layer: Recurrent, x: np.ndarray, state: Any = None) -> np.ndarray:
+    """J (T+1, T+1, S, S) of one sequence x (T, 1, D): J[t, k] is d(state after t steps)/d(state after k steps).
+
+    The product of the steps' Jacobians from k+1 to t (Eq. 6); the identity for t = k, and 0 for k > t.
+    """
+    steps = step_jacobians(layer, x, state)
+    T, S = len(steps), steps.shape[1]
+    found = np.zeros((T + 1, T + 1, S, S), steps.dtype)
+    for k in range(T + 1):
+        found[k, k] = np.eye(S)
+        for t in range(k + 1, T + 1):
+            found[t, k] = steps[t - 1] @ found[t - 1, k]
+    return found
+
+
+def singular_values(layer: Recurrent, x: np.ndarray, state: Any = None) -> np.ndarray:
+    """(T+1, T+1, S), descending: how much d(state t)/d(state k) stretches and shrinks; 0 for k > t."""
+    return np.linalg.svd(jacobians(layer, x, state), compute_uv=False)
+
+
+def gradient_by_lag(layer: Recurrent, x: np.ndarray, dh: np.ndarray | None = None) -> np.ndarray:
+    """(T,): the norm of the gradient of dh . h_T with respect to x_{T-k}, for lag k = 0 .. T-1, mean over the batch.
+
+    dh (B, H) is 1 where it is not given.
+    """
+    layer = copy.deepcopy(layer)
+    _, state = layer.forward(x)
+    h = state[0] if isinstance(state, tuple) else state
+    upstream = np.ones_like(h) if dh is None else np.asarray(dh, h.dtype).reshape(h.shape)
+    dx, _ = layer.backward(None, (upstream, None) if isinstance(state, tuple) else upstream)
+    return np.sqrt((dx * dx).sum(axis=2)).mean(axis=1)[::-1]
+
+
+def direct_path(layer: LSTM, x: np.ndarray, state: Any = None) -> tuple[np.ndarray, np.ndarray]:
+    """The LSTM's direct path against all paths, (T+1, T+1, H) each, of one sequence x (T, 1, D).
+
+    The first is the product of the forget gates f_{k+1} .. f_t; the second the diagonal of dc_t/dc_k with all other
+    ways from c to c, through h and the gates, included.
+    """
+    if not isinstance(layer, LSTM):
+        raise TypeError(f"layer is {type(layer).__name__}, expected LSTM")
+    H, T = layer.hidden_size, len(x)
+    steps = trace(layer, x, state)
+    direct = np.zeros((T + 1, T + 1, H), x.dtype)
+    for k in range(T + 1):
+        direct[k, k] = 1
+        for t in range(k + 1, T + 1):
+            direct[t, k] = direct[t - 1, k] * steps["f", t][0]
+    total = np.diagonal(jacobians(layer, x, state)[:, :, H:, H:], axis1=2, axis2=3)
+    return direct, total.copy()
+
+
+def truncation_error(
+    layer: Recurrent, x: np.ndarray, dhs: np.ndarray, ks: Sequence[int], name: str = "U_l0"
+) -> np.ndarray:
+    """(len(ks),): the relative error of the gradient when the chain is cut every k steps, |g_k - g| / |g|."""
+    layer = copy.deepcopy(layer)
+    layer.forward(x)
+    layer.backward(dhs)
+    exact = layer.grads[name].copy()
+    errors = []
+    for k in ks:
+        layer.backward(dhs, truncate=k)
+        errors.append(np.linalg.norm(layer.grads[name] - exact) / np.linalg.norm(exact))
+    return np.array(errors)
+
+
+def saturation(layer: Recurrent, x: np.ndarray, margin: float = 0.1) -> dict[str, tuple[float, float]]:
+    """For each gate the share of its values within `margin` of its lower and of its upper limit.
+
+    The limits are 0 and 1 for sigmoids, -1 and 1 for tanh, with `margin` in units of their distance.
+    """
+    if not 0.0 < margin < 0.5:
+        raise ValueError(f"margin is {margin}, expected a number between 0 and 0.5")
+    steps, found = trace(layer, x), {}
+    for gate in layer.gates:
+        values = np.stack([steps[gate, t + 1] for t in range(len(x))])
+        low, high = (0.0, 1.0) if gate in "ifor" or (gate == "z" and "r" in layer.gates) else (-1.0, 1.0)
+        edge = margin * (high - low)
+        found[gate] = float((values < low + edge).mean()), float((values > high - edge).mean())
+    return found
+
+
+def rtrl(layer: Recurrent, x: np.ndarray, dhs: np.ndarray, state: Any = None) -> dict[str, np.ndarray]:
+    """The gradients by real-time recurrent learning (Williams & Zipser 1989): forwards in time, without a backward pass.
+
+    P_t = d(state t)/d(parameters) obeys P_t = A_t P_{t-1} + I_t with the step's Jacobian A_t and the immediate
+    derivative I_t. Both come from the forward step alone, by complex step (Squire & Trapp 1998), so this is a second
+    opinion that shares nothing with the backward code. Costs one forward step for each parameter and step: for small
+    layers.
+    """
+    T, B, _ = x.shape
+    names = list(layer.params)
+    twin = copy.deepcopy(layer)
+    h = 1e-200
+    for each in names:
+        twin.params[each] = layer.params[each].astype(np.complex128)
+    letters = len(layer.states)
+    H = layer.hidden_size
+    now = [np.zeros((1, B, H), np.complex128) for _ in range(letters)]
+    if state is not None:
+        now = [np.asarray(part, np.complex128) for part in (state if letters > 1 else [state])]
+    P = {each: np.zeros((layer.params[each].size, letters, B, H)) for each in names}
+    gradients = {each: np.zeros(layer.params[each].size) for each in names}
+
+    def step(x_t: np.ndarray, parts: list[np.ndarray]) -> np.ndarray:
+        _, after = twin.forward(x_t[None].astype(np.complex128), parts[0] if letters == 1 else tuple(parts))
+        return np.stack([part[0] for part in (after if letters > 1 else [after])])  # (letters, B, H)
+
+    for t in range(T):
+        A = np.zeros((letters, H, letters, B, H))  # by which part and unit before
+        for letter in range(letters):
+            for unit in range(H):
+                moved = [part.copy() for part in now]
+                moved[letter][0, :, unit] += 1j * h
+                A[letter, unit] = step(x[t], moved).imag / h
+        for each in names:
+            P[each] = np.einsum("qkbi,kilbj->qlbj", P[each], A)
+            flat = twin.params[each].reshape(-1)
+            for q in range(flat.size):
+                flat[q] += 1j * h
+                P[each][q] += step(x[t], now).imag / h
+                flat[q] = flat[q].real
+            gradients[each] += np.einsum("qbj,bj->q", P[each][:, 0], dhs[t])
+        now = list(step(x[t], now).real.astype(np.complex128)[:, None])
+    return {each: gradients[each].reshape(layer.params[each].shape) for each in names}
+
+
+def checkpointed(
+    layer: Recurrent, x: np.ndarray, dhs: np.ndarray, segment: int | None = None, state: Any = None
+) -> tuple[np.ndarray, Any, dict[str, np.ndarray]]:
+    """dx, the gradient of the initial state, and those of the parameters, with memory for `segment` steps at a time.
+
+    Only the states between segments are kept on the way forward; every segment runs again on the way back (Chen et al.
+    2016). segment is sqrt(T) where it is not given: memory grows with sqrt(T), at the price of a second forward pass.
+    """
+    layer, T = copy.deepcopy(layer), len(x)
+    length = math.isqrt(T - 1) + 1 if segment is None else segment
+    check_sizes(segment=length)
+    starts, states = list(range(0, T, length)), [state]
+    for first in starts[:-1]:
+        states.append(layer.forward(x[first : first + length], states[-1])[1])
+    dx, dstate = np.empty_like(x), None
+    gradients = {name: np.zeros_like(array) for name, array in layer.params.items()}
+    for first, before in zip(reversed(starts), reversed(states)):
+        layer.forward(x[first : first + length], before)
+        dx[first : first + length], dstate = layer.backward(dhs[first : first + length], dstate)
+        for name, gradient in layer.grads.items():
+            gradients[name] += gradient
+    return dx, dstate, gradients
+
+
+def checkpoint_curve(layer: Recurrent, x: np.ndarray, segments: Sequence[int]) -> list[dict[str, float]]:
+    """What checkpointing costs on x: for each segment length the measured peak memory (bytes) and time (seconds)."""
+    T, B, _ = x.shape
+    dhs = np.ones((T, B, layer.hidden_size), x.dtype)
+    rows = []
+    for segment in segments:
+        start = time.perf_counter()
+        checkpointed(layer, x, dhs, segment)
+        seconds = time.perf_counter() - start
+        tracemalloc.start()
+        checkpointed(layer, x, dhs, segment)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        rows.append({"segment": segment, "peak_bytes": peak, "seconds": seconds})
+    return rows
+
+
+def _each(state: Any, function: Any) -> Any:
+    return tuple(map(function, state)) if isinstance(state, tuple) else function(state)

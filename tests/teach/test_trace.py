@@ -1,0 +1,99 @@
+"""The trace is worked out apart from the kernels, and both agree in every number they share."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from small_layers import LAYERS, draw
+
+import rnnscratch as rs
+from rnnscratch.teach import trace
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("with_states", [True, False])
+def test_the_trace_agrees_with_the_kernels(kind, with_states):
+    layer = LAYERS[kind]()
+    x, state, dhs, dstate = draw(layer)
+    if not with_states:
+        state = dstate = None
+    found = trace(layer, x, state, dhs, dstate)
+    hs, final = layer.forward(x, state)
+    dx, dinitial = layer.backward(dhs, dstate)
+    for t in range(3):
+        np.testing.assert_allclose(found["h", t + 1], hs[t], rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose(found["dx", t + 1], dx[t], rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(found.dx, dx, rtol=1e-12, atol=1e-14)
+    if kind == "lstm":
+        np.testing.assert_allclose(found["c", 3], final[1][0], rtol=1e-12)
+        np.testing.assert_allclose(found.dinitial, [part[0] for part in dinitial], rtol=1e-12, atol=1e-14)
+    else:
+        np.testing.assert_allclose(found.dinitial[0], dinitial[0], rtol=1e-12, atol=1e-14)
+    assert found.totals.keys() == layer.grads.keys()
+    for name, gradient in layer.grads.items():
+        np.testing.assert_allclose(found.totals[name], gradient, rtol=1e-12, atol=1e-14)
+        short = name.removesuffix("_l0")
+        parts = [row.value for row in found if row.name == f"d{short}_t"]
+        assert len(parts) == 3
+        np.testing.assert_allclose(sum(parts), gradient, rtol=1e-12, atol=1e-14)
+
+
+def test_without_gradients_the_loss_is_the_sum_of_the_outputs():
+    layer = LAYERS["gru"]()
+    x = draw(layer)[0]
+    hs, _ = layer.forward(x)
+    layer.backward(np.ones_like(hs))
+    np.testing.assert_allclose(trace(layer, x).totals["U_l0"], layer.grads["U_l0"], rtol=1e-12)
+
+
+def test_an_lstm_of_one_unit_by_hand():
+    """Every number of one step, from the equations with the numbers put in."""
+    layer = rs.LSTM(1, 1, dtype="float64", seed=0)
+    for name, values in {"W_l0": [0.1, 0.2, 0.3, 0.4], "U_l0": [0.5, 0.6, 0.7, 0.8], "b_l0": [0, 1, 0, 0]}.items():
+        layer.params[name][...] = np.reshape(values, layer.params[name].shape)
+    found = trace(layer, np.array([[[2.0]]]), (np.array([[[0.5]]]), np.array([[[-1.0]]])), dhs=np.array([[[1.0]]]))
+    i, f, o, g = 1 / (1 + np.exp(-0.45)), 1 / (1 + np.exp(-1.7)), 1 / (1 + np.exp(-0.95)), np.tanh(1.2)
+    c = -f + i * g
+    expected = {"z_i": 0.45, "z_f": 1.7, "z_o": 0.95, "z_g": 1.2, "i": i, "f": f, "o": o, "g": g, "c": c}
+    expected |= {"h": o * np.tanh(c), "do": np.tanh(c), "dc": o * (1 - np.tanh(c) ** 2)}
+    expected |= {"df": -expected["dc"], "dz_f": -expected["dc"] * f * (1 - f), "dc_prev": expected["dc"] * f}
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name, 1], [[value]], rtol=1e-14)
+
+
+def test_the_table_shows_every_row_with_its_equation():
+    layer = LAYERS["lstm"]()
+    found = trace(layer, draw(layer, T=2, B=1)[0])
+    text, page = str(found), found._repr_html_()
+    assert len(found) == len(list(found)) == found._repr_html_().count("<tr>") - 4
+    assert text.count("-- forward") == text.count("-- backward") == text.count("-- sum") == 1
+    for row in found:
+        assert row.name in text and row.formula in text
+    assert "f c_prev + i g" in page and "31, 69" in page
+    assert f"{found['h', 2][0, 0]:.4f}" in text
+    with pytest.raises(KeyError, match="there is no 'q' at step 1; the names are z_i, i, z_f"):
+        found["q", 1]
+
+
+def test_equations_exist_in_the_report():
+    for kind, make in LAYERS.items():
+        layer = make()
+        for row in trace(layer, draw(layer)[0]):
+            for number in row.equation.split(", "):
+                assert not number or 1 <= int(number) <= 80, (kind, row)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "match"),
+    [
+        (lambda x: trace(rs.Dense(3, 2), x), TypeError, "layer is Dense, expected RNN, LSTM or GRU"),
+        (lambda x: trace(LAYERS["gru"](num_layers=2), x), ValueError, "expected one layer in one direction"),
+        (lambda x: trace(LAYERS["gru"](bidirectional=True), x), ValueError, "expected one layer in one direction"),
+        (lambda x: trace(LAYERS["gru"](), x[:, :, :2]), ValueError, r"x has shape \(3, 2, 2\)"),
+        (lambda x: trace(LAYERS["gru"](), x, dhs=x), ValueError, r"dhs has shape \(3, 2, 3\)"),
+        (lambda x: trace(LAYERS["lstm"](), x, x), TypeError, "state is ndarray"),
+    ],
+)
+def test_wrong_input_is_named(call, error, match):
+    with pytest.raises(error, match=match):
+        call(np.ones((3, 2, 3)))
