@@ -104,16 +104,21 @@ def best_scores(log_b: Array, log_start: Array, log_transmat: Array, frames: Fra
     log_start (N,), or (N, S) for each sequence, in sorted order.
     """
     xp = get_array_module(log_b, log_start, log_transmat)
-    delta = log_b.copy()
+    delta, N = log_b.copy(), len(log_b)
+    width = max(
+        1, min(frames.starts[1], 65_536 // N**2)
+    )  # sequences at a time, so that all pairs of states fit the cache
+    onward = xp.repeat(log_transmat[:, :, None], width, axis=2)
+    through = xp.empty_like(onward)  # from state, to state, sequence
     for now, before in frames.steps():
         if now.start == 0:
             delta[:, now] += log_start if log_start.ndim == 2 else log_start[:, None]
             continue
-        last = delta[:, before]
-        best = last[0] + log_transmat[0][:, None]
-        for i in range(1, len(last)):
-            xp.maximum(best, last[i] + log_transmat[i][:, None], out=best)
-        delta[:, now] += best
+        for first in range(0, now.stop - now.start, width):
+            last = delta[:, before][:, first : first + width]
+            n = last.shape[1]
+            xp.add(last[:, None], onward[:, :, :n], out=through[:, :, :n])
+            delta[:, now.start + first : now.start + first + n] += through[:, :, :n].max(axis=0)
     return delta
 
 

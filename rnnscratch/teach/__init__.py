@@ -1,6 +1,6 @@
-"""Tools for teaching back-propagation through time: every intermediate of a pass, and where gradients go."""
+"""Tools for teaching back-propagation through time: every intermediate of a pass, where gradients go, and a quiz."""
 
-from . import flow
+from . import flow, quiz
 from .trace import Trace, trace
 
-__all__ = ["Trace", "flow", "trace"]
+__all__ = ["Trace", "flow", "quiz", "trace"]

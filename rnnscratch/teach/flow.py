@@ -143,7 +143,7 @@ def saturation(layer: Recurrent, x: np.ndarray, margin: float = 0.1) -> dict[str
 
 
 def rtrl(layer: Recurrent, x: np.ndarray, dhs: np.ndarray, state: Any = None) -> dict[str, np.ndarray]:
-    """The gradients by real-time recurrent learning (Williams & Zipser 1989): forwards in time, without a backward pass.
+    """The gradients by real-time recurrent learning (Williams & Zipser 1989): forwards in time, no backward pass.
 
     P_t = d(state t)/d(parameters) obeys P_t = A_t P_{t-1} + I_t with the step's Jacobian A_t and the immediate
     derivative I_t. Both come from the forward step alone, by complex step (Squire & Trapp 1998), so this is a second
@@ -212,7 +212,7 @@ def checkpointed(
 
 
 def checkpoint_curve(layer: Recurrent, x: np.ndarray, segments: Sequence[int]) -> list[dict[str, float]]:
-    """What checkpointing costs on x: for each segment length the measured peak memory (bytes) and time (seconds)."""
+    """What checkpointing costs on x: for each segment length the peak memory (bytes) and time (seconds)."""
     T, B, _ = x.shape
     dhs = np.ones((T, B, layer.hidden_size), x.dtype)
     rows = []

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-import rnnscratch as rs
+from ..layers import GRU, LSTM, RNN, Dropout, Embedding
 
 
 def sigmoid(z: np.ndarray) -> np.ndarray:
@@ -22,6 +22,18 @@ class Plain:
     """One layer, one direction, step by step. Subclasses say what one step and its reverse are."""
 
     cause = ""
+    states: str  # these four are the layer's
+    hidden_size: int
+    params: dict[str, np.ndarray]
+    grads: dict[str, np.ndarray]
+
+    def step(self, x: np.ndarray, before: list[np.ndarray]) -> Any:
+        """The states after one step, and what its reverse needs."""
+        raise NotImplementedError
+
+    def step_back(self, x: np.ndarray, before: Any, after: Any, kept: Any, d: list[np.ndarray]) -> Any:
+        """The gradients of the states before, of x, and of the parameters."""
+        raise NotImplementedError
 
     def forward(self, x: np.ndarray, state: Any = None, lengths: Any = None, train: bool = False) -> Any:
         T, B, _ = x.shape
@@ -86,7 +98,7 @@ class Plain:
         return dz @ U.T
 
 
-class PlainRNN(Plain, rs.RNN):
+class PlainRNN(Plain, RNN):
     """h = tanh(x W + h_prev U + b)."""
 
     def step(self, x: np.ndarray, now: Any) -> Any:
@@ -101,7 +113,7 @@ class PlainRNN(Plain, rs.RNN):
         return 1 - h**2
 
 
-class PlainLSTM(Plain, rs.LSTM):
+class PlainLSTM(Plain, LSTM):
     """c = f c_prev + i g, h = o tanh(c)."""
 
     def step(self, x: np.ndarray, now: Any) -> Any:
@@ -135,7 +147,7 @@ class PlainLSTM(Plain, rs.LSTM):
         return dc * f
 
 
-class PlainGRU(Plain, rs.GRU):
+class PlainGRU(Plain, GRU):
     """n = tanh(x W_n + (r h_prev) U_n + b_n), h = z h_prev + (1 - z) n."""
 
     def step(self, x: np.ndarray, now: Any) -> Any:
@@ -373,7 +385,7 @@ class DirectPathMissing(PlainGRU):
         return np.zeros_like(dh)
 
 
-class DuplicateIdsLost(rs.Embedding):
+class DuplicateIdsLost(Embedding):
     """`dE[ids] += dx` adds once where an id stands twice."""
 
     cause = "repeated ids"
@@ -384,7 +396,7 @@ class DuplicateIdsLost(rs.Embedding):
         self.grads["E"][ids] += dx
 
 
-class DropoutMaskForgotten(rs.Dropout):
+class DropoutMaskForgotten(Dropout):
     """The mask is applied on the way forward and not on the way back."""
 
     cause = "dropout"
@@ -404,9 +416,9 @@ MUTANTS = [*RECURRENT_MUTANTS, DuplicateIdsLost, DropoutMaskForgotten]
 def example(kind: type, seed: int = 0) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
     """A target of this kind, inputs, and options for the checker that give every bug a chance to show."""
     rng = np.random.default_rng(seed)
-    if kind is DuplicateIdsLost or kind is rs.Embedding:
+    if kind is DuplicateIdsLost or kind is Embedding:
         return kind(9, 3, seed=seed), (np.array([[1, 4], [1, 1], [7, 4]]),), {}
-    if kind is DropoutMaskForgotten or kind is rs.Dropout:
+    if kind is DropoutMaskForgotten or kind is Dropout:
         return kind(0.5, seed=seed), (rng.standard_normal((4, 3, 5)),), {"train": True}
     inputs = 4 if kind is InputWeightsTransposed else 3
     layer = kind(inputs, 4, seed=seed)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from mutants import CORRECT, MUTANTS, RECURRENT_MUTANTS, example
 
 import rnnscratch as rs
+from rnnscratch.teach.mutants import CORRECT, MUTANTS, RECURRENT_MUTANTS, example
 
 
 @pytest.mark.parametrize("seed", [0, 1])
