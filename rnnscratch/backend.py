@@ -41,9 +41,13 @@ def get_array_module(*arrays: Any) -> Any:
 def _module_of(array: Any) -> Any:
     if isinstance(array, np.ndarray):
         return np
-    module = sys.modules.get(type(array).__module__.partition(".")[0])
-    kind = getattr(module, "ndarray", None)  # NumPy and CuPy name it so, PyTorch and pandas do not
-    return module if kind is not None and isinstance(array, kind) else None
+    home = type(array).__module__
+    for name in (home.partition(".")[0], home):
+        module = sys.modules.get(name)
+        kind = getattr(module, "ndarray", None)  # NumPy and CuPy name it so, PyTorch and pandas do not
+        if kind is not None and isinstance(array, kind):
+            return module
+    return None
 
 
 def gpu_available() -> bool:

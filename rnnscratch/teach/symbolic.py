@@ -1,0 +1,178 @@
+"""Proofs: the kernels' gradients are those that SymPy finds by differentiating the unrolled equations.
+
+A cell is "rnn", "lstm", "gru" or "gru reset_after". The loss is sum_t v_t . h_t with symbols v for its derivatives.
+Needs SymPy (extra `notebooks`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import mpmath
+import numpy as np
+import sympy
+
+from ..kernels import gru, lstm, rnn
+from ..layers import check_sizes
+from . import exact
+
+GATES = {"rnn": "h", "lstm": "ifog", "gru": "rzn", "gru reset_after": "rzn"}
+
+
+@dataclass
+class Unrolled:
+    """A cell written out over T steps for one sequence: symbols by name, as object arrays, and the loss."""
+
+    cell: str
+    symbols: dict[str, np.ndarray]  # x (T, D), v (T, H), h0 (H,), W (D, G*H), U (H, G*H), b (G*H,), c0, bn
+    h: list[np.ndarray]  # of each step, as expressions of the symbols
+    loss: sympy.Expr
+
+    def gradient(self, name: str) -> np.ndarray:
+        """dL/d(symbols[name]) by SymPy's differentiation, entry by entry."""
+        return np.vectorize(lambda symbol: sympy.diff(self.loss, symbol), otypes=[object])(self.symbols[name])
+
+
+def unroll(cell: str, T: int = 2, H: int = 1, D: int = 1) -> Unrolled:
+    """The equations of a cell (62; 66-71; 75-78) written out over T steps.
+
+    >>> unroll("rnn", T=1).h[0][0]
+    tanh(U_h*h0 + W_h*x_1 + b_h)
+    """
+    if cell not in GATES:
+        raise ValueError(f"cell is {cell!r}, expected one of {', '.join(map(repr, GATES))}")
+    check_sizes(T=T, H=H, D=D)
+    gates = GATES[cell]
+
+    def symbols(name: str, *shape: int, steps: bool = False) -> np.ndarray:
+        found = np.empty(shape, dtype=object)
+        for place in np.ndindex(*shape):
+            indices = [place[0] + 1] if steps else []
+            inner = place[1:] if steps else place
+            indices += [k + 1 for k, size in zip(inner, shape[1:] if steps else shape) if size > 1]
+            found[place] = sympy.Symbol("_".join([name, *map(str, indices)]), real=True)
+        return found
+
+    def packed(letter: str, *shape: int) -> np.ndarray:
+        return np.concatenate([symbols(f"{letter}_{gate}", *shape) for gate in gates], axis=-1)
+
+    known = {"x": symbols("x", T, D, steps=True), "v": symbols("v", T, H, steps=True), "h0": symbols("h0", H)}
+    known |= {"W": packed("W", D, H), "U": packed("U", H, H), "b": packed("b", H)}
+    if cell == "lstm":
+        known["c0"] = symbols("c0", H)
+    if cell == "gru reset_after":
+        known["bn"] = symbols("bn", H)
+    tanh = np.vectorize(sympy.tanh, otypes=[object])
+
+    def sigmoid(z: np.ndarray) -> np.ndarray:
+        return tanh(z / 2) / 2 + sympy.Rational(1, 2)  # 1 / (1 + e^-z), as a function of tanh
+
+    def gate(letter: str, array: np.ndarray) -> np.ndarray:
+        k = gates.index(letter) * H
+        return array[..., k : k + H]
+
+    def z(letter: str, t: int, h: np.ndarray) -> np.ndarray:
+        return known["x"][t] @ gate(letter, known["W"]) + h @ gate(letter, known["U"]) + gate(letter, known["b"])
+
+    h, c, outputs = known["h0"], known.get("c0"), []
+    for t in range(T):
+        if cell == "rnn":
+            h = tanh(z("h", t, h))
+        elif cell == "lstm":
+            i, f, o, g = sigmoid(z("i", t, h)), sigmoid(z("f", t, h)), sigmoid(z("o", t, h)), tanh(z("g", t, h))
+            c = f * c + i * g
+            h = o * tanh(c)
+        else:
+            r, u = sigmoid(z("r", t, h)), sigmoid(z("z", t, h))
+            into_n = known["x"][t] @ gate("n", known["W"]) + gate("n", known["b"])
+            if cell == "gru":
+                n = tanh(into_n + (r * h) @ gate("n", known["U"]))
+            else:
+                n = tanh(into_n + r * (h @ gate("n", known["U"]) + known["bn"]))
+            h = u * h + (1 - u) * n
+        outputs.append(h)
+    loss = sum((known["v"][t] @ outputs[t] for t in range(T)), sympy.Integer(0))
+    return Unrolled(cell, known, outputs, loss)
+
+
+def kernel_gradients(cell: str, values: dict[str, Any]) -> dict[str, np.ndarray]:
+    """The hand-written forward and backward pass on exact numbers: gradients under the names of `Unrolled.symbols`."""
+    arrays = {name: exact.ndarray(np.array(value, dtype=object)) for name, value in values.items()}
+    x, dhs = (exact.ndarray(arrays[name].data[:, None]) for name in ("x", "v"))
+    h0 = exact.ndarray(arrays["h0"].data[None])
+    W, U, b = (arrays[name] for name in "WUb")
+    if cell == "lstm":
+        _, _, cache = lstm.forward(x, (h0, exact.ndarray(arrays["c0"].data[None])), W, U, b)
+        dx, (dh0, dc0), dW, dU, db = lstm.backward(cache, dhs)
+        found = {"x": dx, "h0": dh0, "c0": dc0, "W": dW, "U": dU, "b": db}
+    elif cell == "rnn":
+        _, _, cache = rnn.forward(x, h0, W, U, b)
+        found = dict(zip(("x", "h0", "W", "U", "b"), rnn.backward(cache, dhs)))
+    else:
+        bn = {"bn": arrays["bn"]} if cell == "gru reset_after" else {}
+        _, _, cache = gru.forward(x, h0, W, U, b, **bn)
+        found = dict(zip(("x", "h0", "W", "U", "b", "bn"), gru.backward(cache, dhs)))
+    return {name: array.data[:, 0] if name == "x" else array.data[0] if name in ("h0", "c0") else array.data
+            for name, array in found.items()}  # fmt: skip
+
+
+def prove_digits(cell: str, T: int = 2, H: int = 2, D: int = 1, digits: int = 30, seed: int = 0) -> mpmath.mpf:
+    """The largest relative error of the kernels' gradients against SymPy's, at random numbers with `digits` digits.
+
+    Some seconds for two steps of two units; the expressions grow fast. Raises ArithmeticError if a gradient differs by
+    more than a few units of the last digit.
+    """
+    unrolled = unroll(cell, T, H, D)
+    rng = np.random.default_rng(seed)
+    flat = [symbol for array in unrolled.symbols.values() for symbol in array.ravel()]
+    errors: dict[str, mpmath.mpf] = {}
+    with mpmath.workdps(digits + 15):
+        numbers = {
+            name: np.vectorize(lambda _: mpmath.mpf(int(rng.integers(-999, 1000))) / 1000, otypes=[object])(array)
+            for name, array in unrolled.symbols.items()
+        }
+        values = [number for array in numbers.values() for number in array.ravel()]
+        for name, found in kernel_gradients(cell, numbers).items():
+            function = sympy.lambdify(flat, unrolled.gradient(name).ravel().tolist(), "mpmath", cse=True)
+            expected = function(*values)
+            size = max(abs(value) for value in expected)
+            errors[name] = max(abs(a - e) / size for a, e in zip(found.ravel(), expected))
+        worst = max(errors, key=lambda name: errors[name])
+        if errors[worst] > mpmath.mpf(10) ** (2 - digits):
+            error = mpmath.nstr(errors[worst], 3)
+            raise ArithmeticError(f"the gradient of {worst} of the {cell} differs by {error} of its size")
+        return errors[worst]
+
+
+def prove_identical(cell: str, T: int = 2) -> dict[str, bool]:
+    """For one unit and one input: whether the kernel's gradient is the very expression that SymPy finds, by parameter.
+
+    Both are polynomials in the symbols and in nested tanh; they are expanded from the inside out and compared.
+    """
+    unrolled = unroll(cell, T, 1, 1)
+    known: dict[sympy.Expr, sympy.Symbol] = {}
+    return {
+        name: all(
+            sympy.expand(_flat(a, known) - _flat(e, known)) == 0
+            for a, e in zip(found.ravel(), unrolled.gradient(name).ravel())
+        )
+        for name, found in kernel_gradients(cell, unrolled.symbols).items()
+    }
+
+
+def _flat(expression: Any, known: dict[sympy.Expr, sympy.Symbol]) -> sympy.Expr:
+    """The expression with a symbol for every tanh(...), the same one for arguments that are equal once expanded."""
+    expression = sympy.sympify(expression)
+    if not expression.has(sympy.tanh):
+        return expression
+    if isinstance(expression, sympy.tanh):
+        argument = sympy.expand(_flat(expression.args[0], known))
+        return known.setdefault(argument, sympy.Symbol(f"t{len(known)}"))
+    return expression.func(*(_flat(each, known) for each in expression.args))
+
+
+def count_parameters(cell: str, D: int, H: int) -> int:
+    """How many numbers a cell learns, counted off the unrolled symbols: (n + m + 1)m for each gate."""
+    symbols = unroll(cell, 1, H, D).symbols
+    return sum(symbols[name].size for name in ("W", "U", "b", "bn") if name in symbols)
