@@ -154,19 +154,21 @@ def em_gaps(histories: Sequence[Sequence[float]]) -> list[np.ndarray]:
 
 
 def em_objective(histories: Sequence[Sequence[float]], ax: Any = None) -> Any:
-    """What is still missing after each step of EM, a line for each start; logarithmic scale, the best start boldest."""
+    """What is still missing after each step of EM, a line for each start; the best start boldest.
+
+    The scale is logarithmic down to the smallest gap there is, and then linear to 0, where the best start ends.
+    """
     ax = _axes(ax)
     gaps = em_gaps(histories)
     best = int(np.argmin([gap[-1] for gap in gaps]))
     for position, gap in enumerate(gaps):
         style = _style("", position) | {"markevery": max(len(gap) // 10, 1)}
-        label = "best start" if position == best else None
-        shown = np.where(gap > 0, gap, np.nan)  # the highest point of all has no place on this scale
-        ax.plot(
-            shown, lw=2.5 if position == best else 1.0, alpha=1.0 if position == best else 0.6, label=label, **style
-        )
-    ax.set_yscale("log")
-    ax.set(xlabel="EM step", ylabel="log-likelihood below the best (nats)")
+        bold = {"lw": 2.5, "label": "best start", "zorder": 3} if position == best else {"lw": 1.0, "alpha": 0.6}
+        ax.plot(gap, **style | bold)
+    positive = np.concatenate(gaps)
+    smallest = positive[positive > 0].min(initial=1.0)
+    ax.set_yscale("symlog", linthresh=10.0 ** np.floor(np.log10(smallest)))
+    ax.set(xlabel="EM step", ylabel="log-likelihood below the best (nats)", ylim=(0, None))
     ax.legend(frameon=False)
     return ax
 

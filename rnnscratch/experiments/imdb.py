@@ -152,7 +152,7 @@ def prepare(settings: Settings, progress: bool = True) -> Prepared:
     """Load, split, clean and number the reviews. The vocabulary is that of the training part alone."""
     data = load_imdb(settings.data, download=settings.download, progress=progress)
     if settings.quick:
-        data = _subset(data, 4000, 2000)
+        data = _subset(data, 3200, 2000)
     train, validation = validation_split(data.train)
     words = clean_texts(train.texts, settings.recipe, progress=progress)
     vocabulary = Vocabulary.build(words, min_count=2, max_size=settings.vocabulary)
