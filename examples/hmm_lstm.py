@@ -127,10 +127,10 @@ def main(arguments: Sequence[str] | None = None) -> dict[int, dict[str, np.ndarr
     parser.add_argument("--counts", type=int, nargs="+", default=[20, 200], help="training series")
     parser.add_argument("--length", type=int, default=100, help="values in a series")
     parser.add_argument("--updates", type=int, default=400, help="of the LSTM's weights, for each training set")
-    parser.add_argument("--quick", action="store_true", help="a few seconds: 2 seeds, 40 short series, 200 updates")
+    parser.add_argument("--quick", action="store_true", help="a few seconds: 2 seeds, 40 short series, 100 updates")
     options = parser.parse_args(arguments)
     if options.quick:
-        options.seeds, options.counts, options.length, options.updates = 2, [40], 60, 200
+        options.seeds, options.counts, options.length, options.updates = 2, [40], 60, 100
     results = {}
     for count in options.counts:
         epochs = max(1, options.updates // max(1, count // 16))

@@ -156,7 +156,8 @@ def em_gaps(histories: Sequence[Sequence[float]]) -> list[np.ndarray]:
 def em_objective(histories: Sequence[Sequence[float]], ax: Any = None) -> Any:
     """What is still missing after each step of EM, a line for each start; the best start boldest.
 
-    The scale is logarithmic down to the smallest gap there is, and then linear to 0, where the best start ends.
+    The scale is logarithmic down to the smallest gap that is more than rounding, and then linear to 0, where the
+    best start ends.
     """
     ax = _axes(ax)
     gaps = em_gaps(histories)
@@ -165,8 +166,8 @@ def em_objective(histories: Sequence[Sequence[float]], ax: Any = None) -> Any:
         style = _style("", position) | {"markevery": max(len(gap) // 10, 1)}
         bold = {"lw": 2.5, "label": "best start", "zorder": 3} if position == best else {"lw": 1.0, "alpha": 0.6}
         ax.plot(gap, **style | bold)
-    positive = np.concatenate(gaps)
-    smallest = positive[positive > 0].min(initial=1.0)
+    rounding = 1e-9 * max(abs(value) for history in histories for value in history)
+    smallest = min((value for value in np.concatenate(gaps) if value > rounding), default=1.0)
     ax.set_yscale("symlog", linthresh=10.0 ** np.floor(np.log10(smallest)))
     ax.set(xlabel="EM step", ylabel="log-likelihood below the best (nats)", ylim=(0, None))
     ax.legend(frameon=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +21,25 @@ def load(name):
 def test_the_casino_is_found_out(tmp_path, capsys):
     learned = load("casino").main(["--out", str(tmp_path / "new"), "--sequences", "40", "--starts", "3"])
     np.testing.assert_allclose(learned.transmat_, [[0.95, 0.05], [0.1, 0.9]], atol=0.04)
+    np.testing.assert_allclose(learned.emissionprob_[0], [1 / 6] * 6, atol=0.06)
     np.testing.assert_allclose(learned.emissionprob_[1], [0.1] * 5 + [0.5], atol=0.06)
     printed = capsys.readouterr().out
-    assert "82.0% of the dice right" in printed and "loaded die shows a six" in printed
+    assert f"loaded die shows a six    0.500 {learned.emissionprob_[1, 5]:8.3f}" in printed
+    given, found = map(float, re.search(r"log-likelihood +(\S+) +(\S+)", printed).groups())
+    assert found > given  # the highest likelihood lies above that of the truth
     pictures = sorted(path.name for path in (tmp_path / "new").iterdir())
     assert pictures == ["learning.png", "posterior.png", "strips.png", "transitions.png"]
+    assert all(path.read_bytes().startswith(b"\x89PNG\r\n") for path in (tmp_path / "new").iterdir())
+
+
+def test_each_decoder_of_the_casino_is_best_at_its_own_aim(tmp_path, capsys):
+    module = load("casino")
+    module.main(["--out", str(tmp_path), "--sequences", "2", "--starts", "1"])
+    viterbi, posterior = re.findall(r"(\S+)% of the dice right, log p\(path, rolls\) (\S+)", capsys.readouterr().out)
+    assert float(viterbi[1]) > float(posterior[1])  # the most probable path
+    _, dice = module.casino().sample(300, random_state=np.random.default_rng(0))
+    chance = 100 * max(np.mean(dice == 0), np.mean(dice == 1))
+    assert chance < float(viterbi[0]) < float(posterior[0]) < 100
 
 
 def test_the_hybrid_sees_nothing_that_is_yet_to_come():
@@ -38,11 +53,44 @@ def test_the_hybrid_sees_nothing_that_is_yet_to_come():
     assert np.abs(example.hmm_forecast(hmm, x)[:-1] - x[1:]).mean() < np.abs(x).mean()
 
 
+def test_the_forecast_of_the_hmm_is_the_regression_of_its_states():
+    example = load("hmm_lstm")
+    x = example.make_series(50, 4, np.random.default_rng(1))
+    hmm = example.rs.hmm.GaussianHMM(1, "full", min_covar=1e-12).fit(example.frames(x))
+    now, *before = example.frames(x).reshape(-1, 3).T  # with one state: least squares, with a constant
+    weights = np.linalg.lstsq(np.stack([np.ones_like(now), *before], axis=1), now, rcond=None)[0]
+    last = np.stack([np.ones_like(x[1:]), x[1:], x[:-1]], axis=-1)
+    np.testing.assert_allclose(example.hmm_forecast(hmm, x)[1:], last @ weights, rtol=1e-6)
+
+
+def test_the_lstm_keeps_the_weights_of_its_best_epoch():
+    example = load("hmm_lstm")
+    x = example.make_series(20, 4, np.random.default_rng(2)).astype("float32")[..., None]
+    inputs, target = x[:-1], x[1:]
+
+    def error(sign, epochs):  # judged on the same inputs, but for sign * target
+        data = {"train": (inputs, target), "choose": (inputs, sign * target)}
+        return example.mean_squared(example.train_lstm(data, epochs, 17, seed=0).forward(inputs) - sign * target)
+
+    assert error(1, 100) < 0.8 * error(1, 1)
+    assert error(-1, 100) <= error(-1, 1)  # all that it learns after the first epoch is wrong, and forgotten
+
+
 def test_the_hybrid_is_compared_on_equal_terms(capsys):
-    found = load("hmm_lstm").main(["--seeds", "2", "--counts", "40", "--length", "60", "--updates", "200"])[40]
+    found = load("hmm_lstm").main(["--quick"])[40]
     assert found.keys() == {"always 0", "HMM", "LSTM", "HMM + LSTM"}
-    for errors in found.values():
-        assert len(errors) == 2
-    for name in ("HMM", "LSTM", "HMM + LSTM"):
-        assert (found[name] < found["always 0"]).all()
-    assert "The HMM's view" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    for name, errors in found.items():
+        assert len(errors) == 2 and (errors > 0.3).all()  # less than the noise itself would be a leak
+        assert re.search(rf"^ +{re.escape(name)}  {errors.mean():.4f} ± {errors.std(ddof=1):.4f}$", printed, re.M)
+        assert name == "always 0" or (errors < 0.7 * found["always 0"]).all()
+    assert printed.count("too few seeds to tell") == 2
+
+
+def test_the_answer_in_words_follows_from_the_figures():
+    in_words = load("hmm_lstm").in_words
+    alone, noise = np.array([1.0, 1.1, 0.9]), np.array([0.01, -0.01, 0.0])
+    assert in_words(0.8 * alone + noise, alone).startswith("-20.0%, lower (-0.2000 ± ")
+    assert in_words(1.2 * alone + noise, alone).startswith("+20.0%, higher (+0.2000 ± ")
+    assert in_words(alone + noise, alone).startswith("+0.0%, no sure difference")
+    assert in_words(alone[:2] / 2, alone[:2]) == "-50.0% (too few seeds to tell)"

@@ -84,8 +84,30 @@ def test_em_gaps_are_what_is_missing_to_the_best():
     np.testing.assert_allclose(gaps[0], [6, 1, 0])
     np.testing.assert_allclose(gaps[1], [4, 2])
     ax = plots.em_objective([[-10.0, -5.0, -4.0], [-8.0, -6.0]])
-    np.testing.assert_allclose(ax.lines[0].get_ydata(), [6, 1, np.nan])
-    assert ax.lines[0].get_linewidth() > ax.lines[1].get_linewidth() and ax.get_yscale() == "log"
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), [6, 1, 0])
+    assert ax.lines[0].get_linewidth() > ax.lines[1].get_linewidth()
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["best start"]
+
+
+@pytest.mark.parametrize("last, linear_below", [(-4.02, 0.01), (-4.0 - 1e-13, 1.0), (-4.0, 1.0)])
+def test_the_scale_of_em_steps_reaches_0_and_rounding_does_not_stretch_it(last, linear_below):
+    ax = plots.em_objective([[-10.0, -5.0, -4.0], [-8.0, -6.0, last]])
+    assert ax.get_ylim()[0] == 0.0
+    np.testing.assert_allclose(ax.yaxis.get_transform().linthresh, linear_below)
+
+
+def test_every_picture_can_be_written_and_drawn_into_given_axes():
+    from matplotlib.figure import Figure
+
+    axes = Figure(figsize=(12, 3)).subplots(1, 4)
+    drawn = (
+        plots.state_strips({"true": [0, 1, 1]}, ax=axes[0]),
+        plots.state_posteriors(np.array([[0.5, 0.5]]), ax=axes[1]),
+        plots.em_objective([[-1.0]], ax=axes[2]),
+        plots.transitions(np.eye(2), ax=axes[3]),
+    )
+    assert all(a is b for a, b in zip(drawn, axes, strict=True))
+    assert plots.to_png(axes[0]).startswith(b"\x89PNG\r\n")
 
 
 def test_transitions_are_written_into_their_squares():
