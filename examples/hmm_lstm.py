@@ -1,6 +1,6 @@
 """Does an LSTM profit from a hidden Markov model's view of its input? (the hybrid of Sengupta et al. 2023)
 
-python examples/hmm_lstm.py            # about a minute on 2 cores
+python examples/hmm_lstm.py            # a minute and a half, on one core
 
 The series is made up: a hidden regime decides how strongly, and in which direction, the next value follows the last
 two, and how noisy it is. The task is to predict the next value. The HMM is fitted to the training series alone, and
