@@ -47,21 +47,24 @@ class MarkovChain(Estimator):
 
         A state that is never left gets a uniform row, and a warning names it. Raises ValueError or TypeError.
         """
-        if not self.smoothing >= 0:
-            raise ValueError(f"smoothing is {self.smoothing!r}, expected at least 0")
+        if isinstance(self.smoothing, bool) or not isinstance(self.smoothing, (int, float, np.number)):
+            raise TypeError(f"smoothing is {self.smoothing!r}, expected a number")
+        if not 0 <= self.smoothing < math.inf:
+            raise ValueError(f"smoothing is {self.smoothing!r}, expected at least 0 and finite")
+        if not hasattr(sequences, "__len__"):
+            raise TypeError(f"sequences is {sequences!r}, expected a list of sequences")
         if isinstance(sequences, str) or not len(sequences):
             raise ValueError("sequences is empty or one string, expected a list of sequences")
-        if any(_is_text(sequence) for sequence in sequences):
-            seen = sorted({symbol for sequence in sequences for symbol in sequence})
-            self.vocabulary_ = seen if self.vocabulary is None else list(self.vocabulary)
-        states = [self._read(sequence, f"sequences[{s}]", None) for s, sequence in enumerate(sequences)]
-        highest = max(int(each.max()) for each in states)
-        N = len(self.vocabulary_) if hasattr(self, "vocabulary_") else highest + 1
+        vocabulary = self._vocabulary(sequences)
+        N = None if vocabulary is None else len(vocabulary)
         if self.n_states is not None:
             check_sizes(n_states=self.n_states)
-            if highest >= self.n_states:
-                raise ValueError(f"sequences hold state {highest}, but n_states is {self.n_states}")
-            N = self.n_states
+            if N is not None and self.n_states < N:
+                raise ValueError(f"the vocabulary holds {N} symbols, but n_states is {self.n_states}")
+            N = int(self.n_states)
+        states = [_read(sequence, f"sequences[{s}]", N, vocabulary) for s, sequence in enumerate(sequences)]
+        if N is None:
+            N = max(int(each.max()) for each in states) + 1
         starts = np.bincount([each[0] for each in states], minlength=N) + self.smoothing
         pairs = np.concatenate([each[:-1] * N + each[1:] for each in states])
         counts = np.bincount(pairs, minlength=N * N).reshape(N, N) + self.smoothing
@@ -70,15 +73,20 @@ class MarkovChain(Estimator):
         if never:
             warnings.warn(f"never left, so that their rows are uniform: states {never}", stacklevel=2)
         self.startprob_ = starts / starts.sum()
-        self.transmat_ = np.where(left > 0, counts / np.where(left > 0, left, 1), 1.0 / N)
+        self.transmat_ = np.where(left > 0, counts / np.where(left > 0, left, 1), 1.0 / N)  # Eq. 45
+        if vocabulary is not None:
+            self.vocabulary_ = vocabulary
+        elif hasattr(self, "vocabulary_"):
+            del self.vocabulary_  # of an earlier fit
         return self
 
     def log_probability(self, sequence: Any) -> float:
         """log P(s_1, .., s_T) = log P(s_1) + sum of log P(s_{t+1} | s_t) (Eqs 46, 47); -inf if impossible."""
         N = self.check()
-        states = self._read(sequence, "sequence", N)
+        states = _read(sequence, "sequence", N, getattr(self, "vocabulary_", None))
         with np.errstate(divide="ignore"):
-            return float(np.log(self.startprob_[states[0]]) + np.log(self.transmat_[states[:-1], states[1:]]).sum())
+            steps = np.log(self.transmat_[states[:-1], states[1:]])
+            return float(np.log(self.startprob_[states[0]]) + steps.sum())  # Eq. 47
 
     def probability(self, sequence: Any) -> float:
         """P(s_1, .., s_T) (Eq. 47); 0 where it is too small for a float."""
@@ -88,7 +96,7 @@ class MarkovChain(Estimator):
         """P(s_t = j) (N,) (Eqs 48, 49), t = 1 being the start."""
         check_sizes(t=t)
         self.check()
-        return self.startprob_ @ np.linalg.matrix_power(self.transmat_, t - 1)
+        return propagate(self.startprob_, self.transmat_, t - 1)
 
     def stationary(self, all_classes: bool = False) -> np.ndarray:
         """The distribution (N,) with pi = pi P (Eq. 50); with `all_classes` one for each closed class (K, N).
@@ -100,21 +108,29 @@ class MarkovChain(Estimator):
 
     def mean_durations(self) -> np.ndarray:
         """How many steps a visit to each state lasts on average (N,): 1 / (1 - P_ii), inf for an absorbing state."""
-        self.check()
+        N = self.check()
+        leave = np.where(np.eye(N, dtype=bool), 0.0, self.transmat_).sum(axis=1)  # 1 - P_ii without its rounding
         with np.errstate(divide="ignore"):
-            return 1.0 / (1.0 - np.diag(self.transmat_))
+            return 1.0 / leave
 
     def classes(self) -> list[tuple[list[int], bool]]:
         """The communicating classes, each with whether it is closed, that is, never left; by their first state."""
         self.check()
         return communicating_classes(self.transmat_)
 
-    def period(self, state: int = 0) -> int:
-        """The greatest common divisor of the times after which the chain may be back in the state; 0 if it never is."""
+    def period(self, state: int | None = None) -> int:
+        """The greatest common divisor of the times after which the chain may be back in the state; 0 if it never is.
+
+        Without a state that of the chain, since in an irreducible one all are the same; ValueError for a reducible one.
+        """
         N = self.check()
-        if not 0 <= state < N:
-            raise ValueError(f"state is {state}, expected 0 to {N - 1}")
-        own = next(members for members, _ in communicating_classes(self.transmat_) if state in members)
+        classes = self.classes()
+        if state is None and len(classes) > 1:
+            raise ValueError(
+                f"the chain is reducible: its {len(classes)} classes have periods of their own, give a state"
+            )
+        state = 0 if state is None else _check_state("state", state, N)
+        own = next(members for members, _ in classes if state in members)
         inside = self.transmat_[np.ix_(own, own)] > 0
         distance = {own.index(state): 0}
         found, queue = 0, [own.index(state)]
@@ -131,8 +147,8 @@ class MarkovChain(Estimator):
         """A sequence of n states (n,), the first drawn from startprob_ unless `start` is given."""
         check_sizes(n=n)
         N = self.check()
-        if start is not None and not 0 <= start < N:
-            raise ValueError(f"start is {start}, expected 0 to {N - 1}")
+        if start is not None:
+            _check_state("start", start, N)
         return walk(self.startprob_, self.transmat_, generator(random_state).random(n), start)
 
     @property
@@ -144,7 +160,10 @@ class MarkovChain(Estimator):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the chain to one `.npz` without pickle; a failure leaves an older file whole."""
         self.check()
-        header = {"format": FORMAT, "params": self.get_params(), "vocabulary": getattr(self, "vocabulary_", None)}
+        params = {
+            name: value.tolist() if hasattr(value, "tolist") else value for name, value in self.get_params().items()
+        }
+        header = {"format": FORMAT, "params": params, "vocabulary": getattr(self, "vocabulary_", None)}
         save_arrays(path, header, {"startprob": self.startprob_, "transmat": self.transmat_})
 
     @classmethod
@@ -166,35 +185,85 @@ class MarkovChain(Estimator):
         for name in ("startprob_", "transmat_"):
             if not hasattr(self, name):
                 raise NotFittedError(f"this MarkovChain has no {name}: call fit first, or set it")
-        N = len(self.startprob_)
         self.startprob_ = check_distribution("startprob_", self.startprob_)
+        N = self.startprob_.shape[-1]
         self.transmat_ = check_distribution("transmat_", self.transmat_, N)
         if self.startprob_.shape != (N,) or self.transmat_.shape != (N, N):
             raise ValueError(
                 f"startprob_ has shape {self.startprob_.shape} and transmat_ {self.transmat_.shape}, "
                 "expected (N,) and (N, N)"
             )
+        symbols = len(getattr(self, "vocabulary_", []))
+        if symbols > N:
+            raise ValueError(f"vocabulary_ holds {symbols} symbols, but there are {N} states")
         return N
 
-    def _read(self, sequence: Any, name: str, N: int | None) -> np.ndarray:
-        """One sequence as integers, at least one, from 0 to N - 1."""
-        if _is_text(sequence):
-            place = {symbol: k for k, symbol in enumerate(getattr(self, "vocabulary_", []))}
-            for symbol in sequence:
-                if symbol not in place:
-                    raise ValueError(f"{name} holds {symbol!r}, which is not in the vocabulary")
-            return np.array([place[symbol] for symbol in sequence])
-        found = np.asarray(sequence)
-        if found.ndim != 1 or not found.size or found.dtype.kind not in "iu":
-            raise ValueError(f"{name} has shape {found.shape} and dtype {found.dtype}, expected a row of states")
-        if found.min() < 0 or (N is not None and found.max() >= N):
-            wrong = found.min() if found.min() < 0 else found.max()
-            raise ValueError(f"{name} holds {wrong}, expected states from 0" + ("" if N is None else f" to {N - 1}"))
-        return found.astype(np.int64)
+    def _vocabulary(self, sequences: Sequence[Any]) -> list[str] | None:
+        """The symbols in the order of their states: those given, else those seen, sorted; None for integers."""
+        if self.vocabulary is None:
+            texts = [sequence for sequence in sequences if _is_text(sequence)]
+            seen = {str(symbol) for sequence in texts for symbol in sequence if isinstance(symbol, str)}
+            return sorted(seen) or None
+        for k, symbol in enumerate(self.vocabulary):
+            if not isinstance(symbol, str):
+                raise TypeError(f"vocabulary[{k}] is {symbol!r}, expected a string")
+        given = [str(symbol) for symbol in self.vocabulary]
+        if not given or len(set(given)) < len(given):
+            raise ValueError(f"vocabulary is {given}, expected symbols that differ")
+        return given
 
 
 def _is_text(sequence: Any) -> bool:
-    return isinstance(sequence, str) and bool(sequence) or len(sequence) > 0 and isinstance(sequence[0], str)
+    if isinstance(sequence, str):
+        return True
+    return (
+        isinstance(sequence, (list, tuple, np.ndarray))
+        and np.ndim(sequence[:1]) == 1
+        and any(isinstance(symbol, str) for symbol in sequence[:1])
+    )
+
+
+def _read(sequence: Any, name: str, N: int | None, vocabulary: list[str] | None) -> np.ndarray:
+    """One sequence as integers, at least one, from 0 to N - 1 (None: no limit)."""
+    if _is_text(sequence):
+        place = {symbol: k for k, symbol in enumerate(vocabulary or [])}
+        for symbol in sequence:
+            if not isinstance(symbol, str) or symbol not in place:
+                raise ValueError(f"{name} holds {symbol!r}, which is not in the vocabulary")
+        sequence = [place[symbol] for symbol in sequence]
+    try:
+        found = np.asarray(sequence)
+    except ValueError:
+        raise ValueError(f"{name} is ragged, expected a row of states") from None
+    if found.ndim != 1 or not found.size or found.dtype.kind not in "iu":
+        raise ValueError(f"{name} has shape {found.shape} and dtype {found.dtype}, expected a row of states")
+    if found.min() < 0 or (N is not None and found.max() >= N):
+        wrong = found.min() if found.min() < 0 else found.max()
+        raise ValueError(f"{name} holds {wrong}, expected states from 0" + ("" if N is None else f" to {N - 1}"))
+    return found.astype(np.int64)
+
+
+def _check_state(name: str, state: Any, N: int) -> int:
+    if isinstance(state, bool) or not isinstance(state, (int, np.integer)):
+        raise TypeError(f"{name} is {state!r}, expected a state, a whole number")
+    if not 0 <= state < N:
+        raise ValueError(f"{name} is {state}, expected 0 to {N - 1}")
+    return int(state)
+
+
+def propagate(distribution: np.ndarray, transmat: np.ndarray, steps: int) -> np.ndarray:
+    """The distribution (..., N) that many steps later (Eq. 49 over and over), by squaring the matrix.
+
+    Every square's rows are divided by their sums: rounding doubles with each, and would be all there is after 2^50.
+    """
+    power = transmat / transmat.sum(axis=1, keepdims=True)
+    while steps:
+        if steps % 2:
+            distribution = distribution @ power  # Eq. 49
+        power = power @ power
+        power /= power.sum(axis=1, keepdims=True)
+        steps //= 2
+    return distribution / distribution.sum(axis=-1, keepdims=True)
 
 
 def walk(startprob: np.ndarray, transmat: np.ndarray, uniforms: np.ndarray, start: int | None = None) -> np.ndarray:
@@ -219,7 +288,7 @@ def _thresholds(probabilities: np.ndarray) -> list[float]:
 def check_distribution(name: str, values: Any, size: int | None = None) -> np.ndarray:
     """The values as floats (..., size), if each row is a distribution. Raises ValueError otherwise."""
     found = np.asarray(values, dtype=float)
-    if found.ndim == 0 or (size is not None and found.shape[-1] != size):
+    if found.ndim == 0 or not found.shape[-1] or (size is not None and found.shape[-1] != size):
         raise ValueError(f"{name} has shape {found.shape}, expected rows of {size or 'some'} probabilities")
     wrong = ~(np.isfinite(found) & (found >= 0)).all(axis=-1) | ~(np.abs(found.sum(axis=-1) - 1.0) <= 1e-8)
     for place in np.argwhere(wrong)[:1]:
@@ -233,7 +302,7 @@ def check_distribution(name: str, values: Any, size: int | None = None) -> np.nd
 
 def communicating_classes(transmat: np.ndarray) -> list[tuple[list[int], bool]]:
     """The sets of states that can reach each other, each with whether it is closed; ordered by their first state."""
-    reach = (transmat > 0) | np.eye(len(transmat), dtype=bool)
+    reach = (np.asarray(transmat) > 0) | np.eye(len(transmat), dtype=bool)
     for k in range(len(reach)):  # Warshall: paths through states 0 .. k
         reach |= reach[:, k, None] & reach[k]
     mutual = reach & reach.T
@@ -249,21 +318,27 @@ def stationary_distribution(transmat: np.ndarray, all_classes: bool = False) -> 
     """pi (N,) with pi = pi P and sum 1 (Eq. 50), or with `all_classes` one for each closed class (K, N).
 
     States outside closed classes are left for good and have probability 0. By elimination of states without
-    subtractions (Grassmann, Taksar & Heyman 1985), so every entry has full relative precision. Raises ValueError for
-    several closed classes.
+    subtractions (Grassmann, Taksar & Heyman 1985), so small entries keep their relative precision. Raises ValueError
+    for several closed classes, and for what is no matrix of transitions.
     """
+    transmat = check_distribution("transmat", transmat)
+    if transmat.ndim != 2 or transmat.shape[0] != transmat.shape[1]:
+        raise ValueError(f"transmat has shape {transmat.shape}, expected (N, N)")
     closed = [members for members, is_closed in communicating_classes(transmat) if is_closed]
     if len(closed) > 1 and not all_classes:
         raise ValueError(f"transmat is reducible: its closed classes {closed} each have a distribution of their own")
     found = np.zeros((len(closed), len(transmat)))
     for row, members in zip(found, closed):
-        P = transmat[np.ix_(members, members)].astype(float)
+        P = transmat[np.ix_(members, members)]
         n = len(P)
+        leave = np.empty(n)  # P(from k to the states before it) once those after it are eliminated
         for k in range(n - 1, 0, -1):
-            P[:k, k] /= P[k, :k].sum()
-            P[:k, :k] += np.outer(P[:k, k], P[k, :k])
+            leave[k] = max(P[k, :k].sum(), np.finfo(float).smallest_subnormal)  # not 0 where it underflows
+            P[:k, :k] += np.outer(P[:k, k], P[k, :k] / leave[k])
         pi = np.ones(n)
-        for k in range(1, n):
-            pi[k] = pi[:k] @ P[:k, k]
+        for k in range(1, n):  # pi[:k] sums to 1, so nothing overflows; the flows into and out of k are equal (Eq. 50)
+            enter = pi[:k] @ P[:k, k]
+            pi[:k] *= leave[k] / (leave[k] + enter)
+            pi[k] = enter / (leave[k] + enter)
         row[members] = pi / pi.sum()
     return found if all_classes else found[0]

@@ -87,6 +87,8 @@ class CategoricalHMM(BaseHMM):
         self.init_params = init_params
 
     def read(self, X: Any, lengths: Any, fitting: bool = False) -> tuple[Array, np.ndarray]:
+        if fitting:
+            vars(self).pop("vocabulary_", None)  # of an earlier fit
         if isinstance(X, str):
             X = [X]
         if isinstance(X, (list, tuple)) and X and any(isinstance(x, (str, list, tuple)) for x in X):

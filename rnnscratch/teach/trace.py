@@ -130,7 +130,7 @@ def trace(layer: Recurrent, x: Any, state: Any = None, dhs: Any = None, dstate: 
             totals[name] += part
     for name, total in totals.items():
         short = name.removesuffix("_l0")
-        found.rows.append(Entry(0, "sum", f"d{short}", f"sum over t of d{short}_t", "5, 8", total))
+        found.rows.append(Entry(0, "sum", f"d{short}", f"sum over t of d{short}_t", _SUMS[short[0]], total))
     found.totals, found.dx, found.dinitial = totals, dx, tuple(dstates)
     return found
 
@@ -169,8 +169,8 @@ class _Cell:
     def parts(self, x: np.ndarray, h: np.ndarray, dz: np.ndarray) -> dict[str, np.ndarray]:
         """What this step adds to the gradients of W, U and b: the terms of the sums over time."""
         return {
-            "W_l0": self.note("dW_t", "x^T dz", "5", x.T @ dz),
-            "U_l0": self.note("dU_t", "h_prev^T dz", "8", h.T @ dz),
+            "W_l0": self.note("dW_t", "x^T dz", "8", x.T @ dz),
+            "U_l0": self.note("dU_t", "h_prev^T dz", "5", h.T @ dz),
             "b_l0": self.note("db_t", "sum of dz over the batch", "14", dz.sum(axis=0)),
         }
 
@@ -200,7 +200,7 @@ class _RNN(_Cell):
 
 
 class _LSTM(_Cell):
-    EQUATIONS = {"i": "29, 66", "f": "28, 67", "o": "32, 70", "g": "30, 68"}
+    EQUATIONS = {"i": "29, 67", "f": "28, 66", "o": "32, 70", "g": "30, 68"}
 
     def forward(self, t: int, x: np.ndarray, before: Any) -> Any:
         note = self.begin("forward", t)
@@ -280,8 +280,8 @@ class _GRU(_Cell):
         gates = [h_prev.T @ dz_r, h_prev.T @ dz_z, h_prev.T @ dhn if self.layer.reset_after else hn.T @ dz_n]
         last = "h_prev^T dh_n" if self.layer.reset_after else "(r h_prev)^T dz_n"
         parts = {
-            "W_l0": note("dW_t", "x^T [dz_r dz_z dz_n]", "5", x.T @ packed),
-            "U_l0": note("dU_t", f"[h_prev^T dz_r, h_prev^T dz_z, {last}]", "8", np.concatenate(gates, axis=1)),
+            "W_l0": note("dW_t", "x^T [dz_r dz_z dz_n]", "8", x.T @ packed),
+            "U_l0": note("dU_t", f"[h_prev^T dz_r, h_prev^T dz_z, {last}]", "5", np.concatenate(gates, axis=1)),
             "b_l0": note("db_t", "sum of [dz_r dz_z dz_n] over the batch", "14", packed.sum(axis=0)),
         }
         if self.layer.reset_after:
@@ -293,4 +293,5 @@ class _GRU(_Cell):
         return dx, [dh_prev], parts
 
 
+_SUMS = {"W": "8", "U": "5", "b": "14"}  # what the report calls U and W are W and U here
 _CELLS: dict[type, Any] = {RNN: _RNN, LSTM: _LSTM, GRU: _GRU}

@@ -176,7 +176,18 @@ def test_scikit_learn_clones_it():
         (lambda: MarkovChain().fit([[0, -1]]), ValueError, r"sequences\[0\] holds -1"),
         (lambda: MarkovChain().fit([[0], [0.5]]), ValueError, r"\[1\] has .* float64, expected a row of"),
         (lambda: MarkovChain().fit([[0], []]), ValueError, r"sequences\[1\] has shape \(0,\)"),
-        (lambda: MarkovChain(2).fit([[0, 2]]), ValueError, "state 2, but n_states is 2"),
+        (lambda: MarkovChain(2).fit([[0, 2]]), ValueError, r"sequences\[0\] holds 2, expected states from 0 to 1"),
+        (lambda: MarkovChain(1).fit(["ab"]), ValueError, "vocabulary holds 2 symbols, but n_states is 1"),
+        (lambda: MarkovChain().fit(3), TypeError, "sequences is 3, expected a list"),
+        (lambda: MarkovChain().fit([[[0], [1, 2]]]), ValueError, r"sequences\[0\] is ragged"),
+        (lambda: MarkovChain(smoothing=np.inf).fit([[0, 1]]), ValueError, "smoothing is inf"),
+        (lambda: MarkovChain(smoothing=np.nan).fit([[0, 1]]), ValueError, "smoothing is nan"),
+        (lambda: MarkovChain(smoothing="1").fit([[0, 1]]), TypeError, "smoothing is '1'"),
+        (lambda: MarkovChain(vocabulary=["a", "a"]).fit(["a"]), ValueError, "expected symbols that differ"),
+        (lambda: MarkovChain(vocabulary=[1]).fit(["a"]), TypeError, r"vocabulary\[0\] is 1"),
+        (lambda: make([[0.5, 0.5], [0.0, 1.0]]).period(), ValueError, "reducible: its 2 classes"),
+        (lambda: make(WEATHER).period(0.5), TypeError, "state is 0.5"),
+        (lambda: stationary_distribution(np.ones((2, 3)) / 3), ValueError, "transmat has shape"),
         (lambda: MarkovChain(smoothing=-1).fit([[0]]), ValueError, "smoothing is -1"),
         (lambda: make(WEATHER).probability([0, 3]), ValueError, "sequence holds 3, expected states from 0 to 2"),
         (lambda: make(WEATHER).marginal(0), ValueError, "t is 0, expected at least 1"),
@@ -192,6 +203,48 @@ def test_scikit_learn_clones_it():
 def test_wrong_input_is_named(call, error, match):
     with pytest.raises(error, match=match):
         call()
+
+
+def test_a_stationary_distribution_may_span_more_than_the_floats_do():
+    """A birth-death chain in detailed balance: pi_{k+1} / pi_k = p_up / p_down, here 1e-3 and 1e3, 200 states."""
+    for up, down in ((0.0009, 0.9), (0.9, 0.0009)):
+        transmat = np.diag(np.full(199, up), 1) + np.diag(np.full(199, down), -1)
+        transmat += np.diag(1.0 - transmat.sum(axis=1))
+        found = stationary_distribution(transmat)
+        large = slice(0, 90) if up < down else slice(110, 200)
+        expected = ((up / down) ** np.arange(200.0) if up < down else (down / up) ** np.arange(199.0, -1, -1))[large]
+        np.testing.assert_allclose(found[large], expected / expected.sum(), rtol=1e-12)
+        assert found.sum() == pytest.approx(1.0, abs=1e-14)
+
+
+@pytest.mark.parametrize("t", [10**6, 10**15, 10**18])
+def test_marginals_of_far_times_are_distributions(t):
+    chain = make(WEATHER, [1.0, 0.0, 0.0])
+    np.testing.assert_allclose(chain.marginal(t), chain.stationary(), rtol=1e-12)
+    flip = make([[0.0, 1.0], [1.0, 0.0]], [1.0, 0.0])
+    np.testing.assert_array_equal(flip.marginal(t), [0.0, 1.0])  # t even: an odd number of steps after the first
+
+
+def test_durations_are_never_negative():
+    """A row may sum to 1 within rounding only, its diagonal a little more than 1."""
+    chain = make([[1.0 + 1e-12, 0.0], [1e-14, 1.0 - 1e-14]])
+    assert chain.mean_durations()[0] == np.inf
+    assert chain.mean_durations()[1] == pytest.approx(1e14, rel=1e-12)
+
+
+def test_a_refit_forgets_the_symbols_of_the_fit_before():
+    chain = MarkovChain().fit(["abc", "ca"]).fit([[0, 1], [1, 0]])
+    assert not hasattr(chain, "vocabulary_")
+    with pytest.raises(ValueError, match="'a', which is not in the vocabulary"):
+        chain.probability("ab")
+
+
+def test_arrays_as_arguments_are_saved(tmp_path):
+    chain = MarkovChain(np.int64(2), smoothing=np.float64(0.5), vocabulary=np.array(["a", "b"])).fit(["ab"])
+    chain.save(tmp_path / "chain.npz")
+    assert MarkovChain.load(tmp_path / "chain.npz").get_params() == {
+        "n_states": 2, "smoothing": 0.5, "vocabulary": ["a", "b"]
+    }  # fmt: skip
 
 
 def test_the_callers_matrix_is_not_changed():

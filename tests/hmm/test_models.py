@@ -434,6 +434,8 @@ def test_symbols_may_be_strings():
         model.score([["sun"], ["snow"]])
     with pytest.raises(TypeError, match="was fitted to integers"):
         numbers.score(["ab"])
+    again = CategoricalHMM(2, random_state=0).fit(words).fit([np.array([0, 1, 2])])
+    assert again.emissionprob_.shape == (2, 3) and not hasattr(again, "vocabulary_")
     given_order = CategoricalHMM(1, vocabulary=["b", "a", "c"]).fit(["abba"])
     np.testing.assert_allclose(given_order.emissionprob_, [[0.5, 0.5, 0.0]])
 

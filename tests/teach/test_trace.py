@@ -83,6 +83,14 @@ def test_equations_exist_in_the_report():
                 assert not number or 1 <= int(number) <= 80, (kind, row)
 
 
+def test_equations_are_those_of_the_gates():
+    """The report's U and W are our W and U; its LSTM: forget 66, input 67, candidate 68, output 70."""
+    found = {row.name: row.equation for kind in LAYERS for row in trace(LAYERS[kind](), draw(LAYERS[kind]())[0])}
+    expected = {"f": "28, 66", "i": "29, 67", "g": "30, 68", "o": "32, 70", "r": "35, 75", "n": "36, 77"}
+    expected |= {"dW_t": "8", "dU_t": "5", "db_t": "14", "dW": "8", "dU": "5", "db": "14", "dbn": "14"}
+    assert {name: found[name] for name in expected} == expected
+
+
 @pytest.mark.parametrize(
     ("call", "error", "match"),
     [
