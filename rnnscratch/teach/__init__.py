@@ -1,6 +1,6 @@
 """Tools for teaching back-propagation through time: every intermediate of a pass, where gradients go, and a quiz."""
 
-from . import flow, quiz
+from . import flow, quiz, steps, words
 from .trace import Trace, trace
 
-__all__ = ["Trace", "flow", "quiz", "trace"]
+__all__ = ["Trace", "flow", "quiz", "steps", "trace", "words"]

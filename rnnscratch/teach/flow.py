@@ -152,10 +152,8 @@ def rtrl(layer: Recurrent, x: np.ndarray, dhs: np.ndarray, state: Any = None) ->
     """
     T, B, _ = x.shape
     names = list(layer.params)
-    twin = copy.deepcopy(layer)
+    twin = cast(layer, "complex128")
     h = 1e-200
-    for each in names:
-        twin.params[each] = layer.params[each].astype(np.complex128)
     letters = len(layer.states)
     H = layer.hidden_size
     now = [np.zeros((1, B, H), np.complex128) for _ in range(letters)]
@@ -226,6 +224,15 @@ def checkpoint_curve(layer: Recurrent, x: np.ndarray, segments: Sequence[int]) -
         tracemalloc.stop()
         rows.append({"segment": segment, "peak_bytes": peak, "seconds": seconds})
     return rows
+
+
+def cast(layer: Recurrent, dtype: Any) -> Recurrent:
+    """A copy of the layer that computes in another dtype."""
+    twin = copy.deepcopy(layer)
+    for name in twin.params:
+        twin.params[name] = twin.params[name].astype(dtype)
+        twin.grads[name] = twin.grads[name].astype(dtype)
+    return twin
 
 
 def _each(state: Any, function: Any) -> Any:

@@ -6,6 +6,7 @@ Needs SymPy (extra `notebooks`).
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -170,6 +171,159 @@ def _flat(expression: Any, known: dict[sympy.Expr, sympy.Symbol]) -> sympy.Expr:
         argument = sympy.expand(_flat(expression.args[0], known))
         return known.setdefault(argument, sympy.Symbol(f"t{len(known)}"))
     return expression.func(*(_flat(each, known) for each in expression.args))
+
+
+@dataclass
+class Path:
+    """One way from the loss back to one use of a parameter: a product of partial derivatives."""
+
+    step: int  # whose use of the parameter it ends in
+    through: tuple[str, ...]  # the states it passes, from the last step back
+    factors: list[tuple[str, sympy.Expr]]  # each partial derivative: its name as LaTeX, and what it is
+
+    @property
+    def value(self) -> sympy.Expr:
+        """The product."""
+        return sympy.Mul(*(value for _, value in self.factors))
+
+
+@dataclass
+class Derivation:
+    """dL_T/d(parameter) for one unit, path by path; a notebook shows it as formulas, `print` as their LaTeX."""
+
+    name: str  # of the gradient, as LaTeX
+    local: list[tuple[str, sympy.Expr]]  # the partial derivatives of a step j
+    paths: list[Path]
+    meanings: dict[sympy.Symbol, sympy.Expr]  # of gates and states, step by step
+
+    def evaluate(self, values: dict[str, Any], digits: int = 30) -> list[sympy.Expr]:
+        """The value of each path for numbers by name: x_1 .. x_T, h_0 (and c_0), v_T and the parameters."""
+        numbers = {sympy.Symbol(name): sympy.Float(value, digits + 10) for name, value in values.items()}
+        for symbol, meaning in self.meanings.items():
+            numbers[symbol] = meaning.subs(numbers).rewrite(sympy.tanh).evalf(digits + 10)
+        return [path.value.subs(numbers).evalf(digits + 10) for path in self.paths]
+
+    def __str__(self) -> str:
+        rows = [f"{name} &= {_latex(value)}" for name, value in self.local]
+        for number, path in enumerate(self.paths):
+            start = f"{self.name} &= " if number == 0 else "&+ "
+            names = r" \, ".join(name for name, _ in path.factors)
+            values = r" \cdot ".join(_in_brackets(value) for _, value in path.factors)
+            rows.append(rf"{start}\underbrace{{{names}}}_{{\textstyle {values}}}")
+        return "\\begin{aligned}\n" + " \\\\[1ex]\n".join(rows) + "\n\\end{aligned}"
+
+    def _repr_latex_(self) -> str:
+        return f"$$\n{self}\n$$"
+
+
+def derivation(cell: str = "rnn", T: int = 3, parameter: str = "U_h") -> Derivation:
+    """The gradient of L_T = v_T h_T for one unit and one input, as the sum over all paths back in time (Eqs 5, 6).
+
+    parameter is W, U or b with a gate: "U_h" of the "rnn" (W in the report's Eq. 5), "U_f" of the "lstm", and so on.
+    A path's last factor is the immediate derivative, with the state before held fixed (d+ in the LaTeX). Letters are
+    the report's. Raises ValueError for a parameter that the cell has not.
+
+    >>> [path.through for path in derivation("rnn", T=2).paths]
+    [('h_2',), ('h_2', 'h_1')]
+    """
+    if cell not in GATES:
+        raise ValueError(f"cell is {cell!r}, expected one of {', '.join(map(repr, GATES))}")
+    check_sizes(T=T)
+    names = [f"{letter}_{gate}" for gate in GATES[cell] for letter in "WUb"] + ["bn"] * (cell == "gru reset_after")
+    if parameter not in names:
+        raise ValueError(f"parameter is {parameter!r}, expected one of {', '.join(names)}")
+    states = "hc" if cell == "lstm" else "h"
+    end = sympy.Symbol(f"v_{T}")
+    meanings: dict[sympy.Symbol, sympy.Expr] = {}
+    slopes: dict[tuple[str, str], sympy.Expr] = {}
+    for j in range(1, T + 1):
+        step = _one_step(cell, str(j), str(j - 1))
+        meanings |= step
+        for state in states:
+            for source in [*(f"{letter}_{j - 1}" for letter in states), parameter]:
+                slopes[f"{state}_{j}", source] = _slope(step, f"{state}_{j}", source)
+    paths = []
+    for k in range(T, 0, -1):
+        for route in itertools.product(states, repeat=T - k):
+            through = (f"h_{T}", *(f"{letter}_{j}" for letter, j in zip(route, range(T - 1, k - 1, -1))))
+            pairs = [*zip(through, through[1:]), (through[-1], parameter)]
+            factors = [(_partial(sympy.Symbol(f"L_{T}"), f"h_{T}"), end)]
+            factors += [(_partial(a, b, "^+" if b == parameter else ""), slopes[a, b]) for a, b in pairs]
+            path = Path(k, through, factors)
+            if path.value != 0:
+                paths.append(path)
+    step = _one_step(cell, "j", "{j-1}")
+    local = [(_partial(f"{state}_j", source, "^+" if source == parameter else ""),
+              _slope(step, f"{state}_j", source))
+             for state in states for source in [*(f"{letter}_{{j-1}}" for letter in states), parameter]]  # fmt: skip
+    return Derivation(_partial(f"L_{T}", parameter), [row for row in local if row[1] != 0], paths, meanings)
+
+
+class _Sigma(sympy.Function):
+    """The sigmoid, whose slope is itself times one minus itself (Eq. 25)."""
+
+    def fdiff(self, argindex: int = 1) -> Any:
+        return self * (1 - self)
+
+    def _eval_rewrite_as_tanh(self, z: sympy.Expr, **_: Any) -> sympy.Expr:
+        return sympy.tanh(z / 2) / 2 + sympy.Rational(1, 2)
+
+
+def _one_step(cell: str, now: str, before: str) -> dict[sympy.Symbol, sympy.Expr]:
+    """The gates and states of one step for one unit, in order, each in terms of those before it."""
+    x, h, c = (sympy.Symbol(f"{letter}_{index}") for letter, index in (("x", now), ("h", before), ("c", before)))
+
+    def z(gate: str, state: sympy.Expr = h) -> sympy.Expr:
+        W, U, b = (sympy.Symbol(f"{letter}_{gate}") for letter in "WUb")
+        return x * W + state * U + b
+
+    def symbol(letter: str) -> sympy.Symbol:
+        return sympy.Symbol(f"{letter}_{now}")
+
+    if cell == "rnn":
+        return {symbol("h"): sympy.tanh(z("h"))}
+    if cell == "lstm":
+        i, f, o, g, new = map(symbol, "ifogc")
+        gates = {i: _Sigma(z("i")), f: _Sigma(z("f")), o: _Sigma(z("o")), g: sympy.tanh(z("g"))}
+        return gates | {new: f * c + i * g, symbol("h"): o * sympy.tanh(new)}
+    r, u, n = map(symbol, "rzn")
+    W, U, b, bn = map(sympy.Symbol, ("W_n", "U_n", "b_n", "bn"))
+    inside = z("n", r * h) if cell == "gru" else x * W + r * (h * U + bn) + b
+    return {r: _Sigma(z("r")), u: _Sigma(z("z")), n: sympy.tanh(inside), symbol("h"): u * h + (1 - u) * n}
+
+
+def _slope(step: dict[sympy.Symbol, sympy.Expr], target: str, source: str) -> sympy.Expr:
+    """The derivative of a quantity of a step by a state before it or a parameter, through all that lies between."""
+    by = sympy.Symbol(source)
+    known: dict[sympy.Symbol, sympy.Expr] = {}
+    for symbol, expression in step.items():
+        through = sum((sympy.diff(expression, each) * slope for each, slope in known.items()), sympy.Integer(0))
+        known[symbol] = (sympy.diff(expression, by) + through).subs(expression, symbol)
+    return known[sympy.Symbol(target)]
+
+
+def _latex(value: Any) -> str:
+    """In the report's letters: its W_c, C~ are our gate g, its W_h, h~ our n, its U, W of Eq. 1 our W, U."""
+    text = sympy.Symbol(value) if isinstance(value, str) else value
+    return sympy.latex(text, symbol_names={each: _letters(each.name) for each in text.free_symbols})
+
+
+def _letters(name: str) -> str:
+    special = {"W_h": "U", "U_h": "W", "bn": "b_{hn}", "W_g": "W_c", "U_g": "U_c", "b_g": "b_c"}
+    special |= {"W_n": "W_h", "U_n": "U_h", "b_n": "b_h"}
+    if name in special:
+        return special[name]
+    letter, index = name.split("_", 1)
+    return {"c": "C", "g": r"\tilde{C}", "n": r"\tilde{h}", "L": r"\mathcal{L}"}.get(letter, letter) + f"_{index}"
+
+
+def _partial(above: Any, below: str, mark: str = "") -> str:
+    return rf"\frac{{\partial{mark} {_latex(above)}}}{{\partial {_latex(below)}}}"
+
+
+def _in_brackets(value: sympy.Expr) -> str:
+    text = _latex(value)
+    return rf"\left({text}\right)" if value.is_Add else text
 
 
 def count_parameters(cell: str, D: int, H: int) -> int:

@@ -95,3 +95,68 @@ def test_wrong_input_is_named():
         symbolic.unroll("elman")
     with pytest.raises(ValueError, match="T is 0, expected at least 1"):
         symbolic.unroll("rnn", 0)
+
+
+CASES = [(cell, f"{letter}_{gate}") for cell, gates in symbolic.GATES.items() for gate in gates for letter in "WUb"]
+
+
+@pytest.mark.parametrize(("cell", "parameter"), [*CASES, ("gru reset_after", "bn")])
+def test_the_sum_over_all_paths_is_the_gradient(cell, parameter):
+    """That of the kernel run on exact numbers, to 30 digits; every state and gate takes part."""
+    T = 3
+    rng = np.random.default_rng(0)
+    with mpmath.workdps(45):
+        numbers = {
+            name: np.vectorize(lambda _: mpmath.mpf(int(rng.integers(-999, 1000))) / 1000, otypes=[object])(array)
+            for name, array in symbolic.unroll(cell, T).symbols.items()
+        }
+        numbers["v"][: T - 1] = mpmath.mpf(0)
+        gates = symbolic.GATES[cell]
+        values = {
+            f"{letter}_{gate}": numbers[letter][..., k].item() for k, gate in enumerate(gates) for letter in "WUb"
+        }
+        values |= {f"{letter}_{t}": numbers[letter][t - 1].item() for letter in "xv" for t in range(1, T + 1)}
+        values |= {f"{name[0]}_0": numbers[name].item() for name in ("h0", "c0") if name in numbers}
+        values |= {"bn": numbers["bn"].item()} if "bn" in numbers else {}
+        letter, _, gate = parameter.partition("_")
+        expected = symbolic.kernel_gradients(cell, numbers)[letter].ravel()[gates.index(gate) if gate else 0]
+        found = sum(symbolic.derivation(cell, T, parameter).evaluate(values))
+        assert abs(mpmath.mpf(str(found)) / expected - 1) < mpmath.mpf(10) ** -30
+
+
+def test_paths_of_the_vanilla_network_are_the_terms_of_the_reports_sum():
+    """Eq. 5: one for each step k, ending in the immediate derivative of h_k by W, which is our U."""
+    derived = symbolic.derivation("rnn", 3)
+    U, v, h = sympy.Symbol("U_h"), sympy.Symbol("v_3"), sympy.symbols("h_0:4")
+    slope = [None, *(1 - each**2 for each in h[1:])]
+    expected = [v * slope[3] * h[2], v * slope[3] * U * slope[2] * h[1]]
+    expected.append(v * slope[3] * U * slope[2] * U * slope[1] * h[0])
+    assert [sympy.expand(path.value - e) for path, e in zip(derived.paths, expected, strict=True)] == [0, 0, 0]
+    text = str(derived)
+    assert r"\frac{\partial \mathcal{L}_3}{\partial W} &= \underbrace{" in text
+    assert r"\frac{\partial h_2}{\partial h_1} \, \frac{\partial^+ h_1}{\partial W}" in text
+    assert derived._repr_latex_() == f"$$\n{text}\n$$"
+
+
+def test_an_lstm_has_a_path_through_every_choice_of_h_and_c():
+    """7 for three steps; the direct path c_3 <- c_2 <- c_1 has the forget gates as its only factors between."""
+    derived = symbolic.derivation("lstm", 3, "U_i")
+    assert len(derived.paths) == 7
+    direct = next(path for path in derived.paths if path.through == ("h_3", "c_2", "c_1"))
+    o, f3, f2, c3 = sympy.symbols("o_3 f_3 f_2 c_3")
+    assert [value for _, value in direct.factors][1:3] == [f3 * o * (1 - sympy.tanh(c3) ** 2), f2]
+    assert r"\frac{\partial C_2}{\partial C_1}" in str(derived)
+
+
+@pytest.mark.parametrize(
+    ("call", "match"),
+    [
+        (lambda: symbolic.derivation("elman"), "cell is 'elman'"),
+        (lambda: symbolic.derivation("gru", parameter="U_f"), "parameter is 'U_f', expected one of W_r, U_r"),
+        (lambda: symbolic.derivation("gru", parameter="bn"), "parameter is 'bn'"),
+        (lambda: symbolic.derivation(T=0), "T is 0"),
+    ],
+)
+def test_wrong_arguments_of_a_derivation_are_named(call, match):
+    with pytest.raises(ValueError, match=match):
+        call()

@@ -1,0 +1,100 @@
+"""What a trained classifier does with the words of one text: its gates, and which words move the answer.
+
+ids (T,) are the words of one text, `model` a `SequenceClassifier`, whose parameters stay as they are.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..backend import to_cpu
+from ..layers import GRU, RNN, Recurrent
+from ..models import SequenceClassifier
+from .trace import trace
+
+
+def forward_cell(model: SequenceClassifier) -> Recurrent:
+    """The first recurrent layer of a model, read forwards, as a float64 layer of its own."""
+    old = model.recurrent
+    options: dict[str, Any] = {}
+    if isinstance(old, RNN):
+        options["activation"] = old.activation
+    if isinstance(old, GRU):
+        options["reset_after"] = old.reset_after
+    layer = type(old)(old.input_size, old.hidden_size, dtype="float64", **options)
+    for name in layer.params:
+        layer.params[name][...] = to_cpu(old.params[name])
+    return layer
+
+
+def gates(model: SequenceClassifier, ids: Any) -> dict[str, np.ndarray]:
+    """The values (T, H) of each gate of the first layer, read forwards, and of its states h and c, word by word.
+
+    Raises ValueError for ids that are no row of the model's words.
+    """
+    ids = _check_ids(model, ids)
+    layer = forward_cell(model)
+    x = to_cpu(model.embedding.params["E"])[ids][:, None].astype(np.float64)
+    steps = trace(layer, x)
+    names = [*(layer.gates if layer.gates != "h" else ""), *layer.states]
+    return {name: np.stack([steps[name, t + 1][0] for t in range(len(ids))]) for name in names}
+
+
+def saliency(model: SequenceClassifier, ids: Any, label: int = 1) -> np.ndarray:
+    """(T,): gradient times input, (d logit / dx_t) . x_t: how much of the logit of `label` each word accounts for.
+
+    A first-order estimate of `occlusion`, at the price of one backward pass. Two classes have one logit, that of 1;
+    for label 0 the sign changes.
+    """
+    twin, places = _places(model, ids)
+    logits = twin.forward(places[:, None])
+    twin.backward(_direction(twin, logits, label))
+    E, dE = (to_cpu(arrays["E"])[: len(places)] for arrays in (twin.embedding.params, twin.embedding.grads))
+    return (E * dE).sum(axis=1)
+
+
+def occlusion(model: SequenceClassifier, ids: Any, label: int = 1) -> np.ndarray:
+    """(T,): how much the logit of class `label` falls when a word's embedding is replaced by zeros, word by word."""
+    twin, places = _places(model, ids)
+    T = len(places)
+    without = np.repeat(places[:, None], T + 1, axis=1)
+    without[places, places] = T  # column t without word t; the last column is whole
+    logits = twin.forward(without)
+    values = (logits * _direction(twin, logits, label)).reshape(T + 1, -1).sum(axis=1)
+    return values[-1] - values[:-1]
+
+
+def _direction(model: SequenceClassifier, logits: np.ndarray, label: int) -> np.ndarray:
+    """The gradient of the logit of `label` with respect to the logits, in every row."""
+    if not 0 <= label < model.num_classes:
+        raise ValueError(f"label is {label}, expected 0 to {model.num_classes - 1}")
+    if model.num_classes == 2:
+        return np.full_like(logits, 1.0 if label else -1.0)
+    found = np.zeros_like(logits)
+    found[:, label] = 1.0
+    return found
+
+
+def _places(model: SequenceClassifier, ids: Any) -> tuple[SequenceClassifier, np.ndarray]:
+    """A float64 copy whose embedding has a row for each place in the text and one of zeros, and the places (T,)."""
+    ids = _check_ids(model, ids)
+    config = model.config() | {"vocabulary_size": len(ids) + 1, "dtype": "float64", "device": "cpu"}
+    twin = SequenceClassifier(**config, seed=0)
+    params = {name: to_cpu(array).astype(np.float64) for name, array in model.params.items()}
+    E = params["embedding.E"]
+    params["embedding.E"] = np.concatenate([E[ids], np.zeros((1, E.shape[1]))])
+    twin.load_params(params)
+    return twin, np.arange(len(ids))
+
+
+def _check_ids(model: Any, ids: Any) -> np.ndarray:
+    if not isinstance(model, SequenceClassifier):
+        raise TypeError(f"model is {type(model).__name__}, expected SequenceClassifier")
+    found = np.asarray(to_cpu(ids))
+    if found.ndim != 1 or not found.size or found.dtype.kind not in "iu":
+        raise ValueError(f"ids has shape {found.shape} and dtype {found.dtype}, expected a row (T,) of integers")
+    if found.min() < 0 or found.max() >= model.vocabulary_size:
+        raise ValueError(f"ids holds {found.min()} to {found.max()}, expected 0 to {model.vocabulary_size - 1}")
+    return found
