@@ -2,7 +2,7 @@
 
     python notebooks/build.py                 run all at full size and write the .ipynb files
     python notebooks/build.py 01 05           these alone
-    python notebooks/build.py --check         run at small size, solutions too; compare the .ipynb files with the sources
+    python notebooks/build.py --check         run at small size with solutions, compare the .ipynb files
 
 Needs the extra `notebooks`. A source is a `py:percent` script of jupytext. Exercises end with solutions folded away in
 `<details>`; their Python blocks run as well when checking, after everything else.
@@ -72,9 +72,8 @@ def complaints(notebook: Any) -> list[str]:
             continue
         if cell.execution_count is None:
             found.append(f"cell {number} has not run")
-        for output in cell.outputs:
-            if output.output_type == "error" or output.get("name") == "stderr":
-                found.append(f"cell {number} wrote: {output.get('text') or output.get('evalue')}")
+        bad = [each for each in cell.outputs if each.output_type == "error" or each.get("name") == "stderr"]
+        found += [f"cell {number} wrote: {each.get('text') or each.get('evalue')}" for each in bad]
     return found
 
 

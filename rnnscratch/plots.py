@@ -14,6 +14,10 @@ import numpy as np
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+NEGATIONS = frozenset(
+    """no not nor never none nothing nobody nowhere neither without cannot aint arent cant couldnt didnt doesnt dont
+    hadnt hasnt havent isnt mustnt neednt shouldnt wasnt werent wont wouldnt""".split()  # noqa: SIM905
+)
 PLACES = {"vanilla RNN": 0, "LSTM": 1, "GRU": 2, "bag of words": 3, "HMM": 4}  # the same look in every picture
 
 
@@ -80,12 +84,14 @@ def gradient_by_lag(norms: Mapping[str, np.ndarray], ax: Any = None) -> Any:
     return ax
 
 
-def accuracy_by_group(accuracies: Mapping[str, Sequence[float]], groups: Sequence[str], ax: Any = None) -> Any:
-    """The accuracy of each model in each group of examples, such as reviews of like length."""
+def accuracy_by_group(
+    accuracies: Mapping[str, Sequence[float]], groups: Sequence[str], label: str = "words in the review", ax: Any = None
+) -> Any:
+    """The accuracy of each model in each group of examples, such as reviews of like length or with negations."""
     ax = _axes(ax)
     for position, (name, values) in enumerate(accuracies.items()):
         ax.plot(range(len(groups)), np.asarray(values) * 100, label=name, **_style(name, position))
-    ax.set(xticks=range(len(groups)), xlabel="words in the review", ylabel="accuracy (%)")
+    ax.set(xticks=range(len(groups)), xlabel=label, ylabel="accuracy (%)")
     ax.set_xticklabels(groups)
     ax.legend(frameon=False)
     return ax
@@ -186,6 +192,227 @@ def transitions(transmat: np.ndarray, names: Sequence[str] = (), ax: Any = None)
     ax.set_xticklabels(labels)
     ax.set_yticklabels(labels)
     return ax
+
+
+def contribution_norms(contributions: np.ndarray) -> np.ndarray:
+    """(T, T): the norm of each term of Eq. 5's double sum, contributions (T, T, ...) of `teach.flow.contributions`."""
+    values = np.asarray(contributions)
+    return np.sqrt((np.abs(values.reshape(*values.shape[:2], -1)) ** 2).sum(axis=2))
+
+
+def contributions(values: np.ndarray, ax: Any = None) -> Any:
+    """The T x T parts of a gradient: row the loss L_t, column the step k it passes through, colour log10 of the norm.
+
+    values (T, T, ...) as `teach.flow.contributions` gives them; the terms with k > t do not exist and stay white.
+    """
+    ax = _axes(ax, (4.4, 3.6))
+    norms = contribution_norms(values)
+    T = len(norms)
+    with np.errstate(divide="ignore"):
+        shown = np.ma.masked_invalid(np.where(np.tri(T, dtype=bool), np.log10(norms), np.nan))
+    image = ax.imshow(shown, cmap="viridis", extent=(0.5, T + 0.5, T + 0.5, 0.5))
+    ax.figure.colorbar(image, ax=ax, label="log10 of the norm")
+    ax.set(xlabel="through step k", ylabel="from loss $L_t$, t")
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.get_major_locator().set_params(integer=True)
+    return ax
+
+
+def spectrum_by_lag(values: np.ndarray) -> np.ndarray:
+    """(T+1, S): the singular values of d(state T)/d(state T-k) for lag k = 0 .. T; values from `teach.flow`."""
+    return np.asarray(values)[-1, ::-1]
+
+
+def jacobian_spectrum(values: np.ndarray, ax: Any = None) -> Any:
+    """All singular values of d(state T)/d(state T-k) against the lag k, logarithmic; largest and smallest are marked.
+
+    values (T+1, T+1, S) as `teach.flow.singular_values` gives them. Those below 1e-16 are drawn at 1e-16.
+    """
+    ax = _axes(ax)
+    lines = np.maximum(spectrum_by_lag(values), 1e-16).T
+    lag = np.arange(lines.shape[1])
+    for line in lines[1:-1]:
+        ax.plot(lag, line, color="0.7", lw=0.8)
+    every = max(len(lag) // 10, 1)
+    ax.plot(lag, lines[0], label="largest", markevery=every, **_style("", 0))
+    if len(lines) > 1:
+        ax.plot(lag, lines[-1], label="smallest", markevery=every, **_style("", 1))
+    ax.axhline(1.0, color="black", lw=0.8, ls=":")
+    ax.set_yscale("log")
+    ax.set(xlabel="lag k (steps)", ylabel=r"singular values of $\partial s_T / \partial s_{T-k}$")
+    ax.legend(frameon=False)
+    return ax
+
+
+def gates_over_words(values: np.ndarray, words: Sequence[str], label: str = "gate", ax: Any = None) -> Any:
+    """One gate of every unit (rows) over the words of a text (columns): values (T, H), of `teach.words.gates`.
+
+    From 0, light, to 1, dark; where there are negative values, from blue at -1 over white to red at 1.
+    """
+    values = np.asarray(values)
+    if len(values) != len(words):
+        raise ValueError(f"values has {len(values)} rows, expected one for each of the {len(words)} words")
+    ax = _axes(ax, (max(0.32 * len(words), 3.0), 3.0))
+    signed = bool((values < 0).any())
+    limit = max(1.0, float(np.abs(values).max()))
+    colours = (
+        {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit} if signed else {"cmap": "cividis_r", "vmin": 0.0, "vmax": 1.0}
+    )
+    image = ax.imshow(values.T, aspect="auto", interpolation="nearest", **colours)
+    ax.figure.colorbar(image, ax=ax, label=label, pad=0.01)
+    ax.set(xticks=range(len(words)), ylabel="unit")
+    ax.set_xticklabels(words, rotation=90)
+    ax.yaxis.get_major_locator().set_params(integer=True)
+    return ax
+
+
+def coloured_text(words: Sequence[str], values: Any, limit: float | None = None) -> str:
+    """A text as HTML whose words have a value each as background: blue below 0, white at 0, orange above.
+
+    values (T,), such as one cell's state; the colours are full at `limit`, by default the largest size. The value
+    stands in each word's tooltip.
+    """
+    from html import escape
+
+    numbers = np.asarray(values, dtype=float)
+    if numbers.shape != (len(words),):
+        raise ValueError(f"values has shape {numbers.shape}, expected ({len(words)},): one for each word")
+    full = float(np.abs(numbers).max(initial=0.0)) if limit is None else limit
+    parts = []
+    for word, value in zip(words, numbers):
+        share = min(abs(value) / full, 1.0) if full else 0.0
+        red, green, blue = (230, 159, 0) if value > 0 else (86, 180, 233)  # Okabe and Ito's orange and sky blue
+        mixed = ", ".join(str(round(255 + share * (part - 255))) for part in (red, green, blue))
+        style = f"background: rgb({mixed}); color: black; padding: 1px 2px"
+        parts.append(f'<span style="{style}" title="{value:+.3f}">{escape(word)}</span>')
+    return f'<p style="line-height: 1.7">{" ".join(parts)}</p>'
+
+
+def word_effects(words: Sequence[str], effects: Mapping[str, Any], ax: Any = None) -> Any:
+    """How much each word moves the answer, by one method or several side by side: for each name values (T,).
+
+    For `teach.words.saliency` and its check, `teach.words.occlusion`, in units of the logit.
+    """
+    ax = _axes(ax, (max(0.34 * len(words), 3.0), 3.0))
+    width = 0.8 / len(effects)
+    for k, (name, values) in enumerate(effects.items()):
+        places = np.arange(len(words)) + (k - (len(effects) - 1) / 2) * width
+        ax.bar(places, np.asarray(values, dtype=float), width, label=name, color=COLOURS[k], hatch=HATCHES[k])
+    ax.axhline(0.0, color="black", lw=0.8)
+    ax.set(xticks=range(len(words)), ylabel="effect (logit)", xlim=(-0.6, len(words) - 0.4))
+    ax.set_xticklabels(words, rotation=90)
+    ax.legend(frameon=False)
+    return ax
+
+
+def step_sizes(sizes: Sequence[float], errors: Mapping[str, Any], ax: Any = None) -> Any:
+    """The U-curve: relative error of a numerical derivative against its step size, for each method; both logarithmic.
+
+    errors: for each method (len(sizes),), as `teach.steps.step_size_errors` gives them. Errors of 0 are drawn at 1e-17.
+    """
+    ax = _axes(ax)
+    for position, (name, values) in enumerate(errors.items()):
+        ax.plot(sizes, np.maximum(values, 1e-17), label=name, **_style("", position))
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ax.set(xlabel="step size ε", ylabel="relative error")
+    ax.legend(frameon=False)
+    return ax
+
+
+def activation_values(name: str, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """An activation function ("sigmoid", "tanh", "relu") and its derivative at z (Eqs 24-27)."""
+    from .kernels.activations import ACTIVATIONS
+
+    if name not in ACTIVATIONS:
+        raise ValueError(f"name is {name!r}, expected one of {', '.join(map(repr, ACTIVATIONS))}")
+    y = ACTIVATIONS[name].function(np.array(z, dtype=float))
+    return y, ACTIVATIONS[name].slope_from_output(y.copy())
+
+
+def activation(name: str, ax: Any = None) -> Any:
+    """An activation function and its derivative, with the derivative's largest value (report 2.2.2)."""
+    ax = _axes(ax)
+    z = np.linspace(-6.0, 6.0, 241)
+    y, slope = activation_values(name, z)
+    ax.plot(z, y, label=name, markevery=24, **_style("", 0))
+    ax.plot(z, slope, label=f"its derivative, at most {slope.max():.2f}", markevery=24, ls="--", **_style("", 1))
+    ax.axhline(0.0, color="0.8", lw=0.8, zorder=0)
+    ax.set(xlabel="z", ylabel="value", title=name)
+    if name == "relu":
+        ax.set_ylim(-0.2, 3.0)
+    ax.legend(frameon=False)
+    return ax
+
+
+def attention(weights: np.ndarray, source: Sequence[str], target: Sequence[str], ax: Any = None) -> Any:
+    """Attention weights (T_out, T_in): a row for each word put out, a column for each word read; rows sum to 1."""
+    weights = np.asarray(weights)
+    if weights.shape != (len(target), len(source)):
+        raise ValueError(f"weights has shape {weights.shape}, expected ({len(target)}, {len(source)}): target, source")
+    ax = _axes(ax, (0.4 * len(source) + 1.8, 0.35 * len(target) + 1.2))
+    image = ax.imshow(weights, cmap="cividis_r", vmin=0.0, vmax=1.0)
+    ax.figure.colorbar(image, ax=ax, label="attention weight")
+    ax.set(xticks=range(len(source)), yticks=range(len(target)), xlabel="read", ylabel="put out")
+    ax.set_xticklabels(source, rotation=90)
+    ax.set_yticklabels(target)
+    return ax
+
+
+def principal_components(vectors: np.ndarray, count: int = 2) -> tuple[np.ndarray, np.ndarray]:
+    """The vectors (N, D) along their `count` directions of largest variance (N, count), and the shares of variance."""
+    centred = np.asarray(vectors, dtype=float)
+    centred = centred - centred.mean(axis=0)
+    u, s, _ = np.linalg.svd(centred, full_matrices=False)
+    return u[:, :count] * s[:count], s[:count] ** 2 / (s**2).sum()
+
+
+def nearest(vectors: np.ndarray, index: int, count: int = 5) -> np.ndarray:
+    """The `count` rows of vectors (N, D) with the largest cosine to row `index`, nearest first, itself left out."""
+    vectors = np.asarray(vectors, dtype=float)
+    sizes = np.linalg.norm(vectors, axis=1)
+    cosine = vectors @ vectors[index] / np.maximum(sizes * sizes[index], np.finfo(float).tiny)
+    cosine[index] = -np.inf
+    return np.argsort(-cosine, kind="stable")[: min(count, len(vectors) - 1)]
+
+
+def neighbours(vectors: np.ndarray, words: Sequence[str], chosen: Sequence[str], count: int = 5, ax: Any = None) -> Any:
+    """Chosen words and their nearest neighbours by cosine, on the first two principal components of those shown.
+
+    vectors (N, D) in the order of `words`. Raises ValueError for a chosen word that is not among them.
+    """
+    for word in chosen:
+        if word not in words:
+            raise ValueError(f"chosen holds {word!r}, which is not among the {len(words)} words")
+    ax = _axes(ax, (5.5, 4.2))
+    groups = {word: [list(words).index(word), *nearest(vectors, list(words).index(word), count)] for word in chosen}
+    shown = list(dict.fromkeys(index for group in groups.values() for index in group))
+    points, shares = principal_components(np.asarray(vectors)[shown])
+    for position, (word, group) in enumerate(groups.items()):
+        style = _style("", position)
+        xy = points[[shown.index(index) for index in group]]
+        ax.plot(xy[:, 0], xy[:, 1], linestyle="none", label=f"near {word!r}", **style)
+        for (x, y), index in zip(xy, group):
+            bold = "bold" if words[index] == word else "normal"
+            ax.annotate(words[index], (x, y), (3, 3), textcoords="offset points", fontsize=8, fontweight=bold)
+    ax.set(xlabel=f"component 1 ({shares[0]:.0%} of the variance)", ylabel=f"component 2 ({shares[1]:.0%})")
+    ax.legend(frameon=False)
+    return ax
+
+
+def groups_by_length(lengths: Any, count: int = 5) -> tuple[list[str], np.ndarray]:
+    """Names of groups of texts of like length, equally many in each, and the group (N,) of each text."""
+    lengths = np.asarray(lengths)
+    edges = np.unique(np.quantile(lengths, np.linspace(0, 1, count + 1)[1:-1]).astype(int))
+    bounds = [int(lengths.min()) - 1, *edges.tolist(), int(lengths.max())]
+    names = [f"{low + 1}–{high}" for low, high in zip(bounds, bounds[1:])]
+    return names, np.searchsorted(edges, lengths, side="left")
+
+
+def groups_by_negation(texts: Sequence[Sequence[str]]) -> tuple[list[str], np.ndarray]:
+    """Whether texts (lists of words) hold a negation: none, one or two, more; names, and the group (N,) of each."""
+    counts = [sum(word.replace("'", "") in NEGATIONS for word in text) for text in texts]
+    return ["none", "1–2", "3 or more"], np.digitize(counts, [1, 3])
 
 
 def to_png(ax: Any, dpi: int = 130) -> bytes:

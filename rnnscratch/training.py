@@ -17,6 +17,7 @@ from .backend import Array, to_cpu
 from .files import atomic_write, load_arrays, save_arrays
 from .metrics import classification_scores
 from .optimizers import Optimizer, Plateau, Schedule, check_number, clip_gradients
+from .progress import progress_bar
 from .text.batches import Batches
 
 CHECKPOINT = "rnnscratch checkpoint 1"
@@ -241,12 +242,11 @@ class Run:
 
 def train_epoch(run: Run, epochs: int, rate: Schedule, clip_norm: float | None, progress: bool) -> dict[str, float]:
     """One pass over the batches; returns the epoch's row. Its seconds are those of training alone."""
-    from tqdm.auto import tqdm
-
     epoch = len(run.rows) + 1
     figures = np.zeros(4)  # loss and right answers summed over examples, examples, gradient norms
     tokens, start = 0, time.perf_counter()
-    with tqdm(run.batches, f"epoch {epoch}/{epochs}", unit=" batches", disable=not progress, leave=False) as bar:
+    label = f"epoch {epoch}/{epochs}"
+    with progress_bar(run.batches, progress, desc=label, unit=" batches", leave=False) as bar:
         for number, batch in enumerate(bar, 1):
             run.optimizer.learning_rate = float(rate(run.updates)) * run.scale
             loss, right, norm = train_on(run.model, batch, run.optimizer, clip_norm, epoch, number)

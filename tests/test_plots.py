@@ -114,3 +114,117 @@ def test_transitions_are_written_into_their_squares():
     ax = plots.transitions(np.array([[0.9, 0.1], [0.25, 0.75]]), ["a", "b"])
     assert [text.get_text() for text in ax.texts] == ["0.900", "0.100", "0.250", "0.750"]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b"]
+
+
+def test_contributions_are_coloured_by_their_norm():
+    values = np.zeros((2, 2, 1, 2))
+    values[0, 0], values[1, 0], values[1, 1] = [3.0, 4.0], [0.3, 0.4], [30.0, 40.0]
+    np.testing.assert_allclose(plots.contribution_norms(values), [[5.0, 0.0], [0.5, 50.0]])
+    ax = plots.contributions(values)
+    shown = ax.images[0].get_array()
+    np.testing.assert_allclose(shown.compressed(), np.log10([5.0, 0.5, 50.0]))
+    assert shown.mask.tolist() == [[False, True], [False, False]]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("through step k", "from loss $L_t$, t")
+
+
+def test_the_spectrum_runs_from_lag_0_back_to_the_first_step():
+    values = np.zeros((3, 3, 3))
+    values[2] = [[0.5, 0.1, 0.0], [0.8, 0.4, 0.2], [1.0, 1.0, 1.0]]
+    np.testing.assert_array_equal(plots.spectrum_by_lag(values), values[2, ::-1])
+    ax = plots.jacobian_spectrum(values)
+    lines = {line.get_label(): line.get_ydata() for line in ax.lines}
+    np.testing.assert_allclose(lines["largest"], [1.0, 0.8, 0.5])
+    np.testing.assert_allclose(lines["smallest"], [1.0, 0.2, 1e-16])
+    assert ax.get_yscale() == "log"
+
+
+def test_gates_stand_under_their_words():
+    values = np.array([[0.1, 0.9], [0.2, 0.8], [0.3, 0.7]])
+    ax = plots.gates_over_words(values, ["not", "so", "good"], "forget gate f")
+    np.testing.assert_array_equal(ax.images[0].get_array(), values.T)
+    assert ax.images[0].get_clim() == (0.0, 1.0)
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["not", "so", "good"]
+    assert plots.gates_over_words(-values, ["a", "b", "c"]).images[0].get_clim() == (-1.0, 1.0)
+    with pytest.raises(ValueError, match="values has 3 rows, expected one for each of the 2 words"):
+        plots.gates_over_words(values, ["a", "b"])
+
+
+def test_coloured_text_mixes_from_white_and_escapes():
+    html = plots.coloured_text(["<b>", "so", "bad"], [2.0, 0.0, -1.0])
+    assert (
+        '<span style="background: rgb(230, 159, 0); color: black; padding: 1px 2px" title="+2.000">&lt;b&gt;<' in html
+    )
+    assert 'rgb(255, 255, 255); color: black; padding: 1px 2px" title="+0.000">so<' in html
+    assert 'rgb(170, 218, 244); color: black; padding: 1px 2px" title="-1.000">bad<' in html
+    assert "rgb(255, 255, 255)" in plots.coloured_text(["a"], [0.0])
+    assert "rgb(86, 180, 233)" in plots.coloured_text(["a"], [-9.0], limit=1.0)
+    with pytest.raises(ValueError, match=r"values has shape \(2,\), expected \(1,\)"):
+        plots.coloured_text(["a"], [0.0, 1.0])
+
+
+def test_word_effects_are_bars_side_by_side():
+    ax = plots.word_effects(["not", "good"], {"gradient × input": [-1.0, 0.5], "occlusion": [-0.8, 0.4]})
+    bars = [bar for group in ax.containers for bar in group]
+    np.testing.assert_allclose([bar.get_height() for bar in bars], [-1.0, 0.5, -0.8, 0.4])
+    np.testing.assert_allclose([bar.get_x() for bar in bars], [-0.4, 0.6, 0.0, 1.0], atol=1e-12)
+
+
+def test_step_sizes_are_drawn_on_logarithmic_scales():
+    ax = plots.step_sizes([1.0, 0.1], {"central, float64": [1e-2, 1e-4], "complex step": [1e-3, 0.0]})
+    np.testing.assert_allclose([line.get_ydata() for line in ax.lines], [[1e-2, 1e-4], [1e-3, 1e-17]])
+    assert ax.get_xscale() == ax.get_yscale() == "log"
+
+
+def test_activations_and_their_derivatives():
+    """The report's codomains put right: the sigmoid's slope is at most 1/4, that of tanh at most 1."""
+    y, slope = plots.activation_values("sigmoid", np.array([0.0, np.log(3.0)]))
+    np.testing.assert_allclose([y, slope], [[0.5, 0.75], [0.25, 0.1875]])
+    y, slope = plots.activation_values("tanh", np.array([0.0, 0.5]))
+    np.testing.assert_allclose([y, slope], [[0.0, np.tanh(0.5)], [1.0, 1 - np.tanh(0.5) ** 2]])
+    labels = [line.get_label() for line in plots.activation("sigmoid").lines]
+    assert labels[:2] == ["sigmoid", "its derivative, at most 0.25"]
+    with pytest.raises(ValueError, match="name is 'gelu', expected one of 'tanh', 'relu', 'sigmoid'"):
+        plots.activation("gelu")
+
+
+def test_attention_has_a_row_for_each_word_put_out():
+    weights = np.array([[0.9, 0.1, 0.0], [0.2, 0.3, 0.5]])
+    ax = plots.attention(weights, ["le", "chat", "noir"], ["black", "cat"])
+    np.testing.assert_array_equal(ax.images[0].get_array(), weights)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["black", "cat"]
+    with pytest.raises(ValueError, match=r"weights has shape \(2, 3\), expected \(3, 2\)"):
+        plots.attention(weights, ["le", "chat"], ["a", "b", "c"])
+
+
+def test_principal_components_keep_distances_and_order_variance():
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((20, 3)) * [1.0, 5.0, 0.2] + 7
+    points, shares = plots.principal_components(vectors, 3)
+    distances = [np.linalg.norm(v[:, None] - v, axis=2) for v in (points, vectors)]
+    np.testing.assert_allclose(*distances, atol=1e-12)
+    assert shares.sum() == pytest.approx(1) and (np.diff(shares) < 0).all()
+    np.testing.assert_allclose(points.var(axis=0) / vectors.var(axis=0).sum(), shares)
+
+
+def test_neighbours_are_the_nearest_by_cosine():
+    vectors = np.array([[1.0, 0.0], [5.0, 0.5], [0.0, 2.0], [0.1, 1.0], [-1.0, 0.0]])
+    assert plots.nearest(vectors, 0, 2).tolist() == [1, 3]
+    assert plots.nearest(vectors, 2, 9).tolist() == [3, 1, 0, 4]
+    ax = plots.neighbours(vectors, list("abcde"), ["a", "c"], count=1)
+    assert [text.get_text() for text in ax.texts] == ["a", "b", "c", "d"]
+    assert [line.get_label() for line in ax.lines] == ["near 'a'", "near 'c'"]
+    assert "of the variance)" in ax.get_xlabel()
+    with pytest.raises(ValueError, match="chosen holds 'z', which is not among the 5 words"):
+        plots.neighbours(vectors, list("abcde"), ["z"])
+
+
+def test_groups_by_length_hold_equally_many():
+    names, group = plots.groups_by_length(np.arange(1, 101), 4)
+    assert names == ["1–25", "26–50", "51–75", "76–100"]
+    np.testing.assert_array_equal(np.bincount(group), [25, 25, 25, 25])
+
+
+def test_groups_by_negation():
+    texts = [["an", "excellent", "film"], ["not", "good"], ["don't", "go"], ["no", "one", "is", "not", "nothing"]]
+    names, group = plots.groups_by_negation(texts)
+    assert [names[each] for each in group] == ["none", "1–2", "1–2", "3 or more"]

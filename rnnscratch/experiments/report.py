@@ -143,15 +143,6 @@ def reach(lag: np.ndarray) -> int | None:
     return int(below[0]) if len(below) else None
 
 
-def length_groups(prepared: Any, count: int = 5) -> tuple[list[str], np.ndarray]:
-    """Names of groups of test reviews of like length, equally many in each, and the group (N,) of each review."""
-    lengths = np.array([len(ids) for ids in prepared.test_ids])
-    edges = np.unique(np.quantile(lengths, np.linspace(0, 1, count + 1)[1:-1]).astype(int))
-    group = np.searchsorted(edges, lengths, side="left")
-    bounds = [int(lengths.min()) - 1, *edges.tolist(), int(lengths.max())]
-    return [f"{low + 1}–{high}" for low, high in zip(bounds, bounds[1:])], group
-
-
 def pictures(prepared: Any, outcomes: Sequence[Any]) -> list[str]:
     """Curves, confusion matrices, gradients against lag, and accuracy by length, as HTML with the images inside."""
     from .. import plots
@@ -181,7 +172,7 @@ def pictures(prepared: Any, outcomes: Sequence[Any]) -> list[str]:
                 "The norm of the gradient of the last state (times a random vector) with respect to the embedded "
                 f"words, after training, averaged over reviews of at least {len(next(iter(lags.values())))} words.",
             )
-    groups, group = length_groups(prepared)
+    groups, group = plots.groups_by_length([len(ids) for ids in prepared.test_ids])
     first = first_runs(outcomes)
     right = {NAMES[name]: (o.logits > 0) == labels for name, o in first.items()}
     shares = {name: [float(r[group == g].mean()) for g in range(len(groups))] for name, r in right.items()}

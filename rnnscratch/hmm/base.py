@@ -17,6 +17,7 @@ from ..backend import Array, generator, get_array_module, to_cpu
 from ..estimator import Estimator, NotFittedError
 from ..files import load_arrays, save_arrays
 from ..layers import check_sizes
+from ..progress import progress_bar
 from . import chunks, inference, recursions
 from .chain import check_distribution, stationary_distribution, walk
 from .frames import Frames, lay_out
@@ -376,10 +377,8 @@ class BaseHMM(Estimator):
         return self
 
     def _climb(self, data: Data) -> ConvergenceMonitor:
-        from tqdm.auto import tqdm
-
         monitor = ConvergenceMonitor(self.tol, self.n_iter)
-        with tqdm(total=self.n_iter, desc="EM", unit="step", disable=not self.verbose) as bar:
+        with progress_bar(show=bool(self.verbose), total=self.n_iter, desc="EM", unit="step") as bar:
             for _ in range(self.n_iter):
                 found = inference.expectation(self.emissions(data), *self.chain(data.X), data.frames)
                 self._refuse(found.impossible)

@@ -19,7 +19,9 @@ from ..layers import LSTM, Recurrent, check_sizes
 from .trace import trace
 
 
-def contributions(layer: Recurrent, x: np.ndarray, dhs: np.ndarray | None = None, name: str = "U_l0") -> np.ndarray:
+def contributions(
+    layer: Recurrent, x: np.ndarray, dhs: np.ndarray | None = None, name: str = "U_l0", state: Any = None
+) -> np.ndarray:
     """C (T, T, ...): C[t, k] is the part of dL_t/dU that passes through step k, a term of the double sum of Eq. 5.
 
     Any parameter may be named. dhs (T, B, H) is dL_t/dh_t (None: 1). C[t, k] is 0 for k > t; the sum over t and k is
@@ -34,7 +36,7 @@ def contributions(layer: Recurrent, x: np.ndarray, dhs: np.ndarray | None = None
     for t in range(T):
         alone = np.zeros_like(upstream)
         alone[t] = upstream[t]
-        steps = trace(layer, x, dhs=alone)
+        steps = trace(layer, x, state, alone)
         for k in range(t + 1):
             found[t, k] = steps[term, k + 1]
     return found

@@ -187,7 +187,7 @@ class Path:
         return sympy.Mul(*(value for _, value in self.factors))
 
 
-@dataclass
+@dataclass(repr=False)
 class Derivation:
     """dL_T/d(parameter) for one unit, path by path; a notebook shows it as formulas, `print` as their LaTeX."""
 
@@ -211,6 +211,9 @@ class Derivation:
             values = r" \cdot ".join(_in_brackets(value) for _, value in path.factors)
             rows.append(rf"{start}\underbrace{{{names}}}_{{\textstyle {values}}}")
         return "\\begin{aligned}\n" + " \\\\[1ex]\n".join(rows) + "\n\\end{aligned}"
+
+    def __repr__(self) -> str:
+        return f"Derivation of {self.name} with {len(self.paths)} paths"
 
     def _repr_latex_(self) -> str:
         return f"$$\n{self}\n$$"

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from functools import cache
 from zipfile import BadZipFile
 
+from ..progress import progress_bar
 from .stopwords import ENGLISH
 
 RECIPES = ("default", "report")
@@ -155,9 +156,7 @@ def clean_texts(texts: Iterable[str], recipe: str = "default", progress: bool = 
     for position, text in enumerate(texts):
         if not isinstance(text, str):
             raise TypeError(f"texts[{position}] is {type(text).__name__}, expected a string")
-    from tqdm.auto import tqdm
-
-    return [clean(text, recipe) for text in tqdm(texts, "cleaning", unit=" texts", disable=not progress, leave=False)]
+    return [clean(text, recipe) for text in progress_bar(texts, progress, desc="cleaning", unit=" texts", leave=False)]
 
 
 def _check_recipe(recipe: str) -> None:

@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from ..files import atomic_write
+from ..progress import progress_bar
 
 URL = "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz"
 SHA256 = "c40f74a18d3b61f90feba1e17730e0d38e8b97c05fde7008942e91923d1658fe"
@@ -136,13 +137,11 @@ def download_imdb(
     """
     from urllib.request import urlopen
 
-    from tqdm.auto import tqdm
-
     target = Path(target) if target else cached_archive()
     digest = hashlib.sha256()
     with urlopen(url, timeout=60) as response, atomic_write(target, "wb") as file:
         total = int(response.headers.get("Content-Length") or 0) or None
-        with tqdm(total=total, unit="B", unit_scale=True, desc="downloading aclImdb", disable=not progress) as bar:
+        with progress_bar(show=progress, total=total, unit="B", unit_scale=True, desc="downloading aclImdb") as bar:
             while chunk := response.read(1 << 20):
                 file.write(chunk)
                 digest.update(chunk)
@@ -206,9 +205,7 @@ def _load_acl(path: Path, unlabelled: bool, progress: bool) -> ImdbData:
     files = _files_of_folder(path, unlabelled) if path.is_dir() else _archived_files(path)
     found: dict[tuple[str, str], list[tuple[int, int, str]]] = {}
     urls: dict[tuple[str, str], list[str]] = {}
-    from tqdm.auto import tqdm
-
-    for name, content in tqdm(files, "reading reviews", unit=" files", disable=not progress, leave=False):
+    for name, content in progress_bar(files, progress, desc="reading reviews", unit=" files", leave=False):
         match = _MEMBER.fullmatch(name)
         if match is None or (match[2] == "unsup" and not unlabelled):
             continue
