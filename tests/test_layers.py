@@ -108,6 +108,7 @@ def torch_gradients(name, layer, twin):
 @settings(max_examples=15, deadline=None)
 @given(data=st.data())
 def test_outputs_states_and_gradients_agree_with_pytorch(name, data):
+    """One to three layers (Eqs 38-40), in one direction or both."""
     torch = pytest.importorskip("torch", reason="PyTorch is the independent oracle; it comes with the test extra")
     T, B, D, H = (data.draw(st.integers(1, high), label) for label, high in zip("TBDH", (7, 5, 4, 4)))
     layers, both = data.draw(st.integers(1, 3), "num_layers"), data.draw(st.booleans(), "bidirectional")
@@ -206,6 +207,7 @@ def test_backward_twice_gives_the_same_bits_in_the_same_arrays_and_changes_nothi
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_state_is_a_state_of_zeros_and_absent_upstreams_are_zeros(name, rng):
+    """h_0 = 0 and C_0 = 0 (Eqs 65, 74)."""
     layer = make(name, 3, 4, rng, num_layers=2, bidirectional=True)
     x, state, dhs, dstate = draw(layer, 5, 3, rng)
     zeros = tuple(np.zeros_like(part) for part in parts_of(state))

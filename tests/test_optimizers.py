@@ -67,6 +67,7 @@ def assert_follows_pytorch(ours, theirs_of, rng, dtype, rtol, schedule=None):
 @pytest.mark.parametrize(("dtype", "rtol"), [("float64", 1e-12), ("float32", 1e-5)])
 @pytest.mark.parametrize("name", PEERS)
 def test_every_step_equals_pytorchs(name, dtype, rtol, rng):
+    """SGD is Eqs 19-23."""
     ours, theirs_of = PEERS[name]
     assert_follows_pytorch(ours(), theirs_of, rng, dtype, rtol)
 

@@ -1,5 +1,6 @@
-"""The vanilla recurrent network: one step and its reverse (Eqs 1, 5-9, 14, 62), and Algorithm 1 as the report prints
-it.
+"""The vanilla recurrent network: one step and its reverse, and Algorithm 1 as the report prints it.
+
+Eqs 1, 5, 6, 8, 9, 14, 15 and 62.
 
 n sequences run at this step, H hidden units; W (D, H), U (H, H), b (H,) are the report's U, W and b_h.
 """
@@ -121,9 +122,9 @@ def algorithm_1(
         for k in range(t, max(t - reach, 0) - 1, -1):  # dL_t/dh_k = dL_t/dh_t prod dh_j/dh_{j-1}  Eqs 6, 9, 15
             dz = dh * slope_from_output(h[k + 1])
             dx[k] += dz @ W.T
-            dW += x[k].T @ dz  # one term of the sums over the uses of W, U and b  Eqs 5, 8, 14
-            dU += h[k].T @ dz
-            db += dz.sum(axis=0)
+            dW += x[k].T @ dz  # one term of the sum over the uses of W (the report's U)  Eq. 8
+            dU += h[k].T @ dz  # of U (the report's W)  Eq. 5
+            db += dz.sum(axis=0)  # Eq. 14
             dh = dz @ U.T
         if t <= reach:
             dh0 += dh

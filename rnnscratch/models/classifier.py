@@ -265,7 +265,7 @@ def last_backward(dlast: Array, shape: tuple[int, int, int]) -> Array:
 
 
 def probabilities(logits: Array) -> Array:
-    """logits (B,) of class 1 against class 0, or (B, K) -> the probability of each class, (B, 2) or (B, K)."""
+    """logits (B,) of class 1 against class 0, or (B, K) -> the probabilities (B, 2) or (B, K) (g of Eq. 42)."""
     if logits.ndim == 2:
         return losses.softmax(logits)
     p = losses.sigmoid(logits)

@@ -27,6 +27,7 @@ def make(transmat, start=None):
 
 
 def test_rabiners_weather():
+    """States (Eq. 43), transitions (Eq. 45), the probability of a sequence (Eqs 46, 47)."""
     chain = make(WEATHER, [0, 0, 1])
     assert chain.probability([2, 2, 2, 0, 0, 2, 1, 2]) == pytest.approx(1.536e-4, rel=1e-12)
     np.testing.assert_allclose(chain.mean_durations(), [1 / 0.6, 2.5, 5.0])
@@ -50,6 +51,7 @@ def chains(draw, most=4):
 @settings(max_examples=60, deadline=None)
 @given(chain=chains(3), t=st.integers(1, 4))
 def test_marginals_and_probabilities_are_sums_over_paths(chain, t):
+    """Eqs 44, 47-49: each step depends on the state before it alone."""
     N, expected = len(chain.startprob_), np.zeros(len(chain.startprob_))
     total = 0.0
     for path in itertools.product(range(N), repeat=t):
@@ -64,6 +66,7 @@ def test_marginals_and_probabilities_are_sums_over_paths(chain, t):
 @settings(max_examples=150, deadline=None)
 @given(chain=chains())
 def test_stationary_distributions_classes_and_periods_are_those_of_long_walks(chain):
+    """pi = pi P (Eq. 50)."""
     P = chain.transmat_
     N = len(P)
     steps = [np.linalg.matrix_power(P, k) for k in range(60)]

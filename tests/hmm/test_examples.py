@@ -77,6 +77,7 @@ def test_rainy_and_sunny_of_wikipedia():
 
 
 def test_stamps_tree_rings_where_the_two_decoders_differ():
+    """Two hidden states (Eq. 51), three symbols (Eq. 52), A (Eqs 53, 54) and B (Eqs 55, 56)."""
     x = [0, 1, 0, 2]
     digits(math.exp(STAMP.score(x)), 0.0096296, 7)
     log_probability, states = STAMP.decode(x)

@@ -115,6 +115,7 @@ def emissions(model, X):
 @settings(max_examples=8, deadline=None)
 @given(N=st.integers(1, 3), lengths=st.lists(st.integers(1, 5), min_size=1, max_size=3), seed=st.integers(0, 10**6))
 def test_every_answer_is_what_enumeration_finds(family, N, lengths, seed):
+    """Every family, mixtures (Eq. 58) among them; p(x) sums Eq. 59 over all paths."""
     rng = np.random.default_rng(seed)
     model = make(family, N, rng)
     X = observations(model, sum(lengths), rng)

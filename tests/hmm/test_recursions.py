@@ -39,6 +39,7 @@ def by_sequence(log_b, lengths):
 @settings(max_examples=150, deadline=None)
 @given(problem=problems(), piece=st.sampled_from([None, 1, 2, 3]))
 def test_expectation_is_what_enumeration_finds(problem, piece):
+    """Sums of p(z, x) (Eq. 57) over all paths z, given the log emissions of every frame."""
     log_b, start, transmat, lengths = problem
     frames = lay_out(lengths, piece)
     found = inference.expectation(log_b[:, frames.rows], start, transmat, frames)

@@ -28,11 +28,13 @@ def test_every_activation_has_a_definition_here():
 @pytest.mark.parametrize("name", NAMES)
 @given(z=st.floats(-700, 700))
 def test_values_are_those_of_the_definition(name, z):
+    """Sigmoid (Eq. 24) and tanh (Eq. 26), written with exponentials."""
     assert ACTIVATIONS[name].function(np.array([z]))[0] == pytest.approx(DEFINITIONS[name](z), rel=1e-13, abs=1e-15)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_slope_from_the_output_equals_the_complex_step(name, rng):
+    """Eqs 25, 27."""
     function, slope_from_output = ACTIVATIONS[name]
     z = rng.standard_normal((4, 5)) * 2
     right = function(z + 1j * STEP).imag / STEP

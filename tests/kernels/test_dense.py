@@ -26,6 +26,7 @@ def gradients(arguments, dy):
 
 
 def test_forward_is_the_equation_at_each_place(rng):
+    """y = x W + b: Eqs 2, 41, 63, 72, 79."""
     arguments, _ = draw(rng, (5, 3), dtype=float)
     y, _ = dense.forward(**arguments)
     for t, b in np.ndindex(5, 3):
@@ -36,6 +37,7 @@ def test_forward_is_the_equation_at_each_place(rng):
 @settings(max_examples=25, deadline=None)
 @given(leading=st.sampled_from(LEADING), sizes=st.tuples(*[st.integers(1, 4)] * 2), seed=st.integers(0, 2**32))
 def test_gradients_equal_the_complex_step(leading, sizes, seed):
+    """V and b_y act at each time once: no sums over paths, against Eqs 10-12, 16-18."""
     arguments, dy = draw(np.random.default_rng(seed), leading, *sizes)
     found = gradients(arguments, dy)
     for name in found:

@@ -152,6 +152,7 @@ def test_the_dtype_stays(pooling, dtype, num_classes):
 
 
 def test_probabilities_are_the_sigmoid_or_softmax_of_the_logits():
+    """y = g(o) (Eq. 42)."""
     model = small(dtype="float64")
     z = model.forward(IDS, LENGTHS)
     p = 1 / (1 + np.exp(-z))

@@ -124,6 +124,19 @@ def test_real_time_recurrent_learning_finds_the_same_gradients(layer):
         np.testing.assert_allclose(found[name], gradient, rtol=1e-12, atol=1e-13)
 
 
+def test_the_single_path_of_eq_4_is_one_term_of_two():
+    """Eqs 4, 7, 13 follow W, U and b_h through h_1 alone; the gradient of L_2 has their use at step 2 as well."""
+    layer = LAYERS["rnn tanh"]()
+    x, state, dhs, _ = draw(layer, T=2)
+    dhs[0] = 0.0
+    layer.forward(x, state)
+    layer.backward(dhs)
+    for name, gradient in layer.grads.items():
+        parts = flow.contributions(layer, x, dhs, name, state)
+        np.testing.assert_allclose(parts[1, 0] + parts[1, 1], gradient, rtol=1e-12, atol=1e-14)
+        assert np.abs(parts[1, 0] - gradient).max() > 1e-2 * np.abs(gradient).max()
+
+
 @pytest.mark.parametrize("segment", [None, 1, 3, 100])
 def test_checkpointing_changes_no_gradient(layer, segment):
     x, state, dhs, _ = draw(layer, T=10)

@@ -13,6 +13,7 @@ from rnnscratch.teach import trace
 @pytest.mark.parametrize("kind", LAYERS)
 @pytest.mark.parametrize("with_states", [True, False])
 def test_the_trace_agrees_with_the_kernels(kind, with_states):
+    """The vanilla cell: Eqs 1, 62, its sums Eqs 5, 8, 14, its products Eqs 6, 9, 15; the GRU: Eqs 34-36, 75-78."""
     layer = LAYERS[kind]()
     x, state, dhs, dstate = draw(layer)
     if not with_states:
@@ -47,7 +48,7 @@ def test_without_gradients_the_loss_is_the_sum_of_the_outputs():
 
 
 def test_an_lstm_of_one_unit_by_hand():
-    """Every number of one step, from the equations with the numbers put in."""
+    """Every number of one step, from Eqs 28-33 and 66-71 with the numbers put in."""
     layer = rs.LSTM(1, 1, dtype="float64", seed=0)
     for name, values in {"W_l0": [0.1, 0.2, 0.3, 0.4], "U_l0": [0.5, 0.6, 0.7, 0.8], "b_l0": [0, 1, 0, 0]}.items():
         layer.params[name][...] = np.reshape(values, layer.params[name].shape)
