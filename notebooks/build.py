@@ -23,7 +23,7 @@ import nbformat
 from tqdm import tqdm
 
 HERE = Path(__file__).resolve().parent
-SECONDS = 600  # for one cell
+SECONDS = 1800  # for one cell
 
 
 def sources(chosen: list[str]) -> list[Path]:

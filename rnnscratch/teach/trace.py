@@ -255,7 +255,7 @@ class _GRU(_Cell):
             hn = note("r h_prev", "r h_prev", "36, 77", r * h_prev)
             z_n = note("z_n", "x W_n + (r h_prev) U_n + b_n", "36, 77", x @ W + hn @ U + b)
         n = note("n", "tanh(z_n)", "36, 77", np.tanh(z_n))
-        h = note("h", "z h_prev + (1 - z) n", "37, 78", z * h_prev + (1 - z) * n)
+        h = note("h", "z h_prev + (1 - z) n", "78", z * h_prev + (1 - z) * n)
         return [h], (r, z, n, hn)
 
     def backward(self, t: int, x: np.ndarray, dh_out: np.ndarray, dnext: Any, before: Any, kept: Any) -> Any:
