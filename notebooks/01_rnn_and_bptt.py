@@ -14,7 +14,8 @@
 # A recurrent network uses the same weights at every step. Its gradient is therefore a **sum over steps**, and that sum
 # is all that back-propagation through time (BPTT) is about. Here it is computed with pencil and paper for three steps
 # and one hidden unit, then for any size, and every line is compared with the library. You need the chain rule and
-# NumPy. Take a pocket calculator along: every number below follows from the lines above it.
+# NumPy. Take a pocket calculator along: every number below follows from the lines above it (shown with six digits,
+# computed with all; by hand the last one may differ).
 #
 # Equation numbers are those of N. H. Wang, *Recurrent Deep Learning Models and its applications* (2025), "the report".
 # Where the report errs, this notebook says so and shows it with numbers.
@@ -61,8 +62,10 @@ for t in (1, 2, 3):
     h[t] = np.tanh(z)
     y_hat[t] = V * h[t] + b_y
     L[t] = 0.5 * (y_hat[t] - y[t]) ** 2
-    print(f"t={t}  z = {U} * {x[t]:+.1f} + {W} * {h[t - 1]:+.6f} + {b_h} = {z:+.6f}     h = tanh(z) = {h[t]:+.6f}")
-    print(f"     y_hat = {V} * {h[t]:+.6f} - 0.5 = {y_hat[t]:+.6f}            L = {L[t]:.6f}")
+    print(f"t={t}  z = {U} * {x[t]:+.1f} + {W} * {h[t - 1]:+.6f} + {b_h} = {z:+.6f}")
+    print(f"     h = tanh({z:+.6f}) = {h[t]:+.6f}")
+    print(f"     y_hat = {V} * {h[t]:+.6f} - 0.5 = {y_hat[t]:+.6f}")
+    print(f"     L = 0.5 * ({y_hat[t]:+.6f} - {y[t]})^2 = {L[t]:.6f}")
 
 # %% [markdown]
 # The library's names: one row is one example, time comes first, `x` is (T, B, D). Its input weights are called `W_l0`
@@ -85,12 +88,12 @@ np.testing.assert_allclose(hs.ravel(), h[1:], rtol=1e-15)
 # Everything that follows is a product of four kinds of numbers. With $\tanh'(z) = 1 - \tanh^2(z)$ (Eq. 27), and
 # therefore $1 - h_t^2$ without looking at $z$ again:
 #
-# | | what it is | formula |
-# | --- | --- | --- |
-# | $\partial L_t / \partial h_t$ | through the output $\hat y_t$ | $(\hat y_t - y_t)\, V$ |
-# | $\partial h_t / \partial h_{t-1}$ | one step back in time | $(1 - h_t^2)\, W$ |
-# | $\partial^+ h_t / \partial W$ | the **immediate** derivative: $h_{t-1}$ is held fixed | $(1 - h_t^2)\, h_{t-1}$ |
-# | $\partial^+ h_t / \partial U$, $\partial^+ h_t / \partial b_h$ | likewise | $(1 - h_t^2)\, x_t$, $\;(1 - h_t^2)$ |
+# - $\frac{\partial L_t}{\partial h_t} = (\hat y_t - y_t)\, V$: through the output;
+# - $\frac{\partial h_t}{\partial h_{t-1}} = (1 - h_t^2)\, W$: one step back in time;
+# - $\frac{\partial^+ h_t}{\partial W} = (1 - h_t^2)\, h_{t-1}$:
+#   the **immediate** derivative. $W$ moves, $h_{t-1}$ is held fixed;
+# - $\frac{\partial^+ h_t}{\partial U} = (1 - h_t^2)\, x_t$ and
+#   $\frac{\partial^+ h_t}{\partial b_h} = 1 - h_t^2$, likewise.
 
 # %%
 slope, dL_dh, back, now_W, now_U, now_b = ([None] * 4 for _ in range(6))
@@ -99,10 +102,11 @@ for t in (1, 2, 3):
     dL_dh[t] = (y_hat[t] - y[t]) * V
     back[t] = slope[t] * W
     now_W[t], now_U[t], now_b[t] = slope[t] * h[t - 1], slope[t] * x[t], slope[t]
-    print(
-        f"t={t}  1 - h^2 = {slope[t]:.6f}   dL/dh = {dL_dh[t]:+.6f}   dh_t/dh_t-1 = {back[t]:+.6f}   "
-        f"d+h/dW = {now_W[t]:+.6f}   d+h/dU = {now_U[t]:+.6f}"
-    )
+    print(f"t={t}  1 - h^2     = 1 - ({h[t]:.6f})^2        = {slope[t]:+.6f} = d+h/db_h")
+    print(f"     dL/dh       = ({y_hat[t]:+.6f} - {y[t]}) * {V} = {dL_dh[t]:+.6f}")
+    print(f"     dh_t/dh_t-1 = {slope[t]:.6f} * {W}            = {back[t]:+.6f}")
+    print(f"     d+h/dW      = {slope[t]:.6f} * {h[t - 1]:+.6f}      = {now_W[t]:+.6f}")
+    print(f"     d+h/dU      = {slope[t]:.6f} * {x[t]:+.1f}           = {now_U[t]:+.6f}")
 
 # %% [markdown]
 # ## 3. What Eq. 4 gets wrong
@@ -178,12 +182,15 @@ np.testing.assert_allclose(sum(terms.values()), loss(3, W=W + 1j * tiny).imag / 
 
 # %%
 total = dict.fromkeys("WUb", 0.0)
+print(" t  i   dL_t/dh_i            for W       for U       for b_h")
 for t in (1, 2, 3):
-    for i in range(1, t + 1):
-        product = np.prod([back[j] for j in range(i + 1, t + 1)])
-        for name, now in (("W", now_W), ("U", now_U), ("b", now_b)):
-            total[name] += dL_dh[t] * product * now[i]
-print(f"dL/dW = {total['W']:+.6f}   dL/dU = {total['U']:+.6f}   dL/db_h = {total['b']:+.6f}")
+    for i in range(t, 0, -1):
+        reaching = dL_dh[t] * np.prod([back[j] for j in range(i + 1, t + 1)])  # dL_t/dh_t times the product of Eq. 6
+        parts = {"W": reaching * now_W[i], "U": reaching * now_U[i], "b": reaching * now_b[i]}
+        print(f" {t}  {i}   {reaching:+.6f} times d+h   " + "   ".join(f"{part:+.6f}" for part in parts.values()))
+        for name, part in parts.items():
+            total[name] += part
+print(f"sum: dL/dW, dL/dU, dL/db_h   {total['W']:+.6f}   {total['U']:+.6f}   {total['b']:+.6f}")
 
 for name, change in (("W", {"W": W + 1j * tiny}), ("U", {"U": U + 1j * tiny}), ("b", {"b_h": b_h + 1j * tiny})):
     exact = sum(loss(t, **change).imag / tiny for t in (1, 2, 3))
@@ -245,7 +252,8 @@ future, dW, dU, db = 0.0, 0.0, 0.0, 0.0
 for t in (3, 2, 1):
     h_bar = dL_dh[t] + future
     print(f"t={t}: h_bar = {dL_dh[t]:+.6f} (output) {future:+.6f} (future) = {h_bar:+.6f}")
-    print(f"     adds {h_bar:+.6f} * {now_W[t]:+.6f} = {h_bar * now_W[t]:+.6f} to dW")
+    for name, now in (("dW", now_W), ("dU", now_U), ("db_h", now_b)):
+        print(f"     adds {h_bar:+.6f} * {now[t]:+.6f} = {h_bar * now[t]:+.6f} to {name}")
     print(f"     passes on {h_bar:+.6f} * {back[t]:+.6f} = {h_bar * back[t]:+.6f}")
     dW, dU, db = dW + h_bar * now_W[t], dU + h_bar * now_U[t], db + h_bar * now_b[t]
     future = h_bar * back[t]
