@@ -149,28 +149,47 @@ def prove_digits(cell: str, T: int = 2, H: int = 2, D: int = 1, digits: int = 30
 def prove_identical(cell: str, T: int = 2) -> dict[str, bool]:
     """For one unit and one input: whether the kernel's gradient is the very expression that SymPy finds, by parameter.
 
-    Both are polynomials in the symbols and in nested tanh; they are expanded from the inside out and compared.
+    Both are polynomials in the symbols and in nested tanh, and equal ones have equal coefficients.
     """
     unrolled = unroll(cell, T, 1, 1)
-    known: dict[sympy.Expr, sympy.Symbol] = {}
-    return {
-        name: all(
-            sympy.expand(_flat(a, known) - _flat(e, known)) == 0
-            for a, e in zip(found.ravel(), unrolled.gradient(name).ravel())
-        )
+    pairs = {
+        name: list(zip(found.ravel(), unrolled.gradient(name).ravel()))
         for name, found in kernel_gradients(cell, unrolled.symbols).items()
     }
+    same = _Polynomials([s for array in unrolled.symbols.values() for s in array.ravel()], 5 * T)
+    return {name: all(same(found) == same(expected) for found, expected in each) for name, each in pairs.items()}
 
 
-def _flat(expression: Any, known: dict[sympy.Expr, sympy.Symbol]) -> sympy.Expr:
-    """The expression with a symbol for every tanh(...), the same one for arguments that are equal once expanded."""
-    expression = sympy.sympify(expression)
-    if not expression.has(sympy.tanh):
-        return expression
-    if isinstance(expression, sympy.tanh):
-        argument = sympy.expand(_flat(expression.args[0], known))
-        return known.setdefault(argument, sympy.Symbol(f"t{len(known)}"))
-    return expression.func(*(_flat(each, known) for each in expression.args))
+class _Polynomials:
+    """Turns expressions into polynomials: a variable for each symbol, and one for each tanh of another polynomial."""
+
+    def __init__(self, symbols: list[sympy.Symbol], tanhs: int):
+        self.ring, *variables = sympy.ring([s.name for s in symbols] + [f"t{k}" for k in range(tanhs)], sympy.QQ)
+        self.known: dict[Any, Any] = dict(zip(symbols, variables))
+        self.free = variables[len(symbols) :]
+        self.tanh_of: dict[Any, Any] = {}
+
+    def __call__(self, expression: Any) -> Any:
+        expression = sympy.sympify(expression)
+        if expression not in self.known:
+            self.known[expression] = self._convert(expression)
+        return self.known[expression]
+
+    def _convert(self, expression: sympy.Expr) -> Any:
+        if expression.is_Rational:
+            return self.ring(sympy.QQ(expression.p, expression.q))
+        parts = [self(each) for each in expression.args]
+        if isinstance(expression, sympy.tanh):
+            argument = parts[0]
+            if argument not in self.tanh_of:
+                self.tanh_of[argument] = self.free[len(self.tanh_of)]
+            return self.tanh_of[argument]
+        if expression.is_Pow:
+            return parts[0] ** int(expression.exp)
+        total = self.ring(0) if expression.is_Add else self.ring(1)
+        for part in parts:
+            total = total + part if expression.is_Add else total * part
+        return total
 
 
 @dataclass
