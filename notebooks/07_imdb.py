@@ -168,10 +168,10 @@ for name, values in logits.items():
 # about as much.) Two models tested on the same reviews can be compared pair by pair, by McNemar's test: how often is
 # only the one right, how often only the other?
 #
-# Look at "last" against "mean". The vanilla network gains by the mean: its last state has lost the beginning. The gated
-# ones carry the review to its end, and here, with one direction and the last 250 words, they lose by it. The complete
-# comparison reads in both directions with other dropout; there the mean serves all three well (see the README). What wins
-# depends on the protocol, so a protocol must be told with every figure.
+# Look at "last" against "mean". The vanilla network gains by the mean: its last state has lost the beginning. The
+# gated ones carry the review to its end, and here, with one direction and the last 250 words, they lose by it.
+# The complete comparison reads in both directions with other dropout; there the mean serves all three well (see
+# the README). What wins depends on the protocol, so a protocol must be told with every figure.
 
 # %%
 right = {name: (values > 0).astype(int) for name, values in logits.items()}
