@@ -6,7 +6,7 @@ readers, and every line has a marker of its own, so that a print in grey can be 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,9 +29,15 @@ def _axes(ax: Any, figsize: tuple[float, float] = (5.0, 3.4)) -> Any:
     return Figure(figsize=figsize, layout="constrained").add_subplot()
 
 
-def _style(name: str, position: int) -> dict[str, Any]:
-    position = PLACES.get(name, position)
+def _style(position: int) -> dict[str, Any]:
     return {"color": COLOURS[position % len(COLOURS)], "marker": MARKERS[position % len(MARKERS)], "markersize": 4}
+
+
+def _styles(names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """A style for each name: that of PLACES, or else the first that none of the others has."""
+    names = list(dict.fromkeys(names))
+    free = iter(k for k in range(len(names) + len(PLACES)) if k not in {PLACES.get(name) for name in names})
+    return {name: _style(PLACES[name] if name in PLACES else next(free)) for name in names}
 
 
 def training_curves(histories: Mapping[str, Sequence[Sequence[float]]], label: str = "loss", ax: Any = None) -> Any:
@@ -40,13 +46,14 @@ def training_curves(histories: Mapping[str, Sequence[Sequence[float]]], label: s
     histories: for each model a list of runs, each a list with one number for each epoch.
     """
     ax = _axes(ax)
-    for position, (name, runs) in enumerate(histories.items()):
+    styles = _styles(histories)
+    for name, runs in histories.items():
         epochs = min(len(run) for run in runs)
         values = np.array([run[:epochs] for run in runs], dtype=float)
         x = np.arange(1, epochs + 1)
-        ax.plot(x, values.mean(axis=0), label=name, **_style(name, position))
+        ax.plot(x, values.mean(axis=0), label=name, **styles[name])
         if len(values) > 1:
-            ax.fill_between(x, values.min(axis=0), values.max(axis=0), alpha=0.2, color=_style(name, position)["color"])
+            ax.fill_between(x, values.min(axis=0), values.max(axis=0), alpha=0.2, color=styles[name]["color"])
     ax.set(xlabel="epoch", ylabel=label)
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.legend(frameon=False)
@@ -73,11 +80,10 @@ def gradient_by_lag(norms: Mapping[str, np.ndarray], ax: Any = None) -> Any:
     logarithmic scale.
     """
     ax = _axes(ax)
-    for position, (name, values) in enumerate(norms.items()):
+    styles = _styles(norms)
+    for name, values in norms.items():
         relative = np.maximum(np.asarray(values, dtype=float) / values[0], 1e-30)
-        ax.plot(
-            np.arange(len(values)), relative, label=name, markevery=max(len(values) // 10, 1), **_style(name, position)
-        )
+        ax.plot(np.arange(len(values)), relative, label=name, markevery=max(len(values) // 10, 1), **styles[name])
     ax.set_yscale("log")
     ax.set(xlabel="lag (words before the last)", ylabel="gradient norm, relative to lag 0")
     ax.legend(frameon=False)
@@ -89,8 +95,9 @@ def accuracy_by_group(
 ) -> Any:
     """The accuracy of each model in each group of examples, such as reviews of like length or with negations."""
     ax = _axes(ax)
-    for position, (name, values) in enumerate(accuracies.items()):
-        ax.plot(range(len(groups)), np.asarray(values) * 100, label=name, **_style(name, position))
+    styles = _styles(accuracies)
+    for name, values in accuracies.items():
+        ax.plot(range(len(groups)), np.asarray(values) * 100, label=name, **styles[name])
     ax.set(xticks=range(len(groups)), xlabel=label, ylabel="accuracy (%)")
     ax.set_xticklabels(groups)
     ax.legend(frameon=False)
@@ -100,12 +107,11 @@ def accuracy_by_group(
 def accuracy_against_time(rows: Sequence[Mapping[str, Any]], ax: Any = None) -> Any:
     """Accuracy against seconds of training, one point for each run (`model`, `accuracy`, `train_seconds`)."""
     ax = _axes(ax)
-    for position, name in enumerate(dict.fromkeys(row["model"] for row in rows)):
+    styles = _styles(row["model"] for row in rows)
+    for name in styles:
         runs = [row for row in rows if row["model"] == name]
         seconds = [row["train_seconds"] for row in runs]
-        ax.plot(
-            seconds, [row["accuracy"] * 100 for row in runs], linestyle="none", label=name, **_style(name, position)
-        )
+        ax.plot(seconds, [row["accuracy"] * 100 for row in runs], linestyle="none", label=name, **styles[name])
     ax.set(xlabel="training time (s)", ylabel="accuracy (%)", xlim=(0, None))
     ax.legend(frameon=False)
     return ax
@@ -146,7 +152,7 @@ def state_posteriors(posterior: np.ndarray, names: Sequence[str] = (), ax: Any =
     ax = _axes(ax, (7.0, 2.4))
     for state, values in enumerate(np.asarray(posterior).T):
         label = names[state] if state < len(names) else f"state {state}"
-        style = _style("", state) | {"markevery": max(len(values) // 15, 1)}
+        style = _style(state) | {"markevery": max(len(values) // 15, 1)}
         ax.plot(np.arange(len(values)) + 0.5, values, label=label, **style)
     ax.set(xlabel="time (frames)", ylabel="probability", ylim=(-0.02, 1.02), xlim=(0, len(posterior)))
     ax.legend(frameon=False, ncols=posterior.shape[1], loc="lower right", bbox_to_anchor=(1.0, 1.0))
@@ -169,7 +175,7 @@ def em_objective(histories: Sequence[Sequence[float]], ax: Any = None) -> Any:
     gaps = em_gaps(histories)
     best = int(np.argmin([gap[-1] for gap in gaps]))
     for position, gap in enumerate(gaps):
-        style = _style("", position) | {"markevery": max(len(gap) // 10, 1)}
+        style = _style(position) | {"markevery": max(len(gap) // 10, 1)}
         bold = {"lw": 2.5, "label": "best start", "zorder": 3} if position == best else {"lw": 1.0, "alpha": 0.6}
         ax.plot(gap, **style | bold)
     rounding = 1e-9 * max(abs(value) for history in histories for value in history)
@@ -234,9 +240,9 @@ def jacobian_spectrum(values: np.ndarray, ax: Any = None) -> Any:
     for line in lines[1:-1]:
         ax.plot(lag, line, color="0.7", lw=0.8)
     every = max(len(lag) // 10, 1)
-    ax.plot(lag, lines[0], label="largest", markevery=every, **_style("", 0))
+    ax.plot(lag, lines[0], label="largest", markevery=every, **_style(0))
     if len(lines) > 1:
-        ax.plot(lag, lines[-1], label="smallest", markevery=every, **_style("", 1))
+        ax.plot(lag, lines[-1], label="smallest", markevery=every, **_style(1))
     ax.axhline(1.0, color="black", lw=0.8, ls=":")
     ax.set_yscale("log")
     ax.set(xlabel="lag k (steps)", ylabel=r"singular values of $\partial s_T / \partial s_{T-k}$")
@@ -312,7 +318,7 @@ def step_sizes(sizes: Sequence[float], errors: Mapping[str, Any], ax: Any = None
     """
     ax = _axes(ax)
     for position, (name, values) in enumerate(errors.items()):
-        ax.plot(sizes, np.maximum(values, 1e-17), label=name, **_style("", position))
+        ax.plot(sizes, np.maximum(values, 1e-17), label=name, **_style(position))
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.set(xlabel="step size ε", ylabel="relative error")
@@ -335,8 +341,8 @@ def activation(name: str, ax: Any = None) -> Any:
     ax = _axes(ax)
     z = np.linspace(-6.0, 6.0, 241)
     y, slope = activation_values(name, z)
-    ax.plot(z, y, label=name, markevery=24, **_style("", 0))
-    ax.plot(z, slope, label=f"its derivative, at most {slope.max():.2f}", markevery=24, ls="--", **_style("", 1))
+    ax.plot(z, y, label=name, markevery=24, **_style(0))
+    ax.plot(z, slope, label=f"its derivative, at most {slope.max():.2f}", markevery=24, ls="--", **_style(1))
     ax.axhline(0.0, color="0.8", lw=0.8, zorder=0)
     ax.set(xlabel="z", ylabel="value", title=name)
     if name == "relu":
@@ -389,7 +395,7 @@ def neighbours(vectors: np.ndarray, words: Sequence[str], chosen: Sequence[str],
     shown = list(dict.fromkeys(index for group in groups.values() for index in group))
     points, shares = principal_components(np.asarray(vectors)[shown])
     for position, (word, group) in enumerate(groups.items()):
-        style = _style("", position)
+        style = _style(position)
         xy = points[[shown.index(index) for index in group]]
         ax.plot(xy[:, 0], xy[:, 1], linestyle="none", label=f"near {word!r}", **style)
         for (x, y), index in zip(xy, group):

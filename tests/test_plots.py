@@ -50,6 +50,15 @@ def test_a_given_axes_is_used_and_a_model_looks_the_same_in_every_picture():
     assert ax.lines[0].get_color() == other.lines[1].get_color() != other.lines[0].get_color()
 
 
+def test_no_two_lines_look_alike():
+    """A model with a place of its own, and others that come before it."""
+    names = ["RNN, U scaled", "another", "LSTM", "GRU", "LSTM, forget bias 4", "HMM", "vanilla RNN"]
+    ax = plots.gradient_by_lag(dict.fromkeys(names, np.ones(3)))
+    looks = {(line.get_color(), line.get_marker()) for line in ax.lines}
+    assert len(looks) == len(names)
+    assert ax.lines[2].get_color() == plots.COLOURS[1]
+
+
 def test_to_png_gives_a_picture():
     assert plots.to_png(plots.training_curves({"LSTM": [[1.0, 2.0]]})).startswith(b"\x89PNG\r\n")
 
