@@ -336,7 +336,52 @@ plt.show()
 # pieces: the state goes on to the next piece, the gradient stops at the border (`layer.backward(..., truncate=k)` cuts
 # at every k-th border).
 #
-# ## 10. Learning: Eqs 19 to 23
+# ## 10. Two other ways to the same gradient
+#
+# **Forwards.** Real-time recurrent learning (Williams and Zipser 1989) keeps $p_t = \partial h_t / \partial W$, the
+# *total* derivative, from step to step: what $W$ does now, plus what it did before, carried one step on. No pass back
+# is needed, and nothing is stored:
+#
+# $$p_t = \frac{\partial^+ h_t}{\partial W} + \frac{\partial h_t}{\partial h_{t-1}}\, p_{t-1}, \qquad
+# \frac{\partial L}{\partial W} = \sum_t \frac{\partial L_t}{\partial h_t}\, p_t$$
+
+# %%
+p, gradient = 0.0, 0.0
+for t in (1, 2, 3):
+    print(f"t={t}: p = {now_W[t]:+.6f} + {back[t]:+.6f} * {p:+.6f}", end="")
+    p = now_W[t] + back[t] * p
+    gradient += dL_dh[t] * p
+    print(f" = {p:+.6f}   adds {dL_dh[t]:+.6f} * {p:+.6f} = {dL_dh[t] * p:+.6f}")
+print(f"dW = {gradient:+.6f}")
+np.testing.assert_allclose(gradient, dW, rtol=1e-13)
+by_rtrl = flow.rtrl(layer, x_rows, dhs, state)  # the same for any layer, with the complex step of section 3
+for name, found in by_rtrl.items():
+    np.testing.assert_allclose(found, layer.grads[name], rtol=1e-12)
+
+# %% [markdown]
+# The price: for H units $p_t$ has $H \times H^2$ numbers, and each step costs $H^4$. That is why nobody trains large
+# networks so.
+#
+# **With less memory.** The pass back needs the states of all T steps. *Checkpointing* keeps only every $\sqrt T$-th one on
+# the way forward and computes the others again, piece by piece, on the way back: memory for $2\sqrt T$ steps in the place
+# of $T$, at the price of one more forward pass and of some fixed work for each piece, which counts for a small layer.
+
+# %%
+T_long = 100 if QUICK else 900
+long_input = np.random.default_rng(0).standard_normal((T_long, 8, 16)).astype("float32")
+long_layer = rs.RNN(16, 64, seed=0)
+segments = [T_long, T_long // 4, int(T_long**0.5)]
+rows = flow.checkpoint_curve(long_layer, long_input, segments)
+for row in rows:
+    memory, seconds = (row[key] / rows[0][key] for key in ("peak_bytes", "seconds"))
+    print(f"pieces of {row['segment']:3} steps: peak memory {memory:.2f} of the whole, time {seconds:.2f}")
+ones = np.ones((T_long, 8, 64), "float32")
+whole, pieces = (flow.checkpointed(long_layer, long_input, ones, segment)[2] for segment in segments[::2])
+for name in whole:
+    np.testing.assert_allclose(pieces[name], whole[name], rtol=2e-4, atol=1e-3)
+
+# %% [markdown]
+# ## 11. Learning: Eqs 19 to 23
 #
 # Every parameter takes a step against its gradient, $\theta \leftarrow \theta - \alpha\, \partial L/\partial\theta$:
 # Eq. 19 for $W$, Eq. 20 for $U$, Eq. 21 for $V$, Eq. 22 for $b_h$, Eq. 23 for $b_y$. One step by hand, then 200 with
@@ -372,7 +417,7 @@ ax.set(xlabel="update", ylabel="loss $L_1 + L_2 + L_3$")
 plt.show()
 
 # %% [markdown]
-# ## 11. Any size
+# ## 12. Any size
 #
 # For H units every product above becomes a matrix product, and nothing else changes. The whole pass, for a batch:
 
