@@ -362,9 +362,10 @@ for name, found in by_rtrl.items():
 # The price: for H units $p_t$ has $H \times H^2$ numbers, and each step costs $H^4$. That is why nobody trains large
 # networks so.
 #
-# **With less memory.** The pass back needs the states of all T steps. *Checkpointing* keeps only every $\sqrt T$-th one on
-# the way forward and computes the others again, piece by piece, on the way back: memory for $2\sqrt T$ steps in the place
-# of $T$, at the price of one more forward pass and of some fixed work for each piece, which counts for a small layer.
+# **With less memory.** The pass back needs the states of all T steps. *Checkpointing* keeps only every $\sqrt T$-th
+# one on the way forward and computes the others again, piece by piece, on the way back: memory for $2\sqrt T$ steps in
+# the place of $T$, at the price of one more forward pass and of some fixed work for each piece, which counts for a
+# small layer.
 
 # %%
 T_long = 100 if QUICK else 900
