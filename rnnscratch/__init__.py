@@ -22,7 +22,7 @@ _HOME = {
     "Dropout": "layers",
     "Sequential": "layers",
     "SequenceClassifier": "models.classifier",
-    "TextClassifier": "models.text_classifier",
+    "TextClassifier": "text_classifier",
     "SGD": "optimizers",
     "Momentum": "optimizers",
     "Adagrad": "optimizers",

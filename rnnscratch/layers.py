@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .backend import Array, check_dtype, generator, get_array_module, module_for
+from .checks import check_ids, check_lengths, check_rates, check_shape, check_sizes
 from .kernels import dense, dropout, embedding, gru, lstm, rnn, sequence
 
 
@@ -151,7 +152,7 @@ class Recurrent(Layer):
         """
         self._check_x(x)
         T, B, _ = x.shape
-        lengths = sequence.check_lengths(lengths, T, B)
+        lengths = check_lengths(lengths, T, B)
         initial = self._unpack(state, B, "state")
         H, rate = self.hidden_size, self.recurrent_dropout
         finals: list[list[Array]] = []
@@ -188,7 +189,7 @@ class Recurrent(Layer):
         upstream = self._unpack(dstate, B, "dstate")
         H, width = self.hidden_size, self.hidden_size * len(self.directions)
         if dhs is not None:
-            sequence.check_shape("dhs", dhs, (T, B, width), self._compute_dtype(), "(T, B, directions*H)")
+            check_shape("dhs", dhs, (T, B, width), self._compute_dtype(), "(T, B, directions*H)")
         dinitial: list[Any] = [None] * len(caches)
         for layer in reversed(range(self.num_layers)):
             dx = None
@@ -235,7 +236,7 @@ class Recurrent(Layer):
         for letter, part in zip(self.states, parts):
             if part is not None:
                 label = name if len(self.states) == 1 else f"{name} {letter}"
-                sequence.check_shape(label, part, shape, self._compute_dtype(), "(layers*directions, B, H)")
+                check_shape(label, part, shape, self._compute_dtype(), "(layers*directions, B, H)")
         return parts
 
     def _pack(self, parts: Any) -> Any:
@@ -357,14 +358,14 @@ class Embedding(Layer):
 
         Raises TypeError or ValueError otherwise.
         """
-        embedding.check_ids(ids, self.num_embeddings)
+        check_ids(ids, self.num_embeddings)
         x, self._cache = embedding.forward(ids, self.params["E"])
         return x
 
     def backward(self, dx: Array) -> None:
         """Fills `grads["E"]` from dx (T, B, embedding_dim); ids have no gradient."""
         cache = self._recall()
-        sequence.check_shape("dx", dx, (*cache[0].shape, self.embedding_dim), self._compute_dtype(), "as the output")
+        check_shape("dx", dx, (*cache[0].shape, self.embedding_dim), self._compute_dtype(), "as the output")
         self.grads["E"][...] = embedding.backward(cache, dx)
 
 
@@ -388,14 +389,14 @@ class Dense(Layer):
     def forward(self, x: Array, train: bool = False) -> Array:
         """x (..., D) -> (..., K). Raises ValueError or TypeError for a wrong shape or dtype."""
         shape = (*getattr(x, "shape", ())[:-1], self.input_size)
-        sequence.check_shape("x", x, shape, self._compute_dtype(), "(..., input_size)")
+        check_shape("x", x, shape, self._compute_dtype(), "(..., input_size)")
         y, self._cache = dense.forward(x, self.params["W"], self.params["b"])
         return y
 
     def backward(self, dy: Array) -> Array:
         """dy (..., K) -> dx (..., D); fills `grads`."""
         x, _ = self._recall()
-        sequence.check_shape("dy", dy, (*x.shape[:-1], self.output_size), self._compute_dtype(), "as the output")
+        check_shape("dy", dy, (*x.shape[:-1], self.output_size), self._compute_dtype(), "as the output")
         dx, self.grads["W"][...], self.grads["b"][...] = dense.backward(self._cache, dy)
         return dx
 
@@ -430,7 +431,7 @@ class Dropout(Layer):
     def backward(self, dy: Array) -> Array:
         """The gradient of x, through the units that were kept."""
         mask, shape, dtype = self._recall()
-        sequence.check_shape("dy", dy, shape, dtype, "as the output")
+        check_shape("dy", dy, shape, dtype, "as the output")
         return dy if mask is None else dropout.backward(dy, mask)
 
 
@@ -497,21 +498,3 @@ def orthogonal(size: int, rng: np.random.Generator) -> np.ndarray:
     """A random (size, size) matrix that keeps lengths: a product of many does not grow or shrink (Saxe et al. 2014)."""
     q, r = np.linalg.qr(rng.standard_normal((size, size)))
     return q * np.sign(np.diag(r))
-
-
-def check_sizes(**sizes: Any) -> None:
-    """Raise TypeError or ValueError unless each is a whole number of at least 1."""
-    for name, size in sizes.items():
-        if isinstance(size, bool) or not isinstance(size, (int, np.integer)):
-            raise TypeError(f"{name} is {size!r}, expected a whole number")
-        if size < 1:
-            raise ValueError(f"{name} is {size}, expected at least 1")
-
-
-def check_rates(**rates: Any) -> None:
-    """Raise TypeError or ValueError unless each is a number in [0, 1)."""
-    for name, rate in rates.items():
-        if isinstance(rate, bool) or not isinstance(rate, (int, float, np.number)):
-            raise TypeError(f"{name} is {rate!r}, expected a number")
-        if not 0.0 <= rate < 1.0:
-            raise ValueError(f"{name} is {rate}, expected a probability in [0, 1)")

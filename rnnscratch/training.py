@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 
 from .backend import Array, to_cpu
+from .checks import check_labels, check_number
 from .files import atomic_write, load_arrays, save_arrays
 from .metrics import classification_scores
-from .optimizers import Optimizer, Plateau, Schedule, check_number, clip_gradients
+from .optimizers import Optimizer, clip_gradients
 from .progress import progress_bar
+from .schedules import Plateau, Schedule
 from .text.batches import Batches
 
 CHECKPOINT = "rnnscratch checkpoint 1"
@@ -359,16 +361,3 @@ def check_data(name: str, data: Data, model: Any, max_length: int | None) -> Non
         raise ValueError(
             f"{name} sequences[{position}] holds the id {wrong}, expected 0 to {model.vocabulary_size - 1}"
         )
-
-
-def check_labels(name: str, data: Data, num_classes: int) -> None:
-    """Raise ValueError or TypeError unless data is (sequences, labels) with whole numbers from 0 to num_classes - 1."""
-    if not isinstance(data, tuple) or len(data) != 2:
-        raise TypeError(f"{name} is {type(data).__name__}, expected the pair (sequences, labels)")
-    labels = np.asarray(data[1])
-    if labels.dtype.kind not in "iub" or labels.ndim != 1 or len(labels) != len(data[0]):
-        raise ValueError(
-            f"{name} labels have shape {labels.shape} of {labels.dtype}, expected ({len(data[0])},) whole numbers"
-        )
-    if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:
-        raise ValueError(f"{name} labels go from {labels.min()} to {labels.max()}, expected 0 to {num_classes - 1}")

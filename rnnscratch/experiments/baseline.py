@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import check_labels
 from ..kernels.losses import binary_cross_entropy
 from ..optimizers import Adam
-from ..training import check_labels
 
 
 class BagOfWords:

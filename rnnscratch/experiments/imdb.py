@@ -25,7 +25,8 @@ from ..hmm import CategoricalHMM, HMMClassifier
 from ..metrics import classification_scores, roc_auc
 from ..models.classifier import CELLS, POOLINGS, SequenceClassifier
 from ..models.saved import save_model
-from ..optimizers import Adam, cosine_schedule, warm_up
+from ..optimizers import Adam
+from ..schedules import cosine_schedule, warm_up
 from ..text import ImdbData, Reviews, Vocabulary, clean_texts, load_imdb, pad, validation_split
 from ..text.clean import RECIPES
 from ..training import fit, predict

@@ -14,12 +14,12 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from ..backend import Array, generator, get_array_module, to_cpu
+from ..checks import check_distribution, check_sizes
 from ..estimator import Estimator, NotFittedError
 from ..files import load_arrays, save_arrays
-from ..layers import check_sizes
 from ..progress import progress_bar
 from . import chunks, inference, recursions
-from .chain import check_distribution, stationary_distribution, walk
+from .chain import stationary_distribution, walk
 from .frames import Frames, lay_out
 
 Model = TypeVar("Model", bound="BaseHMM")

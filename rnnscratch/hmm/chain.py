@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from ..backend import generator
+from ..checks import check_distribution, check_sizes
 from ..estimator import Estimator, NotFittedError
 from ..files import load_arrays, save_arrays
-from ..layers import check_sizes
 
 FORMAT = "rnnscratch markov chain 1"
 
@@ -283,21 +283,6 @@ def _thresholds(probabilities: np.ndarray) -> list[float]:
     cumulative = probabilities.cumsum()
     cumulative[np.flatnonzero(probabilities)[-1] :] = math.inf
     return cumulative.tolist()
-
-
-def check_distribution(name: str, values: Any, size: int | None = None) -> np.ndarray:
-    """The values as floats (..., size), if each row is a distribution. Raises ValueError otherwise."""
-    found = np.asarray(values, dtype=float)
-    if found.ndim == 0 or not found.shape[-1] or (size is not None and found.shape[-1] != size):
-        raise ValueError(f"{name} has shape {found.shape}, expected rows of {size or 'some'} probabilities")
-    wrong = ~(np.isfinite(found) & (found >= 0)).all(axis=-1) | ~(np.abs(found.sum(axis=-1) - 1.0) <= 1e-8)
-    for place in np.argwhere(wrong)[:1]:
-        where = f"[{', '.join(map(str, place))}]" if len(place) else ""
-        row = found[tuple(place)]
-        raise ValueError(
-            f"{name}{where} holds {row.min()} to {row.max()} and sums to {row.sum()}, expected probabilities"
-        )
-    return found
 
 
 def communicating_classes(transmat: np.ndarray) -> list[tuple[list[int], bool]]:

@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, get_array_module, to_cpu
-from ..layers import check_sizes
+from ..checks import check_distribution, check_sizes
 from .base import BaseHMM, dirichlet_log_density, read_model
-from .chain import check_distribution
 from .emissions import (
     COVARIANCES,
     GaussianPrior,

@@ -6,11 +6,10 @@ Exponentials of large negative numbers are meant to vanish, so underflow is igno
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ..backend import Array, get_array_module
+from ..checks import check_shapes, refuse_first
 from .activations import sigmoid
 
 __all__ = ["binary_cross_entropy", "log_softmax", "mean_squared_error", "sigmoid", "softmax", "softmax_cross_entropy"]
@@ -82,20 +81,3 @@ def softmax(logits: Array) -> Array:
     with np.errstate(under="ignore"):
         powers = xp.exp(logits - logits.real.max(axis=-1, keepdims=True))
         return powers / powers.sum(axis=-1, keepdims=True)
-
-
-def check_shapes(name: str, outputs: Array, targets: Array, expected: tuple[int, ...]) -> None:
-    """Raise ValueError when there is nothing to take the mean of, or targets do not match the outputs."""
-    if outputs.size == 0:
-        raise ValueError(f"{name} has shape {outputs.shape}, expected at least one number")
-    if getattr(targets, "shape", None) != expected:
-        raise ValueError(
-            f"targets has shape {getattr(targets, 'shape', None)}, expected {expected} for {name} of {outputs.shape}"
-        )
-
-
-def refuse_first(name: str, values: Array, allowed: Any, expected: str) -> None:
-    """Raise ValueError naming the first of the values that is not allowed."""
-    if not allowed.all():
-        position = tuple(np.argwhere(~allowed)[0].tolist())
-        raise ValueError(f"{name}[{', '.join(map(str, position))}] is {values[position]}, expected {expected}")

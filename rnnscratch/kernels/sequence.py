@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..backend import Array, check_dtype, get_array_module
+from ..checks import check_lengths, check_shape
 
 CHUNK_ROWS = 1024  # rows (steps x sequences) in one chunk at most, but at least one step
 
@@ -264,36 +265,6 @@ def reverse(x: Array, lengths: np.ndarray | None) -> Array:
     steps = np.arange(T)[:, None]
     source = np.where(steps < lengths, lengths - 1 - steps, steps) * B + np.arange(B)
     return x.reshape(T * B, -1)[xp.asarray(source.ravel())].reshape(x.shape)
-
-
-def check_lengths(lengths: Any, T: int, B: int) -> np.ndarray | None:
-    """The lengths as a host array (B,) of integers from 1 to T; None stays None."""
-    if lengths is None:
-        return None
-    if get_array_module(lengths) is not np:
-        raise TypeError("lengths is a device array, expected integers on the host: they steer the loop")
-    found = np.asarray(lengths)
-    if found.dtype.kind not in "iu":
-        raise TypeError(f"lengths has dtype {found.dtype}, expected integers")
-    if found.shape != (B,):
-        raise ValueError(f"lengths has shape {found.shape}, expected ({B},): one for each sequence of x")
-    for index in np.flatnonzero((found < 1) | (found > T))[:1]:
-        if found[index] < 1:
-            raise ValueError(
-                f"lengths[{index}] is {found[index]}, expected at least 1: a sequence has at least one step"
-            )
-        raise ValueError(f"lengths[{index}] is {found[index]}, but x has only T={T} steps")
-    return found.astype(np.int64)
-
-
-def check_shape(name: str, array: Array, shape: tuple[int, ...], dtype: Any, meaning: str) -> None:
-    """Raise TypeError or ValueError unless `array` is an array of this shape and dtype."""
-    if not hasattr(array, "shape") or not hasattr(array, "dtype"):
-        raise TypeError(f"{name} is {type(array).__name__}, expected an array of shape {shape} {meaning}")
-    if array.shape != shape:
-        raise ValueError(f"{name} has shape {array.shape}, expected {shape} {meaning}")
-    if array.dtype != dtype:
-        raise TypeError(f"{name} has dtype {array.dtype}, expected {dtype} as the weights")
 
 
 def check_arguments(

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, generator, get_array_module, to_cpu
+from ..checks import check_lengths, check_rates, check_shape, check_sizes
 from ..kernels import losses, pooling
 from ..kernels.activations import ACTIVATIONS
-from ..kernels.sequence import check_lengths, check_shape
-from ..layers import GRU, LSTM, RNN, Dense, Dropout, Embedding, Recurrent, check_rates, check_sizes
+from ..layers import GRU, LSTM, RNN, Dense, Dropout, Embedding, Recurrent
 
 CELLS: dict[str, type[Recurrent]] = {"rnn": RNN, "lstm": LSTM, "gru": GRU}
 POOLINGS = ("last", "mean", "max", "mean+max")

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..backend import check_dtype, module_for, to_cpu
+from ..checks import check_sizes
 from ..files import load_arrays, save_arrays
-from ..layers import check_sizes
 from ..text.vocabulary import Vocabulary
 from .classifier import SequenceClassifier, parameter_shapes
 

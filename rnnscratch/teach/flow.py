@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from ..layers import LSTM, Recurrent, check_sizes
+from ..checks import check_sizes
+from ..layers import LSTM, Recurrent
 from .trace import trace
 
 

@@ -14,8 +14,8 @@ import mpmath
 import numpy as np
 import sympy
 
+from ..checks import check_sizes
 from ..kernels import gru, lstm, rnn
-from ..layers import check_sizes
 from . import exact
 
 GATES = {"rnn": "h", "lstm": "ifog", "gru": "rzn", "gru reset_after": "rzn"}

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..checks import check_shape
 from ..kernels.activations import ACTIVATIONS
-from ..kernels.sequence import check_shape
 from ..layers import GRU, LSTM, RNN, Recurrent
 
 

@@ -10,6 +10,7 @@ from cells import complex_step, relative_error
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rnnscratch.checks import check_ids
 from rnnscratch.kernels import embedding
 
 IDS = np.array([[2, 0, 2], [2, 4, 1], [0, 2, 4]])  # 3 never, 2 four times
@@ -84,9 +85,9 @@ def test_the_device_gets_no_host_arrays_and_gives_the_same_bits(rng):
 )
 def test_wrong_ids_are_named(ids, error, message):
     with pytest.raises(error, match=message):
-        embedding.check_ids(ids, 5)
+        check_ids(ids, 5)
 
 
 @pytest.mark.parametrize("ids", [np.array([[0, 4]]), np.array([4], dtype=np.uint8)])
 def test_ids_in_range_pass(ids):
-    embedding.check_ids(ids, 5)
+    check_ids(ids, 5)

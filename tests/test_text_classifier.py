@@ -15,7 +15,7 @@ from rnnscratch import files
 from rnnscratch.estimator import NotFittedError
 from rnnscratch.models import save_model
 from rnnscratch.models.saved import FORMAT
-from rnnscratch.models.text_classifier import TextClassifier, split
+from rnnscratch.text_classifier import TextClassifier, split
 from rnnscratch.training import predict
 
 GOOD, BAD, SO_SO = ["good", "great", "lovely"], ["bad", "awful", "boring"], ["average", "fair", "passable"]

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from ..estimator import Estimator, NotFittedError
-from ..layers import check_rates, check_sizes
-from ..optimizers import Adam, cosine_schedule, warm_up
-from ..text import Vocabulary, clean_texts
-from ..training import fit, predict
-from .classifier import SequenceClassifier, probabilities
-from .saved import load_model, save_model
+from .checks import check_answers, check_rates, check_sizes, check_texts
+from .estimator import Estimator, NotFittedError
+from .models.classifier import SequenceClassifier, probabilities
+from .models.saved import load_model, save_model
+from .optimizers import Adam
+from .schedules import cosine_schedule, warm_up
+from .text import Vocabulary, clean_texts
+from .training import fit, predict
 
 
 class TextClassifier(Estimator):
@@ -183,30 +184,6 @@ class TextClassifier(Estimator):
             raise ValueError(f"{path} does not fit together: {error}") from None
         classifier.model_, classifier.vocabulary_, classifier.classes_ = model, vocabulary, classes
         return classifier
-
-
-def check_texts(texts: Any) -> list[str]:
-    """The texts as a list. Raises TypeError for one string, ValueError when there is none."""
-    if isinstance(texts, str):
-        raise TypeError("texts is one string, expected a list of strings")
-    texts = list(texts)
-    if not texts:
-        raise ValueError("texts is empty, expected at least one")
-    return texts
-
-
-def check_answers(labels: Any, count: int) -> np.ndarray:
-    """The labels as an array (count,). Raises ValueError or TypeError unless they are as many numbers or strings."""
-    y = np.asarray(labels)
-    if y.shape != (count,):
-        raise ValueError(f"labels has shape {y.shape}, expected ({count},): one for each text")
-    if y.dtype == object and all(isinstance(label, str) for label in y):
-        y = y.astype(str)
-    if y.dtype.kind not in "biufU":
-        raise TypeError(f"labels has dtype {y.dtype}, expected strings or numbers")
-    if y.dtype.kind == "f" and not np.isfinite(y).all():
-        raise ValueError(f"labels[{int(np.argmin(np.isfinite(y)))}] is not finite")
-    return y
 
 
 def split(codes: np.ndarray, fraction: float, seed: int | None) -> tuple[np.ndarray, np.ndarray]:
