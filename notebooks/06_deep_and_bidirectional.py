@@ -362,10 +362,10 @@ tokens = np.array([[11, 21], [12, 22], [13, 23], [14, 0], [15, 0]])  # (T, B); 0
 lengths = np.array([5, 3])
 print("second sequence:           ", tokens[:, 1])
 print("flipped with the array:    ", tokens[::-1, 1])
-within = rs.kernels.sequence.reverse(tokens, lengths)
+within = rs.kernels.packing.reverse(tokens, lengths)
 print("flipped within its length: ", within[:, 1])
 np.testing.assert_array_equal(within[:, 1], [23, 22, 21, 0, 0])
-np.testing.assert_array_equal(rs.kernels.sequence.reverse(within, lengths), tokens)  # its own inverse
+np.testing.assert_array_equal(rs.kernels.packing.reverse(within, lengths), tokens)  # its own inverse
 
 # %% [markdown]
 # The test of all three at once: every sequence in the padded batch must get what it gets alone, without padding.

@@ -17,6 +17,8 @@ _HOME = {
     "RNN": "layers",
     "LSTM": "layers",
     "GRU": "layers",
+    "PeepholeLSTM": "layers",
+    "LayerNormLSTM": "layers",
     "Embedding": "layers",
     "Dense": "layers",
     "Dropout": "layers",

@@ -1,19 +1,30 @@
-"""Layers: parameters and the cache of the last forward pass, around the kernels.
+"""Layers: parameters around the kernels.
 
-Every layer has `forward`, `backward`, and the dicts `params` and `grads` with the same keys. A backward pass overwrites
-`grads`; it never adds to them. Arrays are time-major: x (T, B, D) is T steps of B sequences of D numbers.
+A call runs a layer and returns its result with its own way back: `y, back = layer.call(x)`, then `dx = back(dy)`. So a
+layer may be called several times before it goes back. A way back adds to `grads`; the first one that is used after a
+new call starts them from zero. `forward` and `backward` are the short form for the last call, and `backward` always
+starts from zero. With `keep=False` a call keeps nothing, and has no way back. Calls of one layer may run in several
+threads.
+
+Arrays are time-major: x (T, B, D) is T steps of B sequences of D numbers. Where x is `Packed` (kernels/packing.py), so
+are the result and the gradients.
 """
 
 from __future__ import annotations
 
 import math
+import threading
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from .backend import Array, check_dtype, generator, get_array_module, module_for
-from .checks import check_ids, check_lengths, check_rates, check_shape, check_sizes
-from .kernels import dense, dropout, embedding, gru, lstm, rnn, sequence
+from .checks import check_ids, check_rates, check_shape, check_sizes
+from .kernels import dense, dropout, embedding, gru, layer_norm, lstm, peephole, rnn, sequence
+from .kernels.packing import Packed, Plan
+
+_ADDING = threading.Lock()  # gradients of several threads' ways back
 
 
 class Layer:
@@ -28,7 +39,13 @@ class Layer:
         self.frozen = False  # True: training passes reuse the dropout masks of the last one, as a gradient check must
         plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in config.items()}
         self._config = {**plain, "dtype": self.dtype.name, "device": device}
-        self._cache: Any = None
+        self._forget()
+
+    def _forget(self) -> None:
+        self._back: Any = None  # of the last forward
+        self._masks: dict[str, Array] = {}
+        self._used = True  # a way back has been used since the last call
+        self._stale: set[str] = set()  # gradients of an earlier pass, which the next way back replaces
 
     def config(self) -> dict[str, Any]:
         """The constructor's arguments, without the seed, as plain values that JSON can hold."""
@@ -44,27 +61,67 @@ class Layer:
         return f"{type(self).__name__}({arguments})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "xp"}  # a module cannot be copied
+        passing = ("xp", "_back", "_masks", "_used", "_stale")  # a module cannot be copied, a pass need not be
+        return {name: value for name, value in self.__dict__.items() if name not in passing}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self.xp = module_for(self._config["device"])
+        self._forget()
+
+    def call(self, x: Any, train: bool = False, keep: bool = True) -> tuple[Any, Any]:
+        """The result, and this call's way back: a function of the result's gradient (None without `keep`)."""
+        raise NotImplementedError
+
+    def forward(self, x: Any, train: bool = False) -> Any:
+        """`call`, whose way back `backward` takes."""
+        result, self._back = self.call(x, train)
+        return result
+
+    def backward(self, dy: Array) -> Any:
+        """The way back of the last forward: the gradient of x; fills `grads`.
+
+        Raises RuntimeError before the first forward, and ValueError or TypeError for a wrong shape or dtype.
+        """
+        return self._recall()(dy)
+
+    def _through(self, x: Any, lengths: Any, train: bool, keep: bool) -> tuple[Any, Any]:
+        """`call` as one of several layers in a row."""
+        return self.call(x, train, keep)
+
+    def _recall(self) -> Any:
+        if self._back is None:
+            raise RuntimeError(f"{type(self).__name__}.backward was called before forward")
+        self._start_from_zero()
+        return self._back
+
+    def _start_from_zero(self) -> None:
+        self._stale = set(self.grads)
+
+    def _begin(self) -> None:
+        """A call: the first after a way back begins a new pass."""
+        if self._used:
+            self._stale, self._used = set(self.grads), False
+
+    def _add_gradients(self, gradients: Mapping[str, Array]) -> None:
+        with _ADDING:
+            self._used = True
+            for name, gradient in gradients.items():
+                if name in self._stale:
+                    self._stale.discard(name)
+                    self.grads[name][...] = gradient
+                else:
+                    self.grads[name] += gradient
 
     def _add(self, name: str, values: np.ndarray) -> None:
         self.params[name] = self.xp.asarray(values.astype(self.dtype))
         self.grads[name] = self.xp.zeros_like(self.params[name])
 
-    def _recall(self) -> Any:
-        if self._cache is None:
-            raise RuntimeError(f"{type(self).__name__}.backward was called before forward")
-        return self._cache
-
     def _mask(self, name: str, shape: tuple[int, ...], rate: float) -> Array:
         """A dropout mask; while frozen, the one that was drawn for this place last."""
-        masks = self.__dict__.setdefault("_masks", {})
-        if not (self.frozen and name in masks and masks[name].shape == shape):
-            masks[name] = dropout.draw_mask(shape, rate, self.rng, self.dtype, self.xp)
-        return masks[name].astype(self._compute_dtype(), copy=False)
+        if not (self.frozen and name in self._masks and self._masks[name].shape == shape):
+            self._masks[name] = dropout.draw_mask(shape, rate, self.rng, self.dtype, self.xp)
+        return self._masks[name].astype(self._compute_dtype(), copy=False)
 
     def _compute_dtype(self) -> np.dtype:
         """The dtype of the parameters as they are now: a gradient check swaps in complex ones."""
@@ -72,15 +129,16 @@ class Layer:
 
 
 class Recurrent(Layer):
-    """Stacked and bidirectional recurrent layers around one cell (Eqs 38-40); base of RNN, LSTM and GRU.
+    """Stacked and bidirectional recurrent layers around one cell (Eqs 38-40); base of RNN, LSTM, GRU and their like.
 
-    Parameters per layer l: `W_l{l}` (inputs, G*H), `U_l{l}` (H, G*H), `b_l{l}` (G*H,), and the same with `_reverse`
-    for the backward direction. W starts Glorot-uniform, U orthogonal, each gate on its own, b at 0 (the LSTM's forget
-    gate at 1).
+    Parameters per layer l: `W_l{l}` (inputs, G*H), `U_l{l}` (H, G*H), `b_l{l}` (G*H,), those that the cell has besides,
+    and the same with `_reverse` for the backward direction. W starts Glorot-uniform, U orthogonal, each gate on its
+    own, b at 0 (the LSTM's forget gate at 1). A subclass names its `gates` and `states`, and its cell in `cell_of`.
     """
 
     gates = ""
     states = "h"
+    _cell_options: dict[str, Any] = {}  # of the constructor's arguments, those that choose the cell
 
     def __init__(
         self,
@@ -106,42 +164,141 @@ class Recurrent(Layer):
             bidirectional=bool(bidirectional),
             dropout=dropout,
             recurrent_dropout=recurrent_dropout,
+            **self._cell_options,
         )
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bidirectional, self.dropout, self.recurrent_dropout = bool(bidirectional), dropout, recurrent_dropout
         self.directions = ("", "_reverse") if bidirectional else ("",)
-        for layer in range(num_layers):
-            inputs = input_size if layer == 0 else hidden_size * len(self.directions)
-            for direction in self.directions:
-                self._add_cell(f"_l{layer}{direction}", inputs)
+        for name, shape in self.parameter_shapes(**self._config).items():
+            self._add(name, self._initial(name.partition("_")[0], shape))
 
-    def _add_cell(self, suffix: str, inputs: int) -> None:
-        H, G = self.hidden_size, len(self.gates)
-        self._add("W" + suffix, np.concatenate([glorot_uniform(inputs, H, self.rng) for _ in self.gates], axis=1))
-        self._add("U" + suffix, np.concatenate([orthogonal(H, self.rng) for _ in self.gates], axis=1))
-        self._add("b" + suffix, np.zeros(G * H))
+    @classmethod
+    def cell_of(cls, **options: Any) -> sequence.Cell:
+        """The cell that a layer with these constructor's arguments runs."""
+        raise NotImplementedError
+
+    @property
+    def cell(self) -> sequence.Cell:
+        """The cell: one step and its reverse, and what the loop must know of it."""
+        return self.cell_of(**self._config)
+
+    @classmethod
+    def parameter_shapes(
+        cls, input_size: int, hidden_size: int, num_layers: int = 1, bidirectional: bool = False, **options: Any
+    ) -> dict[str, tuple[int, ...]]:
+        """The name and shape of every parameter of a layer of these sizes, of which none is made."""
+        cell, H = cls.cell_of(**options), hidden_size
+        directions = ("", "_reverse") if bidirectional else ("",)
+        found: dict[str, tuple[int, ...]] = {}
+        for layer in range(num_layers):
+            for direction in directions:
+                GH, suffix = len(cell.gates) * H, f"_l{layer}{direction}"
+                found["W" + suffix] = (input_size if layer == 0 else H * len(directions), GH)
+                found["U" + suffix] = (H, GH)
+                found["b" + suffix] = (GH,)
+                found |= {name + suffix: (k * H,) for name, k in cell.weights.items()}
+        return found
+
+    def _initial(self, letter: str, shape: tuple[int, ...]) -> np.ndarray:
+        """Where the parameter that begins with this letter starts."""
+        if letter == "W":
+            return np.concatenate([glorot_uniform(shape[0], self.hidden_size, self.rng) for _ in self.gates], axis=1)
+        if letter == "U":
+            return np.concatenate([orthogonal(self.hidden_size, self.rng) for _ in self.gates], axis=1)
+        return np.zeros(shape)
 
     def gate(self, name: str, letter: str) -> Array:
         """The columns of one gate in the parameter `name`, as a view: `lstm.gate("U_l0", "f")` is U_f (H, H)."""
-        if name not in self.params or name.startswith("bn"):
-            choices = [key for key in self.params if not key.startswith("bn")]
+        choices = [key for key in self.params if key.partition("_")[0] in ("W", "U", "b")]
+        if name not in choices:
             raise ValueError(f"name is {name!r}, expected one of {', '.join(map(repr, choices))}")
         if len(letter) != 1 or letter not in self.gates:
             raise ValueError(f"letter is {letter!r}, expected one of {', '.join(map(repr, self.gates))}")
         first = self.gates.index(letter) * self.hidden_size
         return self.params[name][..., first : first + self.hidden_size]
 
-    def _cell_forward(self, x: Array, state: list[Array | None], suffix: str, lengths: Any, mask: Array | None) -> Any:
-        """hs, the final states as a tuple, and the cell's cache."""
-        raise NotImplementedError
+    def weights(self, suffix: str) -> tuple[Array, Array, Array, dict[str, Array]]:
+        """W, U, b and the further weights of one layer and direction, such as "_l0" or "_l1_reverse"."""
+        W, U, b = (self.params[letter + suffix] for letter in "WUb")
+        return W, U, b, {name: self.params[name + suffix] for name in self.cell.weights}
 
-    def _cell_backward(
-        self, cache: Any, dhs: Array | None, dstate: list[Array | None], suffix: str, truncate: int | None
-    ) -> Any:
-        """dx, the gradients of the initial states as a tuple, and a dict of the parameters' gradients."""
-        raise NotImplementedError
+    def call(  # type: ignore[override]
+        self, x: Any, state: Any = None, lengths: Any = None, train: bool = False, keep: bool = True
+    ) -> tuple[tuple[Any, Any], Any]:
+        """Run all steps: (hs, final state), and this call's way back, `back(dhs=None, dstate=None, truncate=None)`.
 
-    def forward(self, x: Array, state: Any = None, lengths: Any = None, train: bool = False) -> tuple[Array, Any]:
+        Arguments, results and errors are those of `forward` and `backward`.
+        """
+        self._check_x(x)
+        T, B, _ = x.shape
+        if isinstance(x, Packed):
+            if lengths is not None:
+                raise ValueError("lengths is given, but x is packed and knows its own")
+            rows, plan = x
+        else:
+            plan = lengths if isinstance(lengths, Plan) else Plan(T, B, lengths, get_array_module(x))
+            rows = plan.pack(x)
+        initial = self._unpack(state, B, "state")
+        self._begin()
+        cell, H, rate = self.cell, self.hidden_size, self.recurrent_dropout
+        finals: list[tuple[Array, ...]] = []
+        caches: list[Any] = []
+        between: list[Array] = []
+        for layer in range(self.num_layers):
+            if layer > 0 and train and self.dropout:
+                between.append(plan.pack(self._mask(f"dropout {layer}", (T, B, rows.shape[1]), self.dropout)))
+                rows = dropout.forward(rows, between[-1])
+            outputs = []
+            for direction in self.directions:
+                suffix = f"_l{layer}{direction}"
+                mask = self._mask("recurrent" + suffix, (B, H), rate) if train and rate else None
+                start = tuple(h if h is None else h[len(finals)] for h in initial)
+                hs, final, cache = sequence.run(
+                    cell, plan, rows, start, *self.weights(suffix), mask, direction == "_reverse", keep
+                )
+                outputs.append(hs)
+                finals.append(final)
+                caches.append(cache)
+            if layer + 1 < self.num_layers or isinstance(x, Packed):
+                rows = outputs[0] if len(outputs) == 1 else self.xp.concatenate(outputs, axis=1)
+        result = Packed(rows, plan) if isinstance(x, Packed) else plan.unpack(*outputs)
+        if isinstance(result, np.ndarray):
+            result.flags.writeable = False
+        state = self._pack(self.xp.stack(parts) for parts in zip(*finals))
+
+        def back(dhs: Any = None, dstate: Any = None, truncate: int | None = None) -> tuple[Any, Any]:
+            width = H * len(self.directions)
+            upstream = self._unpack(dstate, B, "dstate")
+            if dhs is not None:
+                check_shape("dhs", dhs, (T, B, width), self._compute_dtype(), "(T, B, directions*H)")
+            sequence.check_truncate(truncate)
+            d = None if dhs is None else dhs.data if isinstance(dhs, Packed) else plan.pack(dhs)
+            dinitial: list[Any] = [None] * len(caches)
+            gradients: dict[str, Array] = {}
+            for layer in reversed(range(self.num_layers)):
+                dx = None
+                for k, direction in enumerate(self.directions):
+                    at, suffix = layer * len(self.directions) + k, f"_l{layer}{direction}"
+                    part = None if d is None else d if width == H else d[:, k * H : (k + 1) * H]
+                    last = tuple(h if h is None else h[at] for h in upstream)
+                    through, dinitial[at], found = sequence.run_back(caches[at], part, last, truncate)
+                    gradients |= {name + suffix: gradient for name, gradient in found.items()}
+                    if dx is None:
+                        dx = through
+                    else:
+                        dx += through
+                if layer > 0 and between:
+                    dx = dropout.backward(dx, between[layer - 1])
+                d = dx
+            self._add_gradients(gradients)
+            before = self._pack(self.xp.stack(parts) for parts in zip(*dinitial))
+            return Packed(d, plan) if isinstance(x, Packed) else plan.unpack(d), before
+
+        return (result, state), back if keep else None
+
+    def forward(  # type: ignore[override]
+        self, x: Array, state: Any = None, lengths: Any = None, train: bool = False
+    ) -> tuple[Array, Any]:
         """Run all steps, with dropout if `train`.
 
         x (T, B, input_size); state h (layers*directions, B, H), for an LSTM the pair (h, c), or None for zeros;
@@ -150,32 +307,8 @@ class Recurrent(Layer):
 
         Raises ValueError or TypeError for a wrong shape, dtype or length.
         """
-        self._check_x(x)
-        T, B, _ = x.shape
-        lengths = check_lengths(lengths, T, B)
-        initial = self._unpack(state, B, "state")
-        H, rate = self.hidden_size, self.recurrent_dropout
-        finals: list[list[Array]] = []
-        caches, between = [], []
-        for layer in range(self.num_layers):
-            if layer > 0 and train and self.dropout:
-                between.append(self._mask(f"dropout {layer}", x.shape, self.dropout))
-                x = dropout.forward(x, between[-1])
-            outputs = []
-            for direction in self.directions:
-                suffix = f"_l{layer}{direction}"
-                mask = self._mask("recurrent" + suffix, (B, H), rate) if train and rate else None
-                start = [h if h is None else h[len(finals)] for h in initial]
-                run = sequence.reverse(x, lengths) if direction else x
-                hs, final, cache = self._cell_forward(run, start, suffix, lengths, mask)
-                outputs.append(sequence.reverse(hs, lengths) if direction else hs)
-                finals.append(final)
-                caches.append(cache)
-            x = outputs[0] if len(outputs) == 1 else self.xp.concatenate(outputs, axis=2)
-        if isinstance(x, np.ndarray):
-            x.flags.writeable = False
-        self._cache = (caches, between, lengths, (T, B))
-        return x, self._pack(self.xp.stack(parts) for parts in zip(*finals))
+        result, self._back = self.call(x, state, lengths, train)
+        return result
 
     def backward(self, dhs: Array | None = None, dstate: Any = None, truncate: int | None = None) -> tuple[Array, Any]:
         """Back-propagate through time, given the gradients of hs and of the final state, both optional.
@@ -185,32 +318,33 @@ class Recurrent(Layer):
 
         Raises RuntimeError before the first forward, and ValueError or TypeError for a wrong shape or dtype.
         """
-        caches, between, lengths, (T, B) = self._recall()
-        upstream = self._unpack(dstate, B, "dstate")
-        H, width = self.hidden_size, self.hidden_size * len(self.directions)
-        if dhs is not None:
-            check_shape("dhs", dhs, (T, B, width), self._compute_dtype(), "(T, B, directions*H)")
-        dinitial: list[Any] = [None] * len(caches)
-        for layer in reversed(range(self.num_layers)):
-            dx = None
-            for d, direction in enumerate(self.directions):
-                k, suffix = layer * len(self.directions) + d, f"_l{layer}{direction}"
-                part = None if dhs is None else dhs if width == H else dhs[:, :, d * H : (d + 1) * H]
-                if part is not None and direction:
-                    part = sequence.reverse(part, lengths)
-                last = [h if h is None else h[k] for h in upstream]
-                dx_run, dinitial[k], grads = self._cell_backward(caches[k], part, last, suffix, truncate)
-                for name, gradient in grads.items():
-                    self.grads[name][...] = gradient
-                if direction:
-                    dx_run = sequence.reverse(dx_run, lengths)
-                dx = dx_run if dx is None else dx + dx_run
-            if layer > 0 and between:
-                dx = dropout.backward(dx, between[layer - 1])
-            dhs = dx
-        return dx, self._pack(self.xp.stack(parts) for parts in zip(*dinitial))
+        return self._recall()(dhs, dstate, truncate)
 
-    def _check_x(self, x: Array) -> None:
+    def step(self, x: Array, state: Any = None) -> tuple[Array, Any]:
+        """One step: x (B, input_size) and the state before it -> h of the last layer (B, H) and the state after it.
+
+        The state is shaped as in `forward`. Keeps nothing for a way back. Raises ValueError for a bidirectional layer,
+        which must have seen the whole sequence, and ValueError or TypeError for a wrong shape or dtype.
+        """
+        if self.bidirectional:
+            raise ValueError("step needs a layer that reads in one direction, but this one is bidirectional")
+        if getattr(x, "ndim", None) != 2:
+            raise ValueError(f"x has shape {getattr(x, 'shape', None)}, expected (B, {self.input_size})")
+        self._check_x(x[None])
+        cell, B, shape = self.cell, len(x), (self.num_layers, len(x), self.hidden_size)
+        before = [self.xp.zeros(shape, x.dtype) if h is None else h for h in self._unpack(state, B, "state")]
+        after = [self.xp.empty(shape, x.dtype) for _ in before]
+        for layer in range(self.num_layers):
+            prev, new = [h[layer] for h in before], [h[layer] for h in after]
+            sequence.one_step(cell, x, prev, new, *self.weights(f"_l{layer}"))
+            x = new[0]
+        return x, self._pack(after)
+
+    def _through(self, x: Any, lengths: Any, train: bool, keep: bool) -> tuple[Any, Any]:
+        (hs, _), back = self.call(x, None, lengths, train, keep)
+        return hs, back and (lambda dhs: back(dhs)[0])
+
+    def _check_x(self, x: Any) -> None:
         shape = getattr(x, "shape", None)
         if shape is None:
             raise TypeError(f"x is {type(x).__name__}, expected an array of shape (T, B, {self.input_size})")
@@ -220,7 +354,7 @@ class Recurrent(Layer):
             )
         if x.dtype != self._compute_dtype():
             raise TypeError(f"x has dtype {x.dtype}, expected {self._compute_dtype()} as the parameters")
-        get_array_module(x, *self.params.values())
+        get_array_module(x.data if isinstance(x, Packed) else x, *self.params.values())
 
     def _unpack(self, state: Any, B: int, name: str) -> list[Array | None]:
         """The state as a list of one array per letter of `states`, checked."""
@@ -256,22 +390,14 @@ class RNN(Recurrent):
     gates = "h"
 
     def __init__(self, input_size: int, hidden_size: int, *args: Any, activation: str = "tanh", **options: Any):
-        if activation not in rnn.CELLS:
-            raise ValueError(f"activation is {activation!r}, expected one of {', '.join(map(repr, rnn.CELLS))}")
-        self.activation = activation
+        self.activation = rnn.check_activation(activation)
+        self._cell_options = {"activation": activation}
         super().__init__(input_size, hidden_size, *args, **options)
-        self._config["activation"] = activation
 
-    def _cell_forward(self, x: Array, state: list[Array | None], suffix: str, lengths: Any, mask: Array | None) -> Any:
-        W, U, b = (self.params[letter + suffix] for letter in "WUb")
-        hs, h, cache = rnn.forward(x, state[0], W, U, b, lengths, mask, self.activation)
-        return hs, (h,), cache
-
-    def _cell_backward(
-        self, cache: Any, dhs: Array | None, dstate: list[Array | None], suffix: str, truncate: int | None
-    ) -> Any:
-        dx, dh, dW, dU, db = rnn.backward(cache, dhs, dstate[0], truncate)
-        return dx, (dh,), {"W" + suffix: dW, "U" + suffix: dU, "b" + suffix: db}
+    @classmethod
+    def cell_of(cls, activation: str = "tanh", **options: Any) -> sequence.Cell:
+        """That of the activation."""
+        return rnn.CELLS[activation]
 
 
 class LSTM(Recurrent):
@@ -288,19 +414,39 @@ class LSTM(Recurrent):
     gates = "ifog"
     states = "hc"
 
-    def _add_cell(self, suffix: str, inputs: int) -> None:
-        super()._add_cell(suffix, inputs)
-        self.gate("b" + suffix, "f")[...] = 1
+    @classmethod
+    def cell_of(cls, **options: Any) -> sequence.Cell:
+        """The LSTM's."""
+        return lstm.CELL
 
-    def _cell_forward(self, x: Array, state: list[Array | None], suffix: str, lengths: Any, mask: Array | None) -> Any:
-        W, U, b = (self.params[letter + suffix] for letter in "WUb")
-        return lstm.forward(x, (state[0], state[1]), W, U, b, lengths, mask)
+    def _initial(self, letter: str, shape: tuple[int, ...]) -> np.ndarray:
+        if letter == "b":
+            return np.repeat([float(gate == "f") for gate in self.gates], self.hidden_size)
+        return super()._initial(letter, shape)
 
-    def _cell_backward(
-        self, cache: Any, dhs: Array | None, dstate: list[Array | None], suffix: str, truncate: int | None
-    ) -> Any:
-        dx, initial, dW, dU, db = lstm.backward(cache, dhs, (dstate[0], dstate[1]), truncate)
-        return dx, initial, {"W" + suffix: dW, "U" + suffix: dU, "b" + suffix: db}
+
+class PeepholeLSTM(LSTM):
+    """LSTM layers whose gates also see c, through `P_l{l}` (3H,) for i, f, o (Gers et al. 2000); P starts at 0."""
+
+    @classmethod
+    def cell_of(cls, **options: Any) -> sequence.Cell:
+        """The LSTM's with peepholes."""
+        return peephole.CELL
+
+
+class LayerNormLSTM(LSTM):
+    """Layer-normalised LSTM layers (Ba et al. 2016): x W, h U and c have mean 0 and variance 1 over a layer's units.
+
+    The gains `gx_l{l}`, `gh_l{l}` (4H,) and `gc_l{l}` (H,) start at 1, the bias of c `bc_l{l}` (H,) at 0.
+    """
+
+    @classmethod
+    def cell_of(cls, **options: Any) -> sequence.Cell:
+        """The LSTM's with layer normalisation."""
+        return layer_norm.CELL
+
+    def _initial(self, letter: str, shape: tuple[int, ...]) -> np.ndarray:
+        return np.ones(shape) if letter in ("gx", "gh", "gc") else super()._initial(letter, shape)
 
 
 class GRU(Recurrent):
@@ -317,24 +463,13 @@ class GRU(Recurrent):
 
     def __init__(self, input_size: int, hidden_size: int, *args: Any, reset_after: bool = False, **options: Any):
         self.reset_after = bool(reset_after)
+        self._cell_options = {"reset_after": self.reset_after}
         super().__init__(input_size, hidden_size, *args, **options)
-        self._config["reset_after"] = self.reset_after
 
-    def _add_cell(self, suffix: str, inputs: int) -> None:
-        super()._add_cell(suffix, inputs)
-        if self.reset_after:
-            self._add("bn" + suffix, np.zeros(self.hidden_size))
-
-    def _cell_forward(self, x: Array, state: list[Array | None], suffix: str, lengths: Any, mask: Array | None) -> Any:
-        W, U, b = (self.params[letter + suffix] for letter in "WUb")
-        hs, h, cache = gru.forward(x, state[0], W, U, b, lengths, mask, self.params.get("bn" + suffix))
-        return hs, (h,), cache
-
-    def _cell_backward(
-        self, cache: Any, dhs: Array | None, dstate: list[Array | None], suffix: str, truncate: int | None
-    ) -> Any:
-        dx, dh, *gradients = gru.backward(cache, dhs, dstate[0], truncate)
-        return dx, (dh,), {name + suffix: gradient for name, gradient in zip(("W", "U", "b", "bn"), gradients)}
+    @classmethod
+    def cell_of(cls, reset_after: bool = False, **options: Any) -> sequence.Cell:
+        """The form with the reset gate before or after the product."""
+        return gru.AFTER if reset_after else gru.BEFORE
 
 
 class Embedding(Layer):
@@ -351,22 +486,29 @@ class Embedding(Layer):
         check_sizes(num_embeddings=num_embeddings, embedding_dim=embedding_dim)
         super().__init__(dtype, device, seed, num_embeddings=num_embeddings, embedding_dim=embedding_dim)
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
-        self._add("E", self.rng.normal(0.0, 0.1, (num_embeddings, embedding_dim)))
+        self._add("E", self.rng.normal(0.0, 0.1, self.parameter_shapes(num_embeddings, embedding_dim)["E"]))
 
-    def forward(self, ids: Array, train: bool = False) -> Array:
-        """ids (T, B) integers in [0, num_embeddings) -> (T, B, embedding_dim).
+    @staticmethod
+    def parameter_shapes(num_embeddings: int, embedding_dim: int) -> dict[str, tuple[int, ...]]:
+        """The name and shape of every parameter of a layer of these sizes, of which none is made."""
+        return {"E": (num_embeddings, embedding_dim)}
+
+    def call(self, x: Any, train: bool = False, keep: bool = True) -> tuple[Any, Any]:
+        """ids (T, B) integers in [0, num_embeddings) -> (T, B, embedding_dim), and the way back; ids have no gradient.
 
         Raises TypeError or ValueError otherwise.
         """
+        plan = x.plan if isinstance(x, Packed) else None
+        ids = x if plan is None else x.data
         check_ids(ids, self.num_embeddings)
-        x, self._cache = embedding.forward(ids, self.params["E"])
-        return x
+        self._begin()
+        found, cache = embedding.forward(ids, self.params["E"])
 
-    def backward(self, dx: Array) -> None:
-        """Fills `grads["E"]` from dx (T, B, embedding_dim); ids have no gradient."""
-        cache = self._recall()
-        check_shape("dx", dx, (*cache[0].shape, self.embedding_dim), self._compute_dtype(), "as the output")
-        self.grads["E"][...] = embedding.backward(cache, dx)
+        def back(dx: Any) -> None:
+            check_shape("dx", dx, (*x.shape, self.embedding_dim), self._compute_dtype(), "as the output")
+            self._add_gradients({"E": embedding.backward(cache, dx if plan is None else dx.data)})
+
+        return found if plan is None else Packed(found, plan), back if keep else None
 
 
 class Dense(Layer):
@@ -383,22 +525,28 @@ class Dense(Layer):
         check_sizes(input_size=input_size, output_size=output_size)
         super().__init__(dtype, device, seed, input_size=input_size, output_size=output_size)
         self.input_size, self.output_size = input_size, output_size
-        self._add("W", glorot_uniform(input_size, output_size, self.rng))
-        self._add("b", np.zeros(output_size))
+        for name, shape in self.parameter_shapes(input_size, output_size).items():
+            self._add(name, glorot_uniform(shape[0], shape[1], self.rng) if name == "W" else np.zeros(shape))
 
-    def forward(self, x: Array, train: bool = False) -> Array:
-        """x (..., D) -> (..., K). Raises ValueError or TypeError for a wrong shape or dtype."""
+    @staticmethod
+    def parameter_shapes(input_size: int, output_size: int) -> dict[str, tuple[int, ...]]:
+        """The name and shape of every parameter of a layer of these sizes, of which none is made."""
+        return {"W": (input_size, output_size), "b": (output_size,)}
+
+    def call(self, x: Array, train: bool = False, keep: bool = True) -> tuple[Array, Any]:
+        """x (..., D) -> (..., K), and the way back. Raises ValueError or TypeError for a wrong shape or dtype."""
         shape = (*getattr(x, "shape", ())[:-1], self.input_size)
         check_shape("x", x, shape, self._compute_dtype(), "(..., input_size)")
-        y, self._cache = dense.forward(x, self.params["W"], self.params["b"])
-        return y
+        self._begin()
+        y, cache = dense.forward(x, self.params["W"], self.params["b"])
 
-    def backward(self, dy: Array) -> Array:
-        """dy (..., K) -> dx (..., D); fills `grads`."""
-        x, _ = self._recall()
-        check_shape("dy", dy, (*x.shape[:-1], self.output_size), self._compute_dtype(), "as the output")
-        dx, self.grads["W"][...], self.grads["b"][...] = dense.backward(self._cache, dy)
-        return dx
+        def back(dy: Array) -> Array:
+            check_shape("dy", dy, (*shape[:-1], self.output_size), self._compute_dtype(), "as the output")
+            dx, dW, db = dense.backward(cache, dy)
+            self._add_gradients({"W": dW, "b": db})
+            return dx
+
+        return y, back if keep else None
 
 
 class Dropout(Layer):
@@ -416,23 +564,28 @@ class Dropout(Layer):
         super().__init__(dtype, device, seed, rate=rate, variational=bool(variational))
         self.rate, self.variational = rate, bool(variational)
 
-    def forward(self, x: Array, train: bool = False) -> Array:
-        """x (T, B, D), or any shape if not variational, -> the same shape."""
+    def call(self, x: Any, train: bool = False, keep: bool = True) -> tuple[Any, Any]:
+        """x (T, B, D), or any shape if not variational, -> the same shape, and the way back."""
         if not hasattr(x, "dtype"):
             raise TypeError(f"x is {type(x).__name__}, expected an array")
         check_dtype(x.dtype, "x's dtype")
-        if not train or not self.rate:
-            self._cache = (None, x.shape, x.dtype)
-            return x
-        mask = self._mask("mask", (1, *x.shape[1:]) if self.variational else x.shape, self.rate)
-        self._cache = (mask.astype(x.dtype, copy=False), x.shape, x.dtype)
-        return dropout.forward(x, self._cache[0])
+        plan, mask = x.plan if isinstance(x, Packed) else None, None
+        if train and self.rate:
+            mask = self._mask("mask", (1, *x.shape[1:]) if self.variational else x.shape, self.rate)
+            mask = mask.astype(x.dtype, copy=False)
+            if plan is not None:
+                mask = mask[0][plan.sequence] if self.variational else plan.pack(mask)
 
-    def backward(self, dy: Array) -> Array:
-        """The gradient of x, through the units that were kept."""
-        mask, shape, dtype = self._recall()
-        check_shape("dy", dy, shape, dtype, "as the output")
-        return dy if mask is None else dropout.backward(dy, mask)
+        def back(dy: Any) -> Any:
+            check_shape("dy", dy, x.shape, x.dtype, "as the output")
+            if mask is None:
+                return dy
+            return dropout.backward(dy, mask) if plan is None else Packed(dropout.backward(dy.data, mask), plan)
+
+        if mask is not None:
+            x_out = dropout.forward(x, mask) if plan is None else Packed(dropout.forward(x.data, mask), plan)
+            return x_out, back if keep else None
+        return x, back if keep else None
 
 
 class Sequential:
@@ -454,6 +607,7 @@ class Sequential:
                     f"layers[{position}] is in the row twice, and a layer recalls only its last forward pass"
                 )
         self.layers = layers
+        self._back: Any = None
 
     @property
     def params(self) -> dict[str, Array]:
@@ -470,22 +624,43 @@ class Sequential:
         """How many numbers all layers learn."""
         return sum(layer.num_params for layer in self.layers)
 
+    def call(self, x: Any, lengths: Any = None, train: bool = False, keep: bool = True) -> tuple[Any, Any]:
+        """Through all layers in order, and the way back; `lengths` goes to the recurrent ones."""
+        backs = []
+        for layer in self.layers:
+            if hasattr(layer, "_through"):
+                x, back = layer._through(x, lengths, train, keep)
+            else:
+                x, back = layer.forward(x, train=train), layer.backward
+            backs.append(back)
+
+        def back_through_all(dy: Any) -> Any:
+            for back in reversed(backs):
+                dy = back(dy)
+            return dy
+
+        return x, back_through_all if keep else None
+
+    _through = call
+
     def forward(self, x: Array, lengths: Any = None, train: bool = False) -> Array:
         """Through all layers in order; `lengths` goes to the recurrent ones."""
-        for layer in self.layers:
-            if isinstance(layer, Recurrent):
-                x, _ = layer.forward(x, lengths=lengths, train=train)
-            elif isinstance(layer, Sequential):
-                x = layer.forward(x, lengths=lengths, train=train)
-            else:
-                x = layer.forward(x, train=train)
-        return x
+        y, self._back = self.call(x, lengths, train)
+        return y
 
     def backward(self, dy: Array) -> Array:
         """Through all layers in reverse order; returns the gradient of the input (None where that is token ids)."""
-        for layer in reversed(self.layers):
-            dy = layer.backward(dy)[0] if isinstance(layer, Recurrent) else layer.backward(dy)
-        return dy
+        if self._back is None:
+            raise RuntimeError("Sequential.backward was called before forward")
+        self._start_from_zero()
+        return self._back(dy)
+
+    def _start_from_zero(self) -> None:
+        for layer in self.layers:
+            layer._start_from_zero()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_back": None}
 
 
 def glorot_uniform(inputs: int, outputs: int, rng: np.random.Generator) -> np.ndarray:

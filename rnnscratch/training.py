@@ -314,7 +314,7 @@ def predict(
     """The logits (N,) or (N, K) of N sequences, in their order, on the host."""
     logits: np.ndarray | None = None
     for batch in Batches(sequences, batch_size=batch_size, max_length=max_length):
-        part = to_cpu(model.forward(model.xp.asarray(batch.ids), batch.lengths))
+        part = to_cpu(model.call(model.xp.asarray(batch.ids), batch.lengths, keep=False)[0])
         if logits is None:
             logits = np.empty((len(sequences), *part.shape[1:]), part.dtype)
         logits[batch.indices] = part

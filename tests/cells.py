@@ -7,65 +7,51 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rnnscratch.kernels import gru, lstm, rnn
+from rnnscratch.kernels import gru, layer_norm, lstm, peephole, rnn, sequence
 
 STEP = 1e-200
 
 
 class Kernel(NamedTuple):
-    """One cell: the number of gates, and forward and backward on a dict of arrays."""
+    """One cell: its kernel's module and cell, and what else its forward pass takes."""
 
-    gates: int
-    states: str
-    forward: Callable[..., Any]
-    backward: Callable[..., Any]
+    module: Any
+    cell: sequence.Cell
+    options: dict[str, Any] = {}
 
+    @property
+    def gates(self) -> int:
+        return len(self.cell.gates)
 
-def _rnn(activation: str) -> Kernel:
-    def forward(a: dict, lengths: Any = None) -> Any:
-        hs, h, cache = rnn.forward(a["x"], a.get("h0"), a["W"], a["U"], a["b"], lengths, a.get("mask"), activation)
-        return hs, {"h": h}, cache
+    @property
+    def states(self) -> str:
+        return self.cell.states
 
-    def backward(cache: Any, dhs: Any, dstate: dict, truncate: Any = None) -> dict:
-        return dict(zip(("x", "h0", "W", "U", "b"), rnn.backward(cache, dhs, dstate.get("h"), truncate)))
+    def forward(self, a: dict, lengths: Any = None) -> Any:
+        state = tuple(a.get(f"{letter}0") for letter in self.states)
+        further = {name: a[name] for name in self.cell.weights}
+        found = self.module.forward(
+            a["x"], state, a["W"], a["U"], a["b"], lengths, a.get("mask"), **further, **self.options
+        )
+        hs, final, cache = found
+        return hs, dict(zip(self.states, final)), cache
 
-    return Kernel(1, "h", forward, backward)
-
-
-def _lstm() -> Kernel:
-    def forward(a: dict, lengths: Any = None) -> Any:
-        state = (a.get("h0"), a.get("c0"))
-        hs, (h, c), cache = lstm.forward(a["x"], state, a["W"], a["U"], a["b"], lengths, a.get("mask"))
-        return hs, {"h": h, "c": c}, cache
-
-    def backward(cache: Any, dhs: Any, dstate: dict, truncate: Any = None) -> dict:
-        upstream = (dstate.get("h"), dstate.get("c"))
-        dx, (dh, dc), dW, dU, db = lstm.backward(cache, dhs, upstream, truncate)
-        return {"x": dx, "h0": dh, "c0": dc, "W": dW, "U": dU, "b": db}
-
-    return Kernel(4, "hc", forward, backward)
-
-
-def _gru(reset_after: bool) -> Kernel:
-    def forward(a: dict, lengths: Any = None) -> Any:
-        bn = a["bn"] if reset_after else None
-        hs, h, cache = gru.forward(a["x"], a.get("h0"), a["W"], a["U"], a["b"], lengths, a.get("mask"), bn)
-        return hs, {"h": h}, cache
-
-    def backward(cache: Any, dhs: Any, dstate: dict, truncate: Any = None) -> dict:
-        gradients = gru.backward(cache, dhs, dstate.get("h"), truncate)
-        return dict(zip(("x", "h0", "W", "U", "b", "bn"), gradients))
-
-    return Kernel(3, "h", forward, backward)
+    def backward(self, cache: Any, dhs: Any, dstate: dict, truncate: Any = None) -> dict:
+        upstream = tuple(dstate.get(letter) for letter in self.states)
+        dx, initial, *gradients = self.module.backward(cache, dhs, upstream, truncate)
+        named = dict(zip(("W", "U", "b", *self.cell.weights), gradients))
+        return {"x": dx, **{f"{letter}0": d for letter, d in zip(self.states, initial)}, **named}
 
 
 KERNELS = {
-    "rnn tanh": _rnn("tanh"),
-    "rnn relu": _rnn("relu"),
-    "rnn sigmoid": _rnn("sigmoid"),
-    "lstm": _lstm(),
-    "gru": _gru(False),
-    "gru reset_after": _gru(True),
+    "rnn tanh": Kernel(rnn, rnn.CELLS["tanh"], {"activation": "tanh"}),
+    "rnn relu": Kernel(rnn, rnn.CELLS["relu"], {"activation": "relu"}),
+    "rnn sigmoid": Kernel(rnn, rnn.CELLS["sigmoid"], {"activation": "sigmoid"}),
+    "lstm": Kernel(lstm, lstm.CELL),
+    "gru": Kernel(gru, gru.BEFORE),
+    "gru reset_after": Kernel(gru, gru.AFTER),
+    "peephole": Kernel(peephole, peephole.CELL),
+    "layer_norm": Kernel(layer_norm, layer_norm.CELL),
 }
 
 
@@ -74,8 +60,7 @@ def draw(name: str, rng: np.random.Generator, T: int, B: int, D: int, H: int, dt
     G = KERNELS[name].gates
     shapes = {"x": (T, B, D), "W": (D, G * H), "U": (H, G * H), "b": (G * H,)}
     shapes |= {f"{state}0": (B, H) for state in KERNELS[name].states}
-    if name == "gru reset_after":
-        shapes["bn"] = (H,)
+    shapes |= {weight: (k * H,) for weight, k in KERNELS[name].cell.weights.items()}
     return {key: (rng.standard_normal(shape) * 0.7).astype(dtype) for key, shape in shapes.items()}
 
 

@@ -23,7 +23,7 @@ from ..backend import module_for, to_cpu
 from ..files import atomic_write, load_arrays, save_arrays
 from ..hmm import CategoricalHMM, HMMClassifier
 from ..metrics import classification_scores, roc_auc
-from ..models.classifier import CELLS, POOLINGS, SequenceClassifier
+from ..models.classifier import POOLINGS, SequenceClassifier
 from ..models.saved import save_model
 from ..optimizers import Adam
 from ..schedules import cosine_schedule, warm_up
@@ -32,7 +32,7 @@ from ..text.clean import RECIPES
 from ..training import fit, predict
 from .baseline import BagOfWords
 
-MODELS = ("bow", "hmm", *CELLS)
+MODELS = ("bow", "hmm", "rnn", "lstm", "gru")
 NAMES = {"bow": "bag of words", "hmm": "HMM", "rnn": "vanilla RNN", "lstm": "LSTM", "gru": "GRU"}
 HMM_STATES, HMM_STEPS = 8, 15
 COLUMNS = {

@@ -1,8 +1,36 @@
-"""Pure functions on arrays:
+"""Pure functions on arrays: forward passes and hand-written backward passes.
 
-forward passes and hand-written backward passes. No state, no I/O; imports nothing but `backend`.
+No stored state, no I/O; imports nothing but `backend` and `checks`.
 """
 
-from . import activations, dense, dropout, embedding, gru, losses, lstm, pooling, rnn, sequence
+from . import (
+    activations,
+    dense,
+    dropout,
+    embedding,
+    gru,
+    layer_norm,
+    losses,
+    lstm,
+    packing,
+    peephole,
+    pooling,
+    rnn,
+    sequence,
+)
 
-__all__ = ["activations", "dense", "dropout", "embedding", "gru", "losses", "lstm", "pooling", "rnn", "sequence"]
+__all__ = [
+    "activations",
+    "dense",
+    "dropout",
+    "embedding",
+    "gru",
+    "layer_norm",
+    "losses",
+    "lstm",
+    "packing",
+    "peephole",
+    "pooling",
+    "rnn",
+    "sequence",
+]

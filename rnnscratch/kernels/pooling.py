@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..backend import Array, get_array_module
+from .packing import Packed, Plan
 
 
 class MeanCache(NamedTuple):
@@ -40,6 +41,23 @@ def mean_forward(hs: Array, lengths: np.ndarray | None = None) -> tuple[Array, M
 def mean_backward(cache: MeanCache, dmean: Array) -> Array:
     """dmean (B, H) -> dhs (T, B, H): each real step gets its share, the others 0."""
     return cache.weights[:, :, None] * dmean
+
+
+def packed_mean_forward(hs: Packed) -> tuple[Array, tuple[Plan, Array]]:
+    """As `mean_forward`, of packed outputs (N, H)."""
+    data, plan = hs
+    scale = plan.xp.asarray((1.0 / plan.sorted_lengths).astype(data.dtype))[:, None]
+    total = plan.xp.zeros((plan.B, data.shape[1]), data.dtype)
+    for chunk in plan.chunks:
+        for step in chunk.steps:
+            total[step.running] += data[step.rows]
+    return plan.unsort(total * scale), (plan, plan.unsort(scale))
+
+
+def packed_mean_backward(cache: tuple[Plan, Array], dmean: Array) -> Array:
+    """dmean (B, H) -> packed (N, H): each step gets its share."""
+    plan, scale = cache
+    return (dmean * scale)[plan.sequence]
 
 
 def max_forward(hs: Array, lengths: np.ndarray | None = None) -> tuple[Array, MaxCache]:

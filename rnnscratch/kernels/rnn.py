@@ -1,13 +1,11 @@
 """The vanilla recurrent network: one step and its reverse, and Algorithm 1 as the report prints it.
 
-Eqs 1, 5, 6, 8, 9, 14, 15 and 62.
-
-n sequences run at this step, H hidden units; W (D, H), U (H, H), b (H,) are the report's U, W and b_h.
+Eqs 1, 5, 6, 8, 9, 14, 15 and 62. W (D, H), U (H, H), b (H,) are the report's U, W and b_h. In a step every name is an
+array (n, H) of n sequences and H units; `s.h_by_z` is dh/dz.
 """
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from ..backend import Array, get_array_module
@@ -15,82 +13,54 @@ from . import sequence
 from .activations import ACTIVATIONS, Activation
 
 
-def step(z: Array, gates: None, h_in: Array, _: Array, U: Array, h: Array, work: Array, activation: Activation) -> None:
-    """Fills h (n, H); z (1, n, H) holds x_t W + b.
+def cell(activation: Activation) -> sequence.Cell:
+    """The network whose hidden units are activated so."""
+    f, slope_from_output = activation
 
-    h_in is h_prev, times the recurrent dropout mask if there is one.
-    """
-    get_array_module(z).matmul(h_in, U[0], out=h)
-    h += z[0]
-    activation.function(h, out=h)  # h = f(x W + h_prev U + b)  Eq. 1, 62
+    def step(gates: Array, new: Any) -> None:
+        (z,) = gates  # x W + h_prev U + b
+        new.h[...] = f(z)  # Eq. 1, 62
 
+    def slopes(s: Any, new: Any) -> None:
+        s.h_by_z[...] = slope_from_output(new.h)
 
-def derivatives(
-    gates: None, h_in: Array, h_prev: Array, h: Array, activation: Activation
-) -> tuple[Array, tuple[Array, ...]]:
-    """The slopes (1, rows, H) of h with respect to z, for all rows of a chunk at once."""
-    return activation.slope_from_output(h)[None], ()
+    def step_back(s: Any, d: Any, dz: Any) -> None:
+        dz.h[...] = d.h * s.h_by_z  # one factor of the product in Eq. 6; U is the other
 
-
-def step_back(dz: Array, slopes: Array, U_back: Array, dh: Array, work: Array, _: Array, mask: Array | None) -> None:
-    """Fills dz (n, H); dh, the gradient of h, leaves as that of h_prev: one factor of the product in Eq. 6."""
-    xp = get_array_module(dz)
-    xp.multiply(slopes[0], dh, out=dz)
-    xp.matmul(dz, U_back, out=dh)
-    if mask is not None:
-        dh *= mask
-
-
-CELLS = {
-    name: sequence.Cell(
+    return sequence.Cell(
         gates="h",
-        states="h",
-        sigmoids=0,
-        step=partial(step, activation=activation),
-        derivatives=partial(derivatives, activation=activation),
-        step_back=step_back,
-        recurrent_gradients=sequence.recurrent_gradients,
+        late="h",
         keeps_gates=False,
+        step=step,
+        slopes=slopes,
+        slopes_as=("h_by_z",),
+        step_back=step_back,
     )
-    for name, activation in ACTIVATIONS.items()
-}
+
+
+CELLS = {name: cell(activation) for name, activation in ACTIVATIONS.items()}
+backward = sequence.backward
 
 
 def forward(
     x: Array,
-    h0: Array | None,
+    state: sequence.State | None,
     W: Array,
     U: Array,
     b: Array,
     lengths: Any = None,
     mask: Array | None = None,
     activation: str = "tanh",
-) -> tuple[Array, Array, sequence.Cache]:
-    """Run a vanilla RNN over whole sequences.
-
-    x (T, B, D), h0 (B, H) or None for zeros, W (D, H), U (H, H), b (H,), lengths (B,) integers from 1 to T or None,
-    mask (B, H) of recurrent dropout or None; activation "tanh", "relu" or "sigmoid". All arrays of one dtype:
-    float32, float64 or complex128.
-
-    Returns hs (T, B, H), the final state (B, H) and the cache for `backward`. hs is a view of what the cache holds
-    when all sequences are equally long, so do not write to it. Raises ValueError or TypeError for wrong arguments.
-    """
-    if activation not in CELLS:
-        raise ValueError(f"activation is {activation!r}, expected one of {', '.join(map(repr, CELLS))}")
-    hs, (h,), cache = sequence.forward(CELLS[activation], x, (h0,), W, U, b, lengths, mask)
-    return hs, h, cache
+) -> tuple[Array, tuple[Array, ...], sequence.Cache]:
+    """`sequence.forward` for the vanilla network; activation "tanh", "relu" or "sigmoid"."""
+    return sequence.forward(CELLS[check_activation(activation)], x, state, W, U, b, lengths, mask)
 
 
-def backward(
-    cache: sequence.Cache, dhs: Array | None = None, dstate: Array | None = None, truncate: int | None = None
-) -> tuple[Array, Array, Array, Array, Array]:
-    """The gradients of a loss, given those with respect to hs (T, B, H) and the final state (B, H), both optional.
-
-    Returns dx (T, B, D), dh0 (B, H), dW, dU, db. `truncate=k` cuts the chain every k steps. Changes nothing it is
-    given.
-    """
-    dx, (dh,), dW, dU, db, _ = sequence.backward(cache, dhs, (dstate,), truncate)
-    return dx, dh, dW, dU, db
+def check_activation(activation: Any) -> str:
+    """The activation's name. Raises ValueError for one that there is not."""
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"activation is {activation!r}, expected one of {', '.join(map(repr, ACTIVATIONS))}")
+    return activation
 
 
 def algorithm_1(

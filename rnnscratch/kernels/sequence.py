@@ -1,284 +1,379 @@
 """The loop over time, forward and backward, written once for all cells.
 
-T steps, B sequences, D inputs, H hidden units, G gates. Sequences are sorted by decreasing length, so that those
-still running at step t are the first n_t rows, and only these are worked on. What belongs to step t is n_t
-consecutive rows of a packed array of N = n_0 + ... + n_{T-1} rows; with equal lengths this is the (T, B, .) array
-itself.
+T steps, B sequences, D inputs, H hidden units, G gates; N real steps of all sequences, packed as packing.py says.
 
-    gates   (G, N, H)    the activated gates; gate by gate, so that each is one block
-    states  (B + N, H)   h (and c): slot 0 is the initial state, slot t+1 that after step t; slot t begins at starts[t]
+    x, hs   (N, D), (N, H)   inputs and outputs, a row for each real step
+    z, dz   (N, G*H)         pre-activations x W + h_prev U + b and their gradients, gate beside gate
+    gates   (G, N, H)        gate by gate, so that each is one block of memory
+    states  (B + N, H)       h (and c), in slots
 
-A cell is a pair of pure functions, one step and its reverse, and says in `Cell` what else the loop must know. Steps
-are taken in chunks: the products with W, and on the way back the weight gradients, are one matrix product for a whole
-chunk, on rows that are still in the processor's cache, and the scratch arrays of the way back need not be N rows
-long.
+A cell is elementwise equations on named views of these, whose rows are those of one step (`step`, `step_back`) or of a
+chunk of steps (`slopes`). All else is here: the products with W and U, the mask of recurrent dropout, activating all
+gates at once, packing. Steps come in chunks: the products with W, and on the way back the weight gradients, are one
+matrix product for a chunk.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, make_dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..backend import Array, check_dtype, get_array_module
-from ..checks import check_lengths, check_shape
+from ..checks import check_shape
+from .packing import Plan, Step
 
-CHUNK_ROWS = 1024  # rows (steps x sequences) in one chunk at most, but at least one step
+State = tuple[Array | None, ...]
 
 
-class Cell(NamedTuple):
-    """What the loop must know of a cell.
+@dataclass(eq=False)
+class Cell:
+    """What the loop must know of a cell. Its functions get, by name, those of these that they ask for:
 
-    The functions work in place; their arguments are described where they are called.
+    gates      (G, n, H): activated, but for `late` ones, which come to `step` as z = x W + h_prev U + b
+    prev, new  the states before and after, each (n, H); prev.h_in is h_prev, times the mask of recurrent dropout
+    kept, s    what `step` keeps for the way back, and what `slopes` finds
+    d          gradients of the states: of those after the step when `step_back` begins, of those before it when it
+               ends, except for the way through the product with U, which the loop adds
+    dz         gradients of z by gate, each (n, H); dz.all (G, n, H)
+    w, dw      the further weights and their gradients by name; k*H numbers as (k, H)
     """
 
     gates: str  # one letter for each block of H columns of W, U and b
-    states: str  # "h" or "hc"
-    sigmoids: int  # the first so many gates are sigmoids, whose pre-activation is halved by the weights
-    step: Callable[..., None]
-    derivatives: Callable[..., tuple[Array, ...]]
-    step_back: Callable[..., None]
-    recurrent_gradients: Callable[..., None]
+    step: Callable[..., None]  # one step: fills `new` and `kept`
+    slopes: Callable[..., None]  # of all rows of a chunk: fills `s` with what no later step changes
+    step_back: Callable[..., None]  # one step back: fills `dz` and changes `d`
+    slopes_as: tuple[str, ...] = ()  # the names in `s`
+    sigmoids: str = ""  # which gates are sigmoids; the others are tanh
+    late: str = ""  # the gates, neighbours, that `step` activates, since something is added to their z first
+    own: str = ""  # the last gates, if `step` takes their product with U: w.U, and on the way back d.h_in
+    states: str = "h"
+    direct: str = ""  # states that lead to the next ones without passing z
+    keeps: Mapping[str, int] = field(default_factory=dict)  # name -> how many times H numbers a row; 0: one number
     keeps_gates: bool = True
-    keeps: int = 0  # further (N, H) arrays that a step fills for the way back
+    weights: Mapping[str, int] = field(default_factory=dict)  # further weights: name -> how many times H numbers
+    weight_gradients: Callable[..., None] | None = None  # of all rows of a chunk: adds to `dw`
+    inputs: Callable[..., None] | None = None  # of all rows of a chunk: changes `xW` (G, n, H) before b is added
+    inputs_back: Callable[..., None] | None = None  # its reverse: makes `dz` the gradient of xW
+
+    def __post_init__(self) -> None:
+        functions = (self.step, self.slopes, self.step_back, self.weight_gradients, self.inputs, self.inputs_back)
+        self.asked = {f: tuple(inspect.signature(f).parameters) for f in functions if f is not None}
+        own = bool(self.own)
+        with_h_in = [*self.states, *["h_in"] * own]
+        fields: dict[str, Any] = {"prev": with_h_in, "new": self.states, "d": with_h_in}
+        fields |= {
+            "kept": self.keeps,
+            "s": self.slopes_as,
+            "dz": (*self.gates, "all"),
+            "w": (*self.weights, *["U"] * own),
+        }
+        self.views: dict[str, Any] = {
+            name: make_dataclass(name, list(names), slots=True) for name, names in fields.items()
+        }
+        self.asks_new = any("new" in self.asked[f] for f in (self.slopes, self.weight_gradients) if f is not None)
+        at = self.gates.index(self.late) if self.late else len(self.gates)
+        self.active = slice(len(self.late), None) if at == 0 else slice(0, at)  # the gates that the loop activates
+        self.halved = slice(0, sum(gate in self.sigmoids for gate in self.gates[self.active]))
+
+    def call(self, function: Any, have: Mapping[str, Any]) -> None:
+        """Call one of the functions with what it asks for."""
+        function(*[have[name] for name in self.asked[function]])
+
+    def activate(self, z: Array, gates: Array) -> None:
+        """z (G, n, H) -> gates (G, n, H): one tanh for all; sigmoid(z) = tanh(z/2)/2 + 1/2 (Eqs 24, 26)."""
+        before, after = z[self.active], gates[self.active]
+        sigmoids = before[self.halved]
+        sigmoids *= 0.5
+        get_array_module(z).tanh(before, out=after)
+        sigmoids = after[self.halved]
+        sigmoids *= 0.5
+        sigmoids += 0.5
+        if self.late:
+            at = self.gates.index(self.late)
+            gates[at : at + len(self.late)] = z[at : at + len(self.late)]
+
+    def further(self, weights: Mapping[str, Array], U: Array) -> Any:
+        """The further weights by name, and U's blocks of the gates that are the cell's own."""
+        H, G = len(U), len(self.gates)
+        found = [weights[name].reshape(k, H) if k > 1 else weights[name] for name, k in self.weights.items()]
+        if self.own:
+            blocks = by_gate(U, G)[G - len(self.own) :]
+            found.append(blocks if len(blocks) > 1 else blocks[0])
+        return self.views["w"](*found)
 
 
-class Plan(NamedTuple):
-    """Which rows belong to which step."""
-
-    sizes: list[int]  # sequences running at step t, for each step up to the longest sequence's last
-    starts: list[int]  # first row of slot t in the states; slot t+1's rows minus B are step t's packed rows
-    order: Array | None  # (B,) the sequence that sits at each sorted position; None: as given
-    rows: Array | None  # (N,) row of x.reshape(T*B, D) for each packed row; None: all, in order
-    previous: Array | None  # (N,) row in the states of each packed row's previous state; None: all, in order
-    last: Array | None  # (B,) row in the states of each sequence's final state, in the order given; None: the last slot
-
-    def chunks(self) -> list[tuple[int, int]]:
-        """First and last + 1 step of each chunk: at most CHUNK_ROWS rows, and a quarter of all, to save memory."""
-        most = min(CHUNK_ROWS, sum(self.sizes) // 4)
-        chunks = []
-        first, rows = 0, 0
-        for t, size in enumerate(self.sizes):
-            if rows and rows + size > most:
-                chunks.append((first, t))
-                first, rows = t, 0
-            rows += size
-        return [*chunks, (first, len(self.sizes))]
+def by_gate(array: Array, G: int) -> Array:
+    """(n, G*H) -> (G, n, H), a view."""
+    return array.reshape(len(array), G, -1).swapaxes(0, 1)
 
 
-def plan(T: int, B: int, lengths: Any, xp: Any) -> Plan:
-    """Sort by length and lay out the packed rows."""
-    if lengths is None or (lengths == T).all():
-        starts = [t * B for t in range(T + 2)]
-        return Plan([B] * T, starts, None, None, None, None)
-    order = np.argsort(-lengths, kind="stable")
-    steps = np.arange(lengths.max())
-    sizes = (lengths > steps[:, None]).sum(axis=1)
-    first_row = np.concatenate([[0, B], B + np.cumsum(sizes)])
-    t_of_row = np.repeat(steps, sizes)
-    position = np.arange(len(t_of_row)) - (first_row[1:-1] - B)[t_of_row]
-    in_order = bool((order == np.arange(B)).all())
-    return Plan(
-        sizes.tolist(),
-        first_row.tolist(),
-        None if in_order else xp.asarray(order),
-        xp.asarray(t_of_row * B + order[position]),
-        xp.asarray(first_row[:-2][t_of_row] + position),
-        xp.asarray(first_row[lengths] + np.argsort(order)),
-    )
+class Memory:
+    """What a pass keeps of so many rows for the way back."""
+
+    def __init__(self, cell: Cell, rows: int, H: int, masked: bool, xp: Any, dtype: Any):
+        self.Kept = cell.views["kept"]
+        shapes = [(k, rows, H) if k > 1 else (rows, H if k else 1) for k in cell.keeps.values()]
+        self.kept = [xp.empty(shape, dtype) for shape in shapes]
+        self.gates: Array = xp.empty((len(cell.gates), rows, H), dtype) if cell.keeps_gates else None
+        self.h_in: Array = xp.empty((rows, H), dtype) if masked else None  # h_prev times the mask
+
+    def at(self, rows: slice) -> dict[str, Any]:
+        """The gates and all else that is kept of these rows."""
+        kept = self.Kept(*[array[..., rows, :] for array in self.kept])
+        return {"kept": kept} if self.gates is None else {"kept": kept, "gates": self.gates[:, rows]}
 
 
 class Cache(NamedTuple):
-    """What backward needs of forward. Never changed, so backward may run as often as wanted."""
+    """What the way back needs of the way there. Never changed, so it may be gone as often as wanted."""
 
     cell: Cell
     plan: Plan
-    shape: tuple[int, int, int]  # T, B, D
+    backwards: bool
     x: Array  # (N, D)
     W: Array
     U: Array
-    gates: Array  # (G, N, H); None for a cell that keeps none
+    weights: Mapping[str, Array]  # the further ones
     states: list[Array]  # each (B + N, H)
-    kept: list[Array]  # each (N, H)
-    mask: Array | None  # (B, H) in sorted order: the recurrent dropout mask
-    h_in: Array | None  # (N, H) h_prev times the mask, where there is one
-    extra: tuple[Any, ...]
+    memory: Memory
+    mask: Array | None  # (B, H), sorted
+
+
+def run(
+    cell: Cell,
+    plan: Plan,
+    x: Array,
+    state: State,
+    W: Array,
+    U: Array,
+    b: Array,
+    weights: Mapping[str, Array],
+    mask: Array | None = None,
+    backwards: bool = False,
+    keep: bool = True,
+) -> tuple[Array, tuple[Array, ...], Cache | None]:
+    """All steps on packed inputs x (N, D), in one direction: hs (N, H), the final states (B, H), and the cache.
+
+    `mask` (B, H), if given, multiplies h_prev in the products with U, the same at every step (recurrent dropout).
+    Without `keep` there is no cache: a step's states take the place of those before it, and each chunk the memory of
+    the one before.
+    """
+    xp, dtype = plan.xp, x.dtype
+    N, B, G, H = plan.N, plan.B, len(cell.gates), len(U)
+    joint = (G - len(cell.own)) * H  # columns of z whose product with U is taken here
+    first, last = slice(0, B), slice(N, N + B) if plan.ends is None else plan.ends
+    states = [xp.empty((B + N if keep else B, H), dtype) for _ in cell.states]
+    for slots, initial in zip(states, state):
+        initial = 0 if initial is None else initial if keep and backwards else plan.sort(initial)
+        slots[last if keep and backwards else first] = initial
+    memory = Memory(cell, N if keep else plan.longest, H, mask is not None, xp, dtype)
+    mask = None if mask is None else plan.sort(mask)
+    z, hU = xp.empty((plan.longest, G * H), dtype), xp.empty((B, joint), dtype)
+    hs: Array = None if keep else xp.empty((N, H), dtype)
+    Prev, New, U_joint = cell.views["prev"], cell.views["new"], U[:, :joint]
+    have: dict[str, Any] = {"w": cell.further(weights, U)}
+    for chunk in reversed(plan.chunks) if backwards else plan.chunks:
+        size = chunk.rows.stop - chunk.rows.start
+        xW = xp.matmul(x[chunk.rows], W, out=z[:size])
+        if cell.inputs:
+            have |= memory.at(chunk.rows if keep else slice(0, size))
+            cell.call(cell.inputs, have | {"xW": by_gate(xW, G)})
+        xW += b
+        for step in reversed(chunk.steps) if backwards else chunk.steps:
+            n, rows = step.running, step.rows if keep else step.within
+            before, after = (step.late, step.early) if backwards else (step.early, step.late)
+            prev = [slots[before if keep else n] for slots in states]
+            h_in = prev[0] if mask is None else xp.multiply(prev[0], mask[n], out=memory.h_in[rows])
+            z_t = z[step.within]
+            if joint:
+                z_joint = z_t[:, :joint]
+                z_joint += xp.matmul(h_in, U_joint, out=hU[n])
+            have |= {"gates": by_gate(z_t, G), **memory.at(rows)}
+            if cell.keeps_gates:
+                cell.activate(by_gate(z_t, G), have["gates"])
+            have["prev"] = Prev(*prev, h_in) if cell.own else Prev(*prev)
+            have["new"] = New(*[slots[after if keep else n] for slots in states])
+            cell.call(cell.step, have)
+            if not keep:
+                hs[step.rows] = states[0][n]
+    if keep and not backwards:
+        final = tuple(slots[last].copy() for slots in states)
+    else:
+        final = tuple(plan.unsort(slots[first]).copy() for slots in states)
+    if not keep:
+        return hs, final, None
+    hs = (plan.early_states if backwards else plan.late_states)(states[0], slice(0, N))
+    return hs, final, Cache(cell, plan, backwards, x, W, U, weights, states, memory, mask)
+
+
+def run_back(
+    cache: Cache, dhs: Array | None, dstate: State, truncate: int | None = None
+) -> tuple[Array, tuple[Array, ...], dict[str, Array]]:
+    """All steps in reverse: dx (N, D), the gradients of the initial states (B, H), and of the weights by name.
+
+    dhs (N, H) and each entry of dstate (B, H) may be None. `truncate=k` lets no gradient pass from step t to t-1 where
+    k divides t, steps being counted as they are read, as if the states there had come from outside.
+    """
+    cell, plan, backwards, x, W, U, weights, states, memory, mask = cache
+    xp, dtype = plan.xp, x.dtype
+    B, G, H = plan.B, len(cell.gates), len(U)
+    joint = (G - len(cell.own)) * H
+    dstates = [xp.zeros((B, H), dtype) for _ in states]
+    for d, given in zip(dstates, dstate):
+        if given is not None:
+            d[...] = plan.sort(given)
+    dx = xp.empty(x.shape, dtype)
+    grads = {"W": xp.zeros_like(W), "U": xp.zeros_like(U), "b": xp.zeros_like(W[0])}
+    grads |= {name: xp.zeros_like(array) for name, array in weights.items()}
+    dU_joint, U_back = grads["U"][:, :joint], xp.ascontiguousarray(U[:, :joint].T)
+    s_chunk, dz_chunk = xp.empty((len(cell.slopes_as), plan.longest, H), dtype), xp.empty((plan.longest, G * H), dtype)
+    dh_in, through_U = xp.empty((B, H), dtype), xp.empty((B, H), dtype)
+    Prev, New, S, D, Dz = (cell.views[name] for name in ("prev", "new", "s", "d", "dz"))
+    have: dict[str, Any] = {"w": cell.further(weights, U), "dw": cell.further(grads, grads["U"])}
+    prev_of, new_of = plan.early_states, plan.late_states
+    if backwards:
+        prev_of, new_of = new_of, prev_of
+    for chunk in plan.chunks if backwards else reversed(plan.chunks):
+        size = chunk.rows.stop - chunk.rows.start
+        prev = [prev_of(slots, chunk.rows) for slots in states]
+        h_in = prev[0] if mask is None else memory.h_in[chunk.rows]
+        whole = {**have, **memory.at(chunk.rows), "s": S(*s_chunk[:, :size])}
+        whole["prev"] = Prev(*prev, h_in) if cell.own else Prev(*prev)
+        if cell.asks_new:
+            whole["new"] = New(*[new_of(slots, chunk.rows) for slots in states])
+        cell.call(cell.slopes, whole)
+        dz, dhs_chunk = dz_chunk[:size], None if dhs is None else dhs[chunk.rows]
+        for step in chunk.steps if backwards else reversed(chunk.steps):
+            n, dz_t = step.running, dz[step.within]
+            d = [each[n] for each in dstates]
+            if dhs_chunk is not None:
+                d[0] += dhs_chunk[step.within]
+            have |= {"d": D(*d, dh_in[n]) if cell.own else D(*d), "dz": Dz(*by_gate(dz_t, G), by_gate(dz_t, G))}
+            have |= {"s": S(*s_chunk[:, step.within]), **memory.at(step.rows)}
+            cell.call(cell.step_back, have)
+            into_U = dh_in[n] if cell.own or "h" in cell.direct else d[0]
+            if cell.own and joint:
+                into_U += xp.matmul(dz_t[:, :joint], U_back, out=through_U[n])
+            elif joint:
+                xp.matmul(dz_t, U_back, out=into_U)
+            if mask is not None:
+                into_U *= mask[n]
+            if "h" in cell.direct:
+                d[0] += into_U
+            elif cell.own:
+                d[0][...] = into_U
+            if truncate:
+                cut_chain(d, plan, step, truncate, backwards)
+        if joint:
+            dU_joint += h_in.T @ dz[:, :joint]
+        whole["dz"] = Dz(*by_gate(dz, G), by_gate(dz, G))
+        if cell.weight_gradients:
+            cell.call(cell.weight_gradients, whole)
+        grads["b"] += dz.sum(axis=0)
+        if cell.inputs_back:
+            cell.call(cell.inputs_back, whole)
+        grads["W"] += x[chunk.rows].T @ dz
+        xp.matmul(dz, W.T, out=dx[chunk.rows])
+    return dx, tuple(plan.unsort(d) for d in dstates), grads
+
+
+def cut_chain(d: list[Array], plan: Plan, step: Step, every: int, backwards: bool) -> None:
+    """Let nothing pass to the step before where `every` divides the number of this one."""
+    if not backwards or plan.lengths is None:
+        number = plan.T - 1 - step.time if backwards else step.time
+        if number % every == 0 and number > 0:
+            for each in d:
+                each[...] = 0
+        return
+    numbers = plan.sorted_lengths[step.running] - 1 - step.time  # each sequence begins at its own end
+    cut = plan.xp.asarray((numbers % every == 0) & (numbers > 0))[:, None]
+    for each in d:
+        each[...] = plan.xp.where(cut, 0, each)
 
 
 def forward(
     cell: Cell,
     x: Array,
-    state: tuple[Array | None, ...],
+    state: State | None,
     W: Array,
     U: Array,
     b: Array,
     lengths: Any = None,
     mask: Array | None = None,
-    extra: tuple[Array, ...] = (),
+    **weights: Array,
 ) -> tuple[Array, tuple[Array, ...], Cache]:
-    """All steps. Returns hs (T, B, H), zero past a sequence's end, the final states (B, H), and the cache.
+    """Run a cell over whole sequences. `lstm.forward` and its like are this function for one cell.
 
-    `mask` (B, H), if given, multiplies h_prev in the products with U, the same at every step (recurrent dropout).
+    x (T, B, D); state a tuple of the cell's states, each (B, H) or None for zeros, or None; W (D, G*H), U (H, G*H),
+    b (G*H,), gate beside gate; lengths (B,) integers from 1 to T on the host, or None; mask (B, H) of recurrent dropout
+    or None; the cell's further weights by name. All arrays of one dtype: float32, float64 or complex128.
+
+    Returns hs (T, B, H), zero past a sequence's end, the final states as a tuple, each (B, H), and the cache for
+    `backward`. hs is a view of what the cache holds when all sequences are equally long, so do not write to it. Raises
+    ValueError or TypeError for wrong arguments.
     """
-    xp = get_array_module(x, W, U, b, mask, *state, *extra)
-    lengths = check_arguments(cell, x, state, W, U, b, lengths, mask, extra)
-    T, B, D = x.shape
-    G, H = len(cell.gates), len(U)
-    todo = plan(T, B, lengths, xp)
-    sizes, starts = todo.sizes, todo.starts
-    N = starts[-1] - B
-    rows = x.reshape(T * B, D)
-    packed = rows if todo.rows is None else rows[todo.rows]
-    states = [xp.empty((B + N, H), x.dtype) for _ in cell.states]
-    for slots, initial in zip(states, state):
-        slots[:B] = 0 if initial is None else initial if todo.order is None else initial[todo.order]
-    kept = [xp.empty((N, H), x.dtype) for _ in range(cell.keeps)]
-    if mask is not None and todo.order is not None:
-        mask = mask[todo.order]
-    h_in: Array = None if mask is None else xp.empty((N, H), x.dtype)
-    half = xp.where(xp.arange(G * H) < cell.sigmoids * H, 0.5, 1.0).astype(x.dtype)  # sigmoid(z) = tanh(z/2)/2 + 1/2
-    W_half, b_half = W * half, b * half
-    U_half = xp.multiply(U.reshape(H, G, H).swapaxes(0, 1), half.reshape(G, 1, H), out=xp.empty((G, H, H), x.dtype))
-    chunks = todo.chunks()
-    longest = max(starts[last + 1] - starts[first + 1] for first, last in chunks)
-    z_buffer = xp.empty((longest, G * H), x.dtype)
-    gates: Array = xp.empty((G, N, H), x.dtype) if cell.keeps_gates else None
-    work = xp.empty(G * B * H, x.dtype)
-    for first, last in chunks:
-        begin, end = starts[first + 1] - B, starts[last + 1] - B
-        z = z_buffer[: end - begin]
-        xp.matmul(packed[begin:end], W_half, out=z)
-        z += b_half
-        for t in range(first, last):
-            n, old, new = sizes[t], starts[t], starts[t + 1]
-            a = new - B - begin
-            previous = [slots[old : old + n] for slots in states]
-            cell.step(
-                z[a : a + n].reshape(n, G, H).swapaxes(0, 1),
-                gates[:, new - B : new - B + n] if cell.keeps_gates else None,
-                previous[0] if mask is None else xp.multiply(previous[0], mask[:n], out=h_in[new - B : new - B + n]),
-                *previous,
-                U_half,
-                *[slots[new : new + n] for slots in states],
-                *[array[new - B : new - B + n] for array in kept],
-                work[: G * n * H].reshape(G, n, H),
-                *extra,
-            )
-    if todo.rows is None:
-        hs = states[0][B:].reshape(T, B, H)
-        final = tuple(slots[N:].copy() for slots in states)
-    else:
-        hs = xp.zeros((T * B, H), x.dtype)
-        hs[todo.rows] = states[0][B:]
-        hs = hs.reshape(T, B, H)
-        final = tuple(slots[todo.last] for slots in states)
-    return hs, final, Cache(cell, todo, (T, B, D), packed, W, U, gates, states, kept, mask, h_in, extra)
+    state = (None,) * len(cell.states) if state is None else tuple(state)
+    xp = get_array_module(x, W, U, b, mask, *state, *weights.values())
+    check_arguments(cell, x, state, W, U, b, mask, weights)
+    plan = Plan(x.shape[0], x.shape[1], lengths, xp)
+    hs, final, cache = run(cell, plan, plan.pack(x), state, W, U, b, weights, mask)
+    assert cache is not None
+    return plan.unpack(hs), final, cache
 
 
 def backward(
-    cache: Cache, dhs: Array | None = None, dstate: tuple[Array | None, ...] = (), truncate: int | None = None
-) -> tuple[Array, tuple[Array, ...], Array, Array, Array, tuple[Array, ...]]:
-    """All steps in reverse: dx (T, B, D), gradients of the initial states, dW, dU, db and those of the cell's extras.
+    cache: Cache, dhs: Array | None = None, dstate: State | None = None, truncate: int | None = None
+) -> tuple[Any, ...]:
+    """The gradients of a loss, given those with respect to hs (T, B, H) and to the final states, all optional.
 
-    dhs (T, B, H) and each entry of dstate (B, H) may be None. `truncate=k` lets no gradient pass from step t to t-1
-    where k divides t, as if the states there had come from outside.
+    dstate is a tuple, each (B, H) or None. Returns dx (T, B, D), the gradients of the initial states as a tuple, dW,
+    dU, db and those of the cell's further weights. `truncate=k` cuts the chain every k steps. Changes nothing it is
+    given. Raises ValueError or TypeError for wrong arguments.
     """
-    cell, todo, (T, B, D), x, W, U, gates, states, kept, mask, h_in, extra = cache
-    xp = get_array_module(x, dhs, *dstate)
-    check_upstream(cache, dhs, dstate, truncate)
-    sizes, starts = todo.sizes, todo.starts
-    H, GH = U.shape
-    upstream = None if dhs is None else dhs.reshape(T * B, H)
-    dstates = [xp.zeros((B, H), x.dtype) for _ in states]
-    for d, given in zip(dstates, dstate):
-        if given is not None:
-            d[...] = given if todo.order is None else given[todo.order]
-    dx = xp.zeros((T * B, D), x.dtype) if todo.rows is not None else xp.empty((T * B, D), x.dtype)
-    dW, dU, db, *dextra = (xp.zeros_like(weights) for weights in (W, U, W[0], *extra))
-    U_back, W_back = xp.ascontiguousarray(U.T), W.T
-    work = [xp.empty((B, H), x.dtype) for _ in range(2)]
-    chunks = todo.chunks()
-    longest = max(starts[last + 1] - starts[first + 1] for first, last in chunks)
-    dz_buffer = xp.empty((longest, GH), x.dtype)
-    for first, last in reversed(chunks):
-        begin, end = starts[first + 1] - B, starts[last + 1] - B
-        if todo.previous is None:
-            old = [slots[begin:end] for slots in states]
-        else:
-            old = [slots[todo.previous[begin:end]] for slots in states]
-        new = [slots[B + begin : B + end] for slots in states]
-        saved = [array[begin:end] for array in kept]
-        gates_chunk = gates[:, begin:end] if cell.keeps_gates else None
-        h_in_chunk = old[0] if h_in is None else h_in[begin:end]
-        slopes, passes = cell.derivatives(gates_chunk, *saved, h_in_chunk, *old, *new)
-        dz = dz_buffer[: end - begin]
-        if upstream is None:
-            dhs_chunk = None
-        else:
-            dhs_chunk = upstream[begin:end] if todo.rows is None else upstream[todo.rows[begin:end]]
-        for t in range(last - 1, first - 1, -1):
-            n = sizes[t]
-            a = starts[t + 1] - B - begin
-            running = [d[:n] for d in dstates]
-            if dhs_chunk is not None:
-                running[0] += dhs_chunk[a : a + n]
-            cell.step_back(
-                dz[a : a + n],
-                slopes[:, a : a + n],
-                *[p[a : a + n] for p in passes],
-                U_back,
-                *running,
-                *[buffer[:n] for buffer in work],
-                None if mask is None else mask[:n],
-            )
-            if truncate and t % truncate == 0 and t > 0:
-                for d in running:
-                    d[...] = 0
-        cell.recurrent_gradients(dz, slopes, passes, h_in_chunk, dU, *dextra)
-        dW += x[begin:end].T @ dz
-        db += dz.sum(axis=0)
-        if todo.rows is None:
-            xp.matmul(dz, W_back, out=dx[begin:end])
-        else:
-            dx[todo.rows[begin:end]] = dz @ W_back
-    if todo.order is not None:
-        place = xp.argsort(todo.order)
-        dstates = [d[place] for d in dstates]
-    return dx.reshape(T, B, D), tuple(dstates), dW, dU, db, tuple(dextra)
+    state = (None,) * len(cache.states) if dstate is None else tuple(dstate)
+    get_array_module(cache.x, dhs, *state)
+    check_upstream(cache, dhs, state, truncate)
+    plan = cache.plan
+    dx, initial, grads = run_back(cache, None if dhs is None else plan.pack(dhs), state, truncate)
+    return plan.unpack(dx), initial, *grads.values()
 
 
-def recurrent_gradients(dz: Array, slopes: Array, passes: tuple[Array, ...], h_in: Array, dU: Array) -> None:
-    """The gradient of U where z = x W + h_in U + b, which holds for all cells but the GRU."""
-    dU += h_in.T @ dz
-
-
-def reverse(x: Array, lengths: np.ndarray | None) -> Array:
-    """Each sequence of x (T, B, .) back to front within its own length;
-
-    what lies past its end stays. Its own inverse.
-    """
-    if lengths is None:
-        return x[::-1].copy()
-    xp = get_array_module(x)
-    T, B = x.shape[:2]
-    steps = np.arange(T)[:, None]
-    source = np.where(steps < lengths, lengths - 1 - steps, steps) * B + np.arange(B)
-    return x.reshape(T * B, -1)[xp.asarray(source.ravel())].reshape(x.shape)
-
-
-def check_arguments(
+def one_step(
     cell: Cell,
     x: Array,
-    state: tuple[Array | None, ...],
+    prev: list[Array],
+    new: list[Array],
     W: Array,
     U: Array,
     b: Array,
-    lengths: Any,
-    mask: Any,
-    extra: Any,
-) -> np.ndarray | None:
-    """Check every argument of forward before any work is done; returns the lengths on the host."""
+    weights: Mapping[str, Array],
+) -> None:
+    """A single step: x (B, D), the states `prev` before it, each (B, H); fills `new`. Keeps nothing."""
+    xp, G, H = get_array_module(x), len(cell.gates), len(U)
+    joint = (G - len(cell.own)) * H
+    memory = Memory(cell, len(x), H, False, xp, x.dtype)
+    z = x @ W
+    have = {"w": cell.further(weights, U), "gates": by_gate(z, G), **memory.at(slice(None))}
+    if cell.inputs:
+        cell.call(cell.inputs, have | {"xW": by_gate(z, G)})
+    z += b
+    if joint:
+        z_joint = z[:, :joint]
+        z_joint += prev[0] @ U[:, :joint]
+    if cell.keeps_gates:
+        cell.activate(by_gate(z, G), have["gates"])
+    have["prev"] = cell.views["prev"](*prev, *prev[: len(cell.own) > 0])
+    have["new"] = cell.views["new"](*new)
+    cell.call(cell.step, have)
+
+
+def check_arguments(
+    cell: Cell, x: Array, state: State, W: Array, U: Array, b: Array, mask: Any, weights: Mapping[str, Array]
+) -> None:
+    """Check every argument of forward but the lengths, before any work is done."""
     check_dtype(W.dtype, "W's dtype")
     G, H = len(cell.gates), len(U)
     if getattr(x, "ndim", 0) != 3 or 0 in x.shape:
@@ -290,24 +385,31 @@ def check_arguments(
     check_shape("W", W, (len(W), G * H), W.dtype, f"(D, {G}*H)")
     check_shape("U", U, (H, G * H), W.dtype, f"(H, {G}*H)")
     check_shape("b", b, (G * H,), W.dtype, f"({G}*H,)")
-    for array in extra:
-        check_shape("bn", array, (H,), W.dtype, "(H,)")
+    if weights.keys() != cell.weights.keys():
+        raise TypeError(f"got the further weights {sorted(weights)}, expected {sorted(cell.weights)}")
+    for name, array in weights.items():
+        check_shape(name, array, (cell.weights[name] * H,), W.dtype, f"({cell.weights[name]}*H,)")
     if mask is not None:
         check_shape("mask", mask, (B, H), W.dtype, "(B, H)")
+    if len(state) != len(cell.states):
+        raise ValueError(f"state has {len(state)} entries, expected {len(cell.states)}: {', '.join(cell.states)}")
     for letter, initial in zip(cell.states, state):
         if initial is not None:
             check_shape(f"initial state {letter}", initial, (B, H), W.dtype, "(B, H)")
-    return check_lengths(lengths, T, B)
 
 
-def check_upstream(cache: Cache, dhs: Array | None, dstate: tuple[Array | None, ...], truncate: int | None) -> None:
+def check_upstream(cache: Cache, dhs: Array | None, dstate: State, truncate: int | None) -> None:
     """Check every argument of backward before any work is done."""
-    T, B, _ = cache.shape
-    H, dtype = len(cache.U), cache.x.dtype
+    T, B, H, dtype = cache.plan.T, cache.plan.B, len(cache.U), cache.x.dtype
     if dhs is not None:
         check_shape("dhs", dhs, (T, B, H), dtype, "(T, B, H) as the outputs")
     for letter, given in zip(cache.cell.states, dstate):
         if given is not None:
             check_shape(f"gradient of the final state {letter}", given, (B, H), dtype, "(B, H)")
+    check_truncate(truncate)
+
+
+def check_truncate(truncate: Any) -> None:
+    """Raise ValueError unless it is a number of steps or None."""
     if truncate is not None and (not isinstance(truncate, int | np.integer) or truncate < 1):
         raise ValueError(f"truncate is {truncate!r}, expected a number of steps, at least 1, or None")

@@ -11,14 +11,21 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, generator, get_array_module, to_cpu
-from ..checks import check_lengths, check_rates, check_shape, check_sizes
+from ..checks import check_ids, check_rates, check_shape, check_sizes
 from ..kernels import losses, pooling
 from ..kernels.activations import ACTIVATIONS
-from ..layers import GRU, LSTM, RNN, Dense, Dropout, Embedding, Recurrent
+from ..kernels.packing import Packed, Plan
+from ..layers import GRU, LSTM, RNN, Dense, Dropout, Embedding, LayerNormLSTM, PeepholeLSTM, Recurrent
 
-CELLS: dict[str, type[Recurrent]] = {"rnn": RNN, "lstm": LSTM, "gru": GRU}
+CELLS: dict[str, type[Recurrent]] = {
+    "rnn": RNN,
+    "lstm": LSTM,
+    "gru": GRU,
+    "peephole": PeepholeLSTM,
+    "layer_norm": LayerNormLSTM,
+}
 POOLINGS = ("last", "mean", "max", "mean+max")
-OPTIONS_OF_CELL = {"rnn": ("activation",), "lstm": (), "gru": ("reset_after",)}
+OPTIONS_OF_CELL = {"rnn": ("activation",), "lstm": (), "gru": ("reset_after",), "peephole": (), "layer_norm": ()}
 
 
 class SequenceClassifier:
@@ -100,7 +107,7 @@ class SequenceClassifier:
         self._width = hidden_size * len(self.recurrent.directions)  # of each part
         self.dense = Dense(self._width * len(self._parts), logit_count(num_classes), **shared)
         self.dtype, self.xp = self.dense.dtype, self.dense.xp
-        self._cache: Any = None
+        self._back: Any = None
         self._config = {
             "vocabulary_size": int(vocabulary_size),
             "embedding_dim": int(embedding_dim),
@@ -148,6 +155,56 @@ class SequenceClassifier:
         for layer in (self.embedding_dropout, self.recurrent, self.dropout):
             layer.frozen = value
 
+    def call(self, ids: Array, lengths: Any = None, train: bool = False, keep: bool = True) -> tuple[Array, Any]:
+        """The logits, as `forward` gives them, and this call's way back, a function of their gradient.
+
+        See layers.py on several calls in one pass, and on `keep`.
+        """
+        if getattr(ids, "ndim", None) != 2:
+            raise ValueError(f"ids has shape {getattr(ids, 'shape', None)}, expected (T, B) = (steps, sequences)")
+        T, B = ids.shape
+        plan = Plan(T, B, lengths, get_array_module(ids))
+        check_ids(ids, self.vocabulary_size)
+        if train and self.word_dropout:
+            ids = self._drop_words(ids)
+        backs = []
+        x = Packed(plan.pack(ids), plan)
+        for layer in (self.embedding, self.embedding_dropout):
+            x, back = layer.call(x, train, keep)
+            backs.append(back)
+        (hs, state), recurrent_back = self.recurrent.call(x, train=train, keep=keep)
+        h = state[0] if isinstance(state, tuple) else state
+        parts = [pool(part, hs, h, len(self.recurrent.directions)) for part in self._parts]
+        pooled = parts[0][0] if len(parts) == 1 else self.xp.concatenate([features for features, _ in parts], axis=1)
+        features, dropout_back = self.dropout.call(pooled, train, keep)
+        logits, dense_back = self.dense.call(features, train, keep)
+        K = logits.shape[1]
+        if not keep:
+            return logits[:, 0] if K == 1 else logits, None
+        del x, hs, pooled, features
+
+        def way_back(dlogits: Array) -> None:
+            check_shape("dlogits", dlogits, (B,) if K == 1 else (B, K), self.dense.params["W"].dtype, "as the logits")
+            dpooled = dropout_back(dense_back(dlogits.reshape(B, K)))
+            dhs, dh = None, None
+            for k, (part, (_, cache)) in enumerate(zip(self._parts, parts)):
+                dpart = dpooled[:, k * self._width : (k + 1) * self._width]
+                if part == "last":
+                    dh = last_backward(dpart, h.shape)
+                    continue
+                share = (
+                    pooling.packed_mean_backward(cache, dpart) if part == "mean" else pooling.max_backward(cache, dpart)
+                )
+                if part == "max":
+                    share = plan.pack(share)
+                dhs = share if dhs is None else dhs + share
+            upstream = None if dhs is None else Packed(dhs, plan)
+            dx, _ = recurrent_back(upstream, (dh, None) if isinstance(state, tuple) else dh)
+            for back in reversed(backs):
+                dx = back(dx)
+
+        return logits[:, 0] if K == 1 else logits, way_back
+
     def forward(self, ids: Array, lengths: Any = None, train: bool = False) -> Array:
         """ids (T, B) integers in [0, V), lengths (B,) from 1 to T on the host or None -> logits (B,), or (B, K) for K
         > 2.
@@ -155,47 +212,19 @@ class SequenceClassifier:
         Raises ValueError or TypeError for a wrong shape, dtype, id or length. Ids past a sequence's end change
         nothing, but must be in range.
         """
-        if getattr(ids, "ndim", None) != 2:
-            raise ValueError(f"ids has shape {getattr(ids, 'shape', None)}, expected (T, B) = (steps, sequences)")
-        lengths = check_lengths(lengths, *ids.shape)
-        if train and self.word_dropout:
-            ids = self._drop_words(ids)
-        x = self.embedding_dropout.forward(self.embedding.forward(ids), train)
-        hs, state = self.recurrent.forward(x, lengths=lengths, train=train)
-        h = state[0] if isinstance(state, tuple) else state
-        pooled, caches = [], []
-        for part in self._parts:
-            features, cache = pool(part, hs, h, lengths, len(self.recurrent.directions))
-            pooled.append(features)
-            caches.append(cache)
-        features = pooled[0] if len(pooled) == 1 else self.xp.concatenate(pooled, axis=1)
-        logits = self.dense.forward(self.dropout.forward(features, train))
-        self._cache = caches, h.shape, logits.shape
-        return logits[:, 0] if self.num_classes == 2 else logits
+        logits, self._back = self.call(ids, lengths, train)
+        return logits
 
     def backward(self, dlogits: Array) -> None:
-        """Fill `grads` from the gradient of the logits, shaped as these.
+        """Fill `grads` from the gradient of the logits of the last forward, shaped as these.
 
         Raises RuntimeError before the first forward, and ValueError or TypeError for a wrong shape or dtype.
         """
-        if self._cache is None:
+        if self._back is None:
             raise RuntimeError("SequenceClassifier.backward was called before forward")
-        caches, state_shape, (B, K) = self._cache
-        check_shape("dlogits", dlogits, (B,) if K == 1 else (B, K), self.dense.params["W"].dtype, "as the logits")
-        dfeatures = self.dropout.backward(self.dense.backward(dlogits.reshape(B, K)))
-        dhs, dh = None, None
-        for k, (part, cache) in enumerate(zip(self._parts, caches)):
-            dpooled = dfeatures[:, k * self._width : (k + 1) * self._width]
-            if part == "last":
-                dh = last_backward(dpooled, state_shape)
-            else:
-                share = (
-                    pooling.mean_backward(cache, dpooled) if part == "mean" else pooling.max_backward(cache, dpooled)
-                )
-                dhs = share if dhs is None else dhs + share
-        dstate = (dh, None) if len(self.recurrent.states) == 2 else dh
-        dx, _ = self.recurrent.backward(dhs, dstate)
-        self.embedding.backward(self.embedding_dropout.backward(dx))
+        for _, layer in self._layers():
+            layer._start_from_zero()
+        self._back(dlogits)
 
     def loss(self, logits: Array, labels: Array) -> tuple[Array, Array]:
         """The mean cross-entropy of the logits against labels (B,) in [0, K), and its gradient with respect to them."""
@@ -205,7 +234,7 @@ class SequenceClassifier:
 
     def predict_proba(self, ids: Array, lengths: Any = None) -> Array:
         """The probability of each class (B, K), K = 2 included; arguments as for `forward`."""
-        return probabilities(self.forward(ids, lengths))
+        return probabilities(self.call(ids, lengths, keep=False)[0])
 
     def load_params(self, params: Mapping[str, Array]) -> None:
         """Copy values into the parameters. Raises ValueError or TypeError, before any is changed, unless all fit."""
@@ -241,15 +270,15 @@ class SequenceClassifier:
         return ("embedding", self.embedding), ("recurrent", self.recurrent), ("dense", self.dense)
 
 
-def pool(part: str, hs: Array, h: Array, lengths: np.ndarray | None, directions: int) -> tuple[Array, Any]:
-    """One part of the pooling:
+def pool(part: str, hs: Packed, h: Array, directions: int) -> tuple[Array, Any]:
+    """One part of the pooling (B, directions*H) of packed outputs hs or of the final states h, and its cache.
 
-    hs (T, B, directions*H), final states h (layers*directions, B, H) -> (B, directions*H).
+    h (layers*directions, B, H).
     """
     if part == "mean":
-        return pooling.mean_forward(hs, lengths)
+        return pooling.packed_mean_forward(hs)
     if part == "max":
-        return pooling.max_forward(hs, lengths)
+        return pooling.max_forward(hs.plan.unpack(hs.data), hs.plan.lengths)
     top = h[-directions:]
     return (top[0] if directions == 1 else get_array_module(h).concatenate([top[0], top[1]], axis=1)), None
 
@@ -284,17 +313,12 @@ def parameter_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     >>> parameter_shapes(model.config()) == {name: array.shape for name, array in model.params.items()}
     True
     """
-    E, H, gates = config["embedding_dim"], config["hidden_size"], len(CELLS[config["cell"]].gates)
-    directions = ("", "_reverse") if config["bidirectional"] else ("",)
-    shapes: dict[str, tuple[int, ...]] = {"embedding.E": (config["vocabulary_size"], E)}
-    for layer in range(config["num_layers"]):
-        for direction in directions:
-            suffix = f"_l{layer}{direction}"
-            shapes[f"recurrent.W{suffix}"] = (E if layer == 0 else H * len(directions), gates * H)
-            shapes[f"recurrent.U{suffix}"] = (H, gates * H)
-            shapes[f"recurrent.b{suffix}"] = (gates * H,)
-            if config["cell"] == "gru" and config["reset_after"]:
-                shapes[f"recurrent.bn{suffix}"] = (H,)
-    parts, logits = len(config["pooling"].split("+")), logit_count(config["num_classes"])
-    shapes["dense.W"], shapes["dense.b"] = (H * len(directions) * parts, logits), (logits,)
-    return shapes
+    E, H, cell = config["embedding_dim"], config["hidden_size"], CELLS[config["cell"]]
+    width = H * (2 if config["bidirectional"] else 1) * len(config["pooling"].split("+"))
+    sizes = {"input_size": E, **{name: value for name, value in config.items() if name != "embedding_dim"}}
+    layers: dict[str, dict[str, tuple[int, ...]]] = {
+        "embedding": Embedding.parameter_shapes(config["vocabulary_size"], E),
+        "recurrent": cell.parameter_shapes(**sizes),
+        "dense": Dense.parameter_shapes(width, logit_count(config["num_classes"])),
+    }
+    return {f"{part}.{name}": shape for part, shapes in layers.items() for name, shape in shapes.items()}

@@ -27,11 +27,11 @@ class Plain:
     params: dict[str, np.ndarray]
     grads: dict[str, np.ndarray]
 
-    def step(self, x: np.ndarray, before: list[np.ndarray]) -> Any:
+    def one_step(self, x: np.ndarray, before: list[np.ndarray]) -> Any:
         """The states after one step, and what its reverse needs."""
         raise NotImplementedError
 
-    def step_back(self, x: np.ndarray, before: Any, after: Any, kept: Any, d: list[np.ndarray]) -> Any:
+    def one_step_back(self, x: np.ndarray, before: Any, after: Any, kept: Any, d: list[np.ndarray]) -> Any:
         """The gradients of the states before, of x, and of the parameters."""
         raise NotImplementedError
 
@@ -44,7 +44,7 @@ class Plain:
         self.x, self.steps, self.trail, outputs = x, [], [now], []
         for t in range(T):
             real = (t < ends)[:, None]
-            new, kept = self.step(x[t], now)
+            new, kept = self.one_step(x[t], now)
             now = [np.where(real, a, b) for a, b in zip(new, now)]
             outputs.append(np.where(real, now[0], 0))
             self.steps.append((kept, real))
@@ -62,7 +62,7 @@ class Plain:
             if dhs is not None:
                 d[0] = self.add_upstream(d[0], np.where(self.mask(real), dhs[t], 0))
             into = [np.where(self.mask(real), part, 0) for part in d]
-            passed, dx[t], gradients = self.step_back(self.x[t], self.trail[t], self.trail[t + 1], kept, into)
+            passed, dx[t], gradients = self.one_step_back(self.x[t], self.trail[t], self.trail[t + 1], kept, into)
             d = [np.where(self.mask(real), a, b) for a, b in zip(self.hand_on(passed, t), d)]
             for name, gradient in gradients.items():
                 total[name] = self.accumulate(total[name], gradient, name, t)
@@ -98,14 +98,14 @@ class Plain:
         return dz @ U.T
 
 
-class PlainRNN(Plain, RNN):
+class PlainRNN(Plain, RNN):  # type: ignore[misc]
     """h = tanh(x W + h_prev U + b)."""
 
-    def step(self, x: np.ndarray, now: Any) -> Any:
+    def one_step(self, x: np.ndarray, now: Any) -> Any:
         W, U, b = (self.params[f"{letter}_l0"] for letter in "WUb")
         return [np.tanh(x @ W + now[0] @ U + b)], None
 
-    def step_back(self, x: np.ndarray, before: Any, after: Any, kept: Any, d: Any) -> Any:
+    def one_step_back(self, x: np.ndarray, before: Any, after: Any, kept: Any, d: Any) -> Any:
         dh, dx, gradients = self.through_affine(x, before[0], d[0] * self.slope(after[0]))
         return [dh], dx, gradients
 
@@ -113,17 +113,17 @@ class PlainRNN(Plain, RNN):
         return 1 - h**2
 
 
-class PlainLSTM(Plain, LSTM):
+class PlainLSTM(Plain, LSTM):  # type: ignore[misc]
     """c = f c_prev + i g, h = o tanh(c)."""
 
-    def step(self, x: np.ndarray, now: Any) -> Any:
+    def one_step(self, x: np.ndarray, now: Any) -> Any:
         W, U, b = (self.params[f"{letter}_l0"] for letter in "WUb")
         zi, zf, zo, zg = np.split(x @ W + now[0] @ U + b, 4, axis=1)
         i, f, o, g = sigmoid(zi), sigmoid(zf), sigmoid(zo), np.tanh(zg)
         c = f * now[1] + i * g
         return [o * np.tanh(c), c], (i, f, o, g, c)
 
-    def step_back(self, x: np.ndarray, before: Any, after: Any, kept: Any, d: Any) -> Any:
+    def one_step_back(self, x: np.ndarray, before: Any, after: Any, kept: Any, d: Any) -> Any:
         i, f, o, g, c = kept
         dh, dc = d
         dc = self.into_c(dc, dh, o, c)
@@ -147,10 +147,10 @@ class PlainLSTM(Plain, LSTM):
         return dc * f
 
 
-class PlainGRU(Plain, GRU):
+class PlainGRU(Plain, GRU):  # type: ignore[misc]
     """n = tanh(x W_n + (r h_prev) U_n + b_n), h = z h_prev + (1 - z) n."""
 
-    def step(self, x: np.ndarray, now: Any) -> Any:
+    def one_step(self, x: np.ndarray, now: Any) -> Any:
         W, U, b = (self.params[f"{letter}_l0"] for letter in "WUb")
         H, h = self.hidden_size, now[0]
         zx = x @ W + b
@@ -158,7 +158,7 @@ class PlainGRU(Plain, GRU):
         n = np.tanh(zx[:, 2 * H :] + (r * h) @ U[:, 2 * H :])
         return [z * h + (1 - z) * n], (r, z, n)
 
-    def step_back(self, x: np.ndarray, before: Any, after: Any, kept: Any, d: Any) -> Any:
+    def one_step_back(self, x: np.ndarray, before: Any, after: Any, kept: Any, d: Any) -> Any:
         (r, z, n), h, dh = kept, before[0], d[0]
         W, U, H = self.params["W_l0"], self.params["U_l0"], self.hidden_size
         dz_n = dh * (1 - z) * (1 - n**2)
@@ -390,10 +390,12 @@ class DuplicateIdsLost(Embedding):
 
     cause = "repeated ids"
 
-    def backward(self, dx: np.ndarray) -> None:
-        ids, _ = self._cache
-        self.grads["E"][...] = 0
-        self.grads["E"][ids] += dx
+    def call(self, x: Any, train: bool = False, keep: bool = True) -> Any:
+        def back(dx: np.ndarray) -> None:
+            self.grads["E"][...] = 0
+            self.grads["E"][x] += dx
+
+        return super().call(x, train, keep)[0], back
 
 
 class DropoutMaskForgotten(Dropout):

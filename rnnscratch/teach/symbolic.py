@@ -18,7 +18,8 @@ from ..checks import check_sizes
 from ..kernels import gru, lstm, rnn
 from . import exact
 
-GATES = {"rnn": "h", "lstm": "ifog", "gru": "rzn", "gru reset_after": "rzn"}
+CELLS = {"rnn": rnn.CELLS["tanh"], "lstm": lstm.CELL, "gru": gru.BEFORE, "gru reset_after": gru.AFTER}
+GATES = {name: cell.gates for name, cell in CELLS.items()}
 
 
 @dataclass
@@ -101,19 +102,14 @@ def kernel_gradients(cell: str, values: dict[str, Any]) -> dict[str, np.ndarray]
     """The hand-written forward and backward pass on exact numbers: gradients under the names of `Unrolled.symbols`."""
     arrays = {name: exact.ndarray(np.array(value, dtype=object)) for name, value in values.items()}
     x, dhs = (exact.ndarray(arrays[name].data[:, None]) for name in ("x", "v"))
-    h0 = exact.ndarray(arrays["h0"].data[None])
-    W, U, b = (arrays[name] for name in "WUb")
-    if cell == "lstm":
-        _, _, cache = lstm.forward(x, (h0, exact.ndarray(arrays["c0"].data[None])), W, U, b)
-        dx, (dh0, dc0), dW, dU, db = lstm.backward(cache, dhs)
-        found = {"x": dx, "h0": dh0, "c0": dc0, "W": dW, "U": dU, "b": db}
-    elif cell == "rnn":
-        _, _, cache = rnn.forward(x, h0, W, U, b)
-        found = dict(zip(("x", "h0", "W", "U", "b"), rnn.backward(cache, dhs)))
-    else:
-        bn = {"bn": arrays["bn"]} if cell == "gru reset_after" else {}
-        _, _, cache = gru.forward(x, h0, W, U, b, **bn)
-        found = dict(zip(("x", "h0", "W", "U", "b", "bn"), gru.backward(cache, dhs)))
+    kind = CELLS[cell]
+    names = [f"{letter}0" for letter in kind.states]
+    state = tuple(exact.ndarray(arrays[name].data[None]) for name in names)
+    further = {name: arrays[name] for name in kind.weights}
+    kernel = {"rnn": rnn, "lstm": lstm}.get(cell, gru)
+    _, _, cache = kernel.forward(x, state, *(arrays[name] for name in "WUb"), **further)
+    dx, dstate, *gradients = kernel.backward(cache, dhs)
+    found = {"x": dx, **dict(zip(names, dstate)), **dict(zip(("W", "U", "b", *further), gradients))}
     return {name: array.data[:, 0] if name == "x" else array.data[0] if name in ("h0", "c0") else array.data
             for name, array in found.items()}  # fmt: skip
 

@@ -12,7 +12,7 @@ from cells import KERNELS, complex_step, draw, loss, relative_error, upstream
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnnscratch.kernels import rnn, sequence
+from rnnscratch.kernels import packing, rnn
 
 NAMES = list(KERNELS)
 RAGGED = {1: [1, 1, 1], 2: [1, 2, 1], 5: [3, 5, 1]}
@@ -52,6 +52,7 @@ def test_every_gradient_equals_the_complex_step(name, T, B, ragged, upstreams, r
 def test_gradients_are_exact_for_any_shape_lengths_and_mask(data):
     name = data.draw(st.sampled_from(NAMES))
     T, B, D, H = (data.draw(st.integers(1, high)) for high in (5, 4, 3, 3))
+    H += 2 * (name == "layer_norm")  # one or two numbers are always normalised to the same, and digits cancel
     lengths = data.draw(st.none() | st.lists(st.integers(1, T), min_size=B, max_size=B))
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
     arguments = draw(name, rng, T, B, D, H)
@@ -68,7 +69,7 @@ def test_the_chunk_size_changes_nothing(name, lengths, rows, rng, monkeypatch):
     dhs, dstate = upstream(name, rng, 6, 4, 2, float)
     hs, _, _ = KERNELS[name].forward(arguments, lengths)
     whole = gradients(name, arguments, dhs, dstate, lengths)
-    monkeypatch.setattr(sequence, "CHUNK_ROWS", rows)
+    monkeypatch.setattr(packing, "CHUNK_ROWS", rows)
     assert relative_error(KERNELS[name].forward(arguments, lengths)[0], hs) < 1e-14
     for key, gradient in gradients(name, arguments, dhs, dstate, lengths).items():
         assert relative_error(gradient, whole[key]) < 1e-13, key
@@ -175,8 +176,9 @@ def test_truncation_equals_separate_segments_with_the_state_carried(name, k, len
 def test_algorithm_1_over_all_steps_equals_the_single_reverse_pass(activation, rng):
     a = draw("rnn tanh", rng, 6, 3, 2, 4, float)
     dhs, _ = upstream("rnn tanh", rng, 6, 3, 4, float)
-    _, _, cache = rnn.forward(a["x"], a["h0"], a["W"], a["U"], a["b"], activation=activation)
-    one_pass = rnn.backward(cache, dhs)
+    _, _, cache = rnn.forward(a["x"], (a["h0"],), a["W"], a["U"], a["b"], activation=activation)
+    dx, (dh0,), *weights = rnn.backward(cache, dhs)
+    one_pass = dx, dh0, *weights
     for steps in (None, 6, 99):
         walked = rnn.algorithm_1(a["x"], a["h0"], a["W"], a["U"], a["b"], dhs, steps, activation)
         for found, right in zip(walked, one_pass):
@@ -261,8 +263,8 @@ def test_host_and_device_arrays_do_not_mix(rng):
 
 def test_reverse_turns_each_sequence_within_its_own_length():
     x = np.arange(1, 9).reshape(4, 2, 1)
-    assert sequence.reverse(x, np.array([3, 4]))[:, :, 0].tolist() == [[5, 8], [3, 6], [1, 4], [7, 2]]
-    assert np.array_equal(sequence.reverse(sequence.reverse(x, np.array([3, 4])), np.array([3, 4])), x)
+    assert packing.reverse(x, np.array([3, 4]))[:, :, 0].tolist() == [[5, 8], [3, 6], [1, 4], [7, 2]]
+    assert np.array_equal(packing.reverse(packing.reverse(x, np.array([3, 4])), np.array([3, 4])), x)
 
 
 WRONG = [

@@ -69,7 +69,7 @@ def test_gradients_equal_the_complex_step(cell, pooling, lengths, rng):
 @pytest.mark.parametrize("pooling", POOLINGS)
 @pytest.mark.parametrize("cell", CELLS)
 def test_gradients_of_stacked_bidirectional_models_of_three_classes_are_exact(cell, pooling):
-    rng = np.random.default_rng(3)  # a draw in which no maximum hides a parameter
+    rng = np.random.default_rng(4 if cell == "peephole" else 3)  # draws in which no maximum hides a parameter
     model = perturbed(rng, cell=cell, pooling=pooling, num_classes=3, hidden_size=2, num_layers=2, bidirectional=True)
     assert_gradients_exact(model, np.array([1, 0, 2]), LENGTHS)
 
@@ -167,9 +167,9 @@ def test_embedding_dropout_drops_the_same_units_at_all_steps():
     model = small(embedding_dim=40, embedding_dropout=0.5)
     model.params["embedding.E"][...] = 1
     seen = []
-    forward = model.recurrent.forward
-    model.recurrent.forward = lambda x, **options: (seen.append(x), forward(x, **options))[1]
-    model.forward(IDS, LENGTHS, train=True)
+    call = model.recurrent.call
+    model.recurrent.call = lambda x, **options: (seen.append(x.plan.unpack(x.data)), call(x, **options))[1]
+    model.forward(IDS, train=True)
     (x,) = seen
     assert (x == x[0]).all() and set(np.unique(x)) == {0.0, 2.0} and (x[0, 0] != x[0, 1]).any()
 
@@ -179,8 +179,8 @@ def test_word_dropout_puts_the_unknown_word_in_the_place_of_a_word_in_training_o
     model.params["embedding.E"][1:] = 1
     model.params["embedding.E"][0] = 0
     seen = []
-    forward = model.recurrent.forward
-    model.recurrent.forward = lambda x, **options: (seen.append(x), forward(x, **options))[1]
+    call = model.recurrent.call
+    model.recurrent.call = lambda x, **options: (seen.append(x.plan.unpack(x.data)), call(x, **options))[1]
     ids = np.full((50, 20), 3)
     model.forward(ids, train=True)
     model.forward(ids)
