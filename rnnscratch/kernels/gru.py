@@ -24,7 +24,7 @@ from .activations import dsigmoid_from_output, dtanh_from_output, tanh
 
 def step(gates: Array, prev: Any, new: Any, w: Any) -> None:
     r, z, n = gates
-    n[...] = tanh(n + (r * prev.h_in) @ w.U)  # Eq. 36, 77
+    tanh(n + (r * prev.h_in) @ w.U, out=n)  # Eq. 36, 77
     new.h[...] = z * prev.h + (1 - z) * n  # Eq. 78 (Eq. 37 with z and 1 - z exchanged)
 
 
@@ -52,8 +52,8 @@ def weight_gradients(dw: Any, gates: Array, prev: Any, dz: Any) -> None:
 
 def step_after(gates: Array, prev: Any, new: Any, kept: Any, w: Any) -> None:
     r, z, n = gates
-    kept.hn[...] = prev.h_in @ w.U + w.bn
-    n[...] = tanh(n + r * kept.hn)
+    kept.hn[...] = prev.hU + w.bn  # hU: h_prev U_n
+    tanh(n + r * kept.hn, out=n)
     new.h[...] = z * prev.h + (1 - z) * n  # Eq. 78
 
 
@@ -64,20 +64,17 @@ def slopes_after(s: Any, gates: Array, prev: Any, kept: Any) -> None:
     s.zn_by_zr[...] = kept.hn * dsigmoid_from_output(r)  # the product r hn, through Eq. 25
 
 
-def step_back_after(s: Any, gates: Array, d: Any, dz: Any, w: Any) -> None:
+def step_back_after(s: Any, gates: Array, d: Any, dz: Any) -> None:
     r, z, n = gates
     dz.z[...] = d.h * s.h_by_zz
     dz.n[...] = d.h * s.h_by_zn
     d.h *= z  # Eq. 78: the direct path
     dz.r[...] = dz.n * s.zn_by_zr
-    d.h_in[...] = (dz.n * r) @ w.U.T  # hn = h_prev U_n + bn
+    d.hU[...] = dz.n * r  # the product r hn, and hn = h_prev U_n + bn
 
 
-def weight_gradients_after(dw: Any, gates: Array, prev: Any, dz: Any) -> None:
-    r, z, n = gates
-    dhn = dz.n * r
-    dw.U += prev.h_in.T @ dhn  # hn = h_prev U_n + bn
-    dw.bn += dhn.sum(axis=0)
+def weight_gradients_after(dw: Any, d: Any) -> None:
+    dw.bn += d.hU.sum(axis=0)
 
 
 BEFORE = sequence.Cell(
@@ -96,7 +93,7 @@ AFTER = sequence.Cell(
     gates="rzn",
     sigmoids="rz",
     late="n",
-    own="n",
+    apart=True,
     direct="h",
     keeps={"hn": 1},
     weights={"bn": 1},

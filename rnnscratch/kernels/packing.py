@@ -13,7 +13,7 @@ is ever reversed.
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -85,14 +85,12 @@ class Plan:
         self.early: Array | None = None
         self.ends: Array | None = None
         if lengths is None or (lengths == T).all():
-            self.lengths, running = None, [B] * T
+            self.lengths, self.N = None, T * B
             self.sorted_lengths = np.full(B, T)
-            starts = [t * B for t in range(T + 2)]
         else:
             order, counts, steps, positions = sort_and_shrink(lengths)
-            running = counts.tolist()
             first = np.concatenate([[0, B], B + np.cumsum(counts)])
-            starts = first.tolist()
+            starts, self.N = first.tolist(), len(steps)
             place = np.argsort(order)
             if not (place[1:] > place[:-1]).all():
                 self.order, self.place = xp.asarray(order), xp.asarray(place)
@@ -100,23 +98,11 @@ class Plan:
             self.rows = xp.asarray(steps * B + order[positions])
             self.early = xp.asarray(first[steps] + positions)
             self.ends = xp.asarray(first[lengths] + place)
-        self.N = starts[-1] - B
-        self.chunks = self._cut(running, starts)
+        if self.lengths is None:
+            self.chunks = equal_chunks(T, B, CHUNK_ROWS)
+        else:
+            self.chunks = cut(counts.tolist(), starts, CHUNK_ROWS)
         self.longest = max(chunk.rows.stop - chunk.rows.start for chunk in self.chunks)
-
-    def _cut(self, running: list[int], starts: list[int]) -> list[Chunk]:
-        """Chunks of at most CHUNK_ROWS rows, and of a quarter of all, to save memory."""
-        most, begin = min(CHUNK_ROWS, self.N // 4), 0
-        chunks: list[Chunk] = []
-        steps: list[Step] = []
-        for t, n in enumerate(running):
-            row = starts[t + 1] - self.B
-            if steps and row + n - begin > most:
-                chunks.append(Chunk(slice(begin, row), tuple(steps)))
-                steps, begin = [], row
-            firsts = (0, row, row - begin, starts[t], starts[t + 1])
-            steps.append(Step(t, *(slice(first, first + n) for first in firsts)))
-        return [*chunks, Chunk(slice(begin, self.N), tuple(steps))]
 
     @cached_property
     def sequence(self) -> Array:
@@ -160,6 +146,28 @@ class Plan:
     def unsort(self, values: Array) -> Array:
         """The inverse of `sort`."""
         return values if self.place is None else values[self.place]
+
+
+def cut(running: list[int], starts: list[int], most: int) -> list[Chunk]:
+    """Chunks of at most `most` rows, and of a quarter of all, to save memory; at least one step."""
+    B, N, begin = starts[1], starts[-1] - starts[1], 0
+    chunks: list[Chunk] = []
+    steps: list[Step] = []
+    for t, n in enumerate(running):
+        row = starts[t + 1] - B
+        if steps and row + n - begin > min(most, N // 4):
+            chunks.append(Chunk(slice(begin, row), tuple(steps)))
+            steps, begin = [], row
+        at, early, late = row - begin, starts[t], starts[t + 1]
+        here = slice(0, n), slice(row, row + n), slice(at, at + n), slice(early, early + n), slice(late, late + n)
+        steps.append(Step(t, *here))
+    return [*chunks, Chunk(slice(begin, N), tuple(steps))]
+
+
+@lru_cache(maxsize=64)
+def equal_chunks(T: int, B: int, most: int) -> list[Chunk]:
+    """Those of B sequences of T steps."""
+    return cut([B] * T, [t * B for t in range(T + 2)], most)
 
 
 class Packed(NamedTuple):

@@ -50,6 +50,7 @@ class Cell:
     sigmoids: str = ""  # which gates are sigmoids; the others are tanh
     late: str = ""  # the gates, neighbours, that `step` activates, since something is added to their z first
     own: str = ""  # the last gates, if `step` takes their product with U: w.U, and on the way back d.h_in
+    apart: bool = False  # the last gate's product with U is not added to z, but given as prev.hU; its gradient is d.hU
     states: str = "h"
     direct: str = ""  # states that lead to the next ones without passing z
     keeps: Mapping[str, int] = field(default_factory=dict)  # name -> how many times H numbers a row; 0: one number
@@ -63,8 +64,8 @@ class Cell:
         functions = (self.step, self.slopes, self.step_back, self.weight_gradients, self.inputs, self.inputs_back)
         self.asked = {f: tuple(inspect.signature(f).parameters) for f in functions if f is not None}
         own = bool(self.own)
-        with_h_in = [*self.states, *["h_in"] * own]
-        fields: dict[str, Any] = {"prev": with_h_in, "new": self.states, "d": with_h_in}
+        with_U = [*self.states, *["h_in"] * own, *["hU"] * self.apart]
+        fields: dict[str, Any] = {"prev": with_U, "new": self.states, "d": with_U}
         fields |= {
             "kept": self.keeps,
             "s": self.slopes_as,
@@ -76,6 +77,7 @@ class Cell:
         }
         self.asks_new = any("new" in self.asked[f] for f in (self.slopes, self.weight_gradients) if f is not None)
         at = self.gates.index(self.late) if self.late else len(self.gates)
+        self.waiting = slice(at, at + len(self.late))
         self.active = slice(len(self.late), None) if at == 0 else slice(0, at)  # the gates that the loop activates
         self.halved = slice(0, sum(gate in self.sigmoids for gate in self.gates[self.active]))
 
@@ -85,16 +87,15 @@ class Cell:
 
     def activate(self, z: Array, gates: Array) -> None:
         """z (G, n, H) -> gates (G, n, H): one tanh for all; sigmoid(z) = tanh(z/2)/2 + 1/2 (Eqs 24, 26)."""
-        before, after = z[self.active], gates[self.active]
-        sigmoids = before[self.halved]
+        if self.late:
+            gates[self.waiting] = z[self.waiting]
+            z, gates = z[self.active], gates[self.active]
+        sigmoids = z[self.halved]
         sigmoids *= 0.5
-        get_array_module(z).tanh(before, out=after)
-        sigmoids = after[self.halved]
+        get_array_module(z).tanh(z, out=gates)
+        sigmoids = gates[self.halved]
         sigmoids *= 0.5
         sigmoids += 0.5
-        if self.late:
-            at = self.gates.index(self.late)
-            gates[at : at + len(self.late)] = z[at : at + len(self.late)]
 
     def further(self, weights: Mapping[str, Array], U: Array) -> Any:
         """The further weights by name, and U's blocks of the gates that are the cell's own."""
@@ -117,14 +118,17 @@ class Memory:
     def __init__(self, cell: Cell, rows: int, H: int, masked: bool, xp: Any, dtype: Any):
         self.Kept = cell.views["kept"]
         shapes = [(k, rows, H) if k > 1 else (rows, H if k else 1) for k in cell.keeps.values()]
-        self.kept = [xp.empty(shape, dtype) for shape in shapes]
+        self.arrays = [xp.empty(shape, dtype) for shape in shapes]
         self.gates: Array = xp.empty((len(cell.gates), rows, H), dtype) if cell.keeps_gates else None
         self.h_in: Array = xp.empty((rows, H), dtype) if masked else None  # h_prev times the mask
 
+    def kept(self, rows: slice) -> Any:
+        """What else is kept of these rows, by name."""
+        return self.Kept(*[array[..., rows, :] if array.ndim > 2 else array[rows] for array in self.arrays])
+
     def at(self, rows: slice) -> dict[str, Any]:
         """The gates and all else that is kept of these rows."""
-        kept = self.Kept(*[array[..., rows, :] for array in self.kept])
-        return {"kept": kept} if self.gates is None else {"kept": kept, "gates": self.gates[:, rows]}
+        return {"kept": self.kept(rows), "gates": None if self.gates is None else self.gates[:, rows]}
 
 
 class Cache(NamedTuple):
@@ -164,6 +168,7 @@ def run(
     xp, dtype = plan.xp, x.dtype
     N, B, G, H = plan.N, plan.B, len(cell.gates), len(U)
     joint = (G - len(cell.own)) * H  # columns of z whose product with U is taken here
+    added = joint - cell.apart * H  # and those to which it is added
     first, last = slice(0, B), slice(N, N + B) if plan.ends is None else plan.ends
     states = [xp.empty((B + N if keep else B, H), dtype) for _ in cell.states]
     for slots, initial in zip(states, state):
@@ -175,6 +180,7 @@ def run(
     hs: Array = None if keep else xp.empty((N, H), dtype)
     Prev, New, U_joint = cell.views["prev"], cell.views["new"], U[:, :joint]
     have: dict[str, Any] = {"w": cell.further(weights, U)}
+    asked = cell.asked[cell.step]
     for chunk in reversed(plan.chunks) if backwards else plan.chunks:
         size = chunk.rows.stop - chunk.rows.start
         xW = xp.matmul(x[chunk.rows], W, out=z[:size])
@@ -182,21 +188,27 @@ def run(
             have |= memory.at(chunk.rows if keep else slice(0, size))
             cell.call(cell.inputs, have | {"xW": by_gate(xW, G)})
         xW += b
+        z_by_gate = by_gate(xW, G)
         for step in reversed(chunk.steps) if backwards else chunk.steps:
             n, rows = step.running, step.rows if keep else step.within
             before, after = (step.late, step.early) if backwards else (step.early, step.late)
             prev = [slots[before if keep else n] for slots in states]
             h_in = prev[0] if mask is None else xp.multiply(prev[0], mask[n], out=memory.h_in[rows])
-            z_t = z[step.within]
             if joint:
-                z_joint = z_t[:, :joint]
-                z_joint += xp.matmul(h_in, U_joint, out=hU[n])
-            have |= {"gates": by_gate(z_t, G), **memory.at(rows)}
+                product = xp.matmul(h_in, U_joint, out=hU[n])
+                z_t = z[step.within, :added]
+                z_t += product[:, :added] if cell.apart else product
+            have["gates"] = z_t = z_by_gate[:, step.within]
             if cell.keeps_gates:
-                cell.activate(by_gate(z_t, G), have["gates"])
-            have["prev"] = Prev(*prev, h_in) if cell.own else Prev(*prev)
+                have["gates"] = memory.gates[:, rows]
+                cell.activate(z_t, have["gates"])
+            if "prev" in asked:
+                extra = [h_in] if cell.own else [product[:, added:]] if cell.apart else []
+                have["prev"] = Prev(*prev, *extra)
+            if "kept" in asked:
+                have["kept"] = memory.kept(rows)
             have["new"] = New(*[slots[after if keep else n] for slots in states])
-            cell.call(cell.step, have)
+            cell.step(*[have[name] for name in asked])
             if not keep:
                 hs[step.rows] = states[0][n]
     if keep and not backwards:
@@ -228,11 +240,14 @@ def run_back(
     dx = xp.empty(x.shape, dtype)
     grads = {"W": xp.zeros_like(W), "U": xp.zeros_like(U), "b": xp.zeros_like(W[0])}
     grads |= {name: xp.zeros_like(array) for name, array in weights.items()}
-    dU_joint, U_back = grads["U"][:, :joint], xp.ascontiguousarray(U[:, :joint].T)
+    U_T = xp.ascontiguousarray(U.T)  # a product with a view of U would take up to 1.6 times as long
+    dU_joint, U_back = grads["U"][:, :joint], U_T[:joint]
     s_chunk, dz_chunk = xp.empty((len(cell.slopes_as), plan.longest, H), dtype), xp.empty((plan.longest, G * H), dtype)
     dh_in, through_U = xp.empty((B, H), dtype), xp.empty((B, H), dtype)
+    aside = xp.empty((plan.longest if cell.apart else 0, H), dtype)  # dz of the last gate, where d.hU has its place
     Prev, New, S, D, Dz = (cell.views[name] for name in ("prev", "new", "s", "d", "dz"))
-    have: dict[str, Any] = {"w": cell.further(weights, U), "dw": cell.further(grads, grads["U"])}
+    have: dict[str, Any] = {"w": cell.further(weights, U_T.T), "dw": cell.further(grads, grads["U"])}
+    asked = cell.asked[cell.step_back]
     prev_of, new_of = plan.early_states, plan.late_states
     if backwards:
         prev_of, new_of = new_of, prev_of
@@ -241,24 +256,34 @@ def run_back(
         prev = [prev_of(slots, chunk.rows) for slots in states]
         h_in = prev[0] if mask is None else memory.h_in[chunk.rows]
         whole = {**have, **memory.at(chunk.rows), "s": S(*s_chunk[:, :size])}
-        whole["prev"] = Prev(*prev, h_in) if cell.own else Prev(*prev)
+        extra = [h_in] if cell.own else [None] if cell.apart else []
+        whole["prev"] = Prev(*prev, *extra)
         if cell.asks_new:
             whole["new"] = New(*[new_of(slots, chunk.rows) for slots in states])
         cell.call(cell.slopes, whole)
         dz, dhs_chunk = dz_chunk[:size], None if dhs is None else dhs[chunk.rows]
+        dz_by_gate, gates = by_gate(dz, G), whole["gates"]
         for step in chunk.steps if backwards else reversed(chunk.steps):
-            n, dz_t = step.running, dz[step.within]
+            n, within = step.running, step.within
             d = [each[n] for each in dstates]
             if dhs_chunk is not None:
-                d[0] += dhs_chunk[step.within]
-            have |= {"d": D(*d, dh_in[n]) if cell.own else D(*d), "dz": Dz(*by_gate(dz_t, G), by_gate(dz_t, G))}
-            have |= {"s": S(*s_chunk[:, step.within]), **memory.at(step.rows)}
-            cell.call(cell.step_back, have)
+                d[0] += dhs_chunk[within]
+            dz_t = dz_by_gate[:, within]
+            if cell.apart:
+                have["d"], have["dz"] = D(*d, dz_t[-1]), Dz(*dz_t[:-1], aside[within], dz_t)
+            else:
+                have["d"], have["dz"] = D(*d, dh_in[n]) if cell.own else D(*d), Dz(*dz_t, dz_t)
+            have["s"] = S(*s_chunk[:, within])
+            if gates is not None:
+                have["gates"] = gates[:, within]
+            if "kept" in asked:
+                have["kept"] = memory.kept(step.rows)
+            cell.step_back(*[have[name] for name in asked])
             into_U = dh_in[n] if cell.own or "h" in cell.direct else d[0]
             if cell.own and joint:
-                into_U += xp.matmul(dz_t[:, :joint], U_back, out=through_U[n])
+                into_U += xp.matmul(dz[within, :joint], U_back, out=through_U[n])
             elif joint:
-                xp.matmul(dz_t, U_back, out=into_U)
+                xp.matmul(dz[within], U_back, out=into_U)
             if mask is not None:
                 into_U *= mask[n]
             if "h" in cell.direct:
@@ -269,9 +294,13 @@ def run_back(
                 cut_chain(d, plan, step, truncate, backwards)
         if joint:
             dU_joint += h_in.T @ dz[:, :joint]
-        whole["dz"] = Dz(*by_gate(dz, G), by_gate(dz, G))
+        whole["dz"] = Dz(*dz_by_gate, dz_by_gate)
+        if cell.apart:
+            whole["d"] = D(*[None] * len(states), dz_by_gate[-1])
         if cell.weight_gradients:
             cell.call(cell.weight_gradients, whole)
+        if cell.apart:
+            dz_by_gate[-1] = aside[:size]
         grads["b"] += dz.sum(axis=0)
         if cell.inputs_back:
             cell.call(cell.inputs_back, whole)
@@ -356,16 +385,20 @@ def one_step(
     joint = (G - len(cell.own)) * H
     memory = Memory(cell, len(x), H, False, xp, x.dtype)
     z = x @ W
-    have = {"w": cell.further(weights, U), "gates": by_gate(z, G), **memory.at(slice(None))}
+    have = {"w": cell.further(weights, U), **memory.at(slice(None))}
     if cell.inputs:
         cell.call(cell.inputs, have | {"xW": by_gate(z, G)})
     z += b
+    extra = prev[:1] if cell.own else []
     if joint:
-        z_joint = z[:, :joint]
-        z_joint += prev[0] @ U[:, :joint]
+        product, added = prev[0] @ U[:, :joint], joint - cell.apart * H
+        z[:, :added] += product[:, :added]
+        extra = [product[:, added:]] if cell.apart else extra
     if cell.keeps_gates:
         cell.activate(by_gate(z, G), have["gates"])
-    have["prev"] = cell.views["prev"](*prev, *prev[: len(cell.own) > 0])
+    else:
+        have["gates"] = by_gate(z, G)
+    have["prev"] = cell.views["prev"](*prev, *extra)
     have["new"] = cell.views["new"](*new)
     cell.call(cell.step, have)
 

@@ -132,14 +132,18 @@ def truncation_error(
 def saturation(layer: Recurrent, x: np.ndarray, margin: float = 0.1) -> dict[str, tuple[float, float]]:
     """For each gate the share of its values within `margin` of its lower and of its upper limit.
 
-    The limits are 0 and 1 for sigmoids, -1 and 1 for tanh, with `margin` in units of their distance.
+    The limits are 0 and 1 for sigmoids, -1 and 1 for tanh, with `margin` in units of their distance. Raises ValueError
+    for ReLU, which has none.
     """
+    activation = getattr(layer, "activation", "tanh")
+    if activation == "relu":
+        raise ValueError("layer has the activation 'relu', expected one with limits: 'tanh' or 'sigmoid'")
     if not 0.0 < margin < 0.5:
         raise ValueError(f"margin is {margin}, expected a number between 0 and 0.5")
     steps, found = trace(layer, x), {}
     for gate in layer.gates:
         values = np.stack([steps[gate, t + 1] for t in range(len(x))])
-        low, high = (0.0, 1.0) if gate in "ifor" or (gate == "z" and "r" in layer.gates) else (-1.0, 1.0)
+        low, high = (0.0, 1.0) if gate in layer.cell.sigmoids or activation == "sigmoid" else (-1.0, 1.0)
         edge = margin * (high - low)
         found[gate] = float((values < low + edge).mean()), float((values > high - edge).mean())
     return found

@@ -341,3 +341,85 @@ def test_all_pairs_of_names_are_distinct_functions(rng):
     arguments = draw("gru reset_after", rng, 3, 2, 2, 3, float)
     outputs = [KERNELS[name].forward(arguments)[0] for name in ("gru", "gru reset_after")]
     assert all(relative_error(a, b) > 1e-3 for a, b in itertools.combinations(outputs, 2))
+
+
+def test_algorithm_1_starts_from_zeros_and_names_an_unknown_activation(rng):
+    a = draw("rnn tanh", rng, 4, 3, 2, 3, float)
+    dhs, _ = upstream("rnn tanh", rng, 4, 3, 3, float)
+    zeros = rnn.algorithm_1(a["x"], np.zeros((3, 3)), a["W"], a["U"], a["b"], dhs)
+    for found, right in zip(rnn.algorithm_1(a["x"], None, a["W"], a["U"], a["b"], dhs), zeros):
+        assert np.array_equal(found, right)
+    with pytest.raises(ValueError, match="activation is 'softplus', expected one of 'tanh', 'relu', 'sigmoid'"):
+        rnn.algorithm_1(a["x"], None, a["W"], a["U"], a["b"], dhs, activation="softplus")
+
+
+def test_peepholes_of_zero_are_the_plain_lstm_and_others_are_those_of_onnx(rng):
+    T, B, D, H = 5, 3, 2, 4
+    a = draw("peephole", rng, T, B, D, H, float)
+    dhs, dstate = upstream("peephole", rng, T, B, H, float)
+    plain = {key: value for key, value in a.items() if key != "P"}
+    right = {**gradients("lstm", plain, dhs, dstate, [5, 2, 4])}
+    found = gradients("peephole", {**a, "P": np.zeros(3 * H)}, dhs, dstate, [5, 2, 4])
+    for key, gradient in right.items():
+        assert relative_error(found[key], gradient) < 1e-14, key
+    onnx = pytest.importorskip("onnx", reason="it writes the model that ONNX Runtime runs")
+    runtime = pytest.importorskip("onnxruntime", reason="ONNX Runtime is the independent oracle")
+
+    def gates_of_onnx(array):  # i, f, o, g along the last axis -> i, o, f, c along the first but one
+        i, f, o, g = np.split(array, 4, axis=-1)
+        return np.concatenate([i, o, f, g], axis=-1)
+
+    P = np.split(a["P"], 3)
+    inputs = {
+        "X": a["x"],
+        "W": gates_of_onnx(a["W"]).T[None],
+        "R": gates_of_onnx(a["U"]).T[None],
+        "B": np.concatenate([gates_of_onnx(a["b"]), np.zeros(4 * H)])[None],
+        "sequence_lens": np.full(B, T, np.int32),
+        "initial_h": a["h0"][None],
+        "initial_c": a["c0"][None],
+        "P": np.concatenate([P[0], P[2], P[1]])[None],
+    }
+    node = onnx.helper.make_node("LSTM", list(inputs), ["Y", "Y_h", "Y_c"], hidden_size=H)
+    numbers = onnx.TensorProto
+    kinds = {name: numbers.INT32 if value.dtype == np.int32 else numbers.FLOAT for name, value in inputs.items()}
+    graph = onnx.helper.make_graph(
+        [node],
+        "lstm",
+        [onnx.helper.make_tensor_value_info(name, kinds[name], value.shape) for name, value in inputs.items()],
+        [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in ("Y", "Y_h", "Y_c")],
+    )
+    singles = {name: value if value.dtype == np.int32 else value.astype("f4") for name, value in inputs.items()}
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 14)], ir_version=8)
+    Y, h, c = runtime.InferenceSession(model.SerializeToString()).run(None, singles)
+    hs, final, _ = KERNELS["peephole"].forward(a)
+    assert relative_error(Y[:, 0], hs) < 1e-5
+    assert relative_error(h[0], final["h"]) < 1e-5
+    assert relative_error(c[0], final["c"]) < 1e-5
+
+
+@pytest.mark.parametrize("lengths", [None, [5, 2, 4]])
+def test_the_layer_normalised_lstm_is_the_one_that_pytorch_differentiates(lengths, rng):
+    torch = pytest.importorskip("torch", reason="PyTorch is the independent oracle; it comes with the test extra")
+    T, B, D, H = 5, 3, 2, 4
+    a = draw("layer_norm", rng, T, B, D, H, float)
+    dhs, dstate = upstream("layer_norm", rng, T, B, H, float)
+    hs, final, _ = KERNELS["layer_norm"].forward(a, lengths)
+    found = gradients("layer_norm", a, dhs, dstate, lengths)
+    t = {key: torch.tensor(value, requires_grad=True) for key, value in a.items()}
+    norm = torch.nn.functional.layer_norm
+    total, ends = 0, lengths or [T] * B
+    for b in range(B):
+        h, c = t["h0"][b], t["c0"][b]
+        for k in range(ends[b]):
+            z = norm(t["x"][k, b] @ t["W"], (4 * H,), t["gx"]) + norm(h @ t["U"], (4 * H,), t["gh"]) + t["b"]
+            i, f, o = torch.sigmoid(z[: 3 * H]).split(H)
+            c = f * c + i * torch.tanh(z[3 * H :])
+            h = o * torch.tanh(norm(c, (H,), t["gc"], t["bc"]))
+            assert np.abs(h.detach().numpy() - hs[k, b]).max() < 1e-12
+            total = total + (h * torch.tensor(dhs[k, b])).sum()
+        total = total + (h * torch.tensor(dstate["h"][b])).sum() + (c * torch.tensor(dstate["c"][b])).sum()
+        assert np.abs(c.detach().numpy() - final["c"][b]).max() < 1e-12
+    total.backward()
+    for key, tensor in t.items():
+        assert relative_error(found[key], tensor.grad.numpy()) < 1e-11, key

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from small_layers import LAYERS, draw
 
+import rnnscratch as rs
 from rnnscratch.teach import flow, trace
 
 CLOSE = {"rtol": 1e-12, "atol": 1e-14}
@@ -181,3 +182,11 @@ def test_wrong_input_is_named(layer):
         flow.contributions(layer, x, name="V")
     with pytest.raises(ValueError, match="segment is 0, expected at least 1"):
         flow.checkpointed(layer, x, np.ones((3, 2, 2)), 0)
+
+
+def test_saturation_of_a_sigmoid_network_counts_from_0_and_1():
+    layer = rs.RNN(1, 2, activation="sigmoid", dtype="float64", seed=0)
+    layer.params["b_l0"][...] = [-20.0, 20.0]
+    assert flow.saturation(layer, np.zeros((3, 1, 1))) == {"h": (0.5, 0.5)}
+    with pytest.raises(ValueError, match="activation 'relu', expected one with limits"):
+        flow.saturation(rs.RNN(1, 2, activation="relu", seed=0), np.zeros((3, 1, 1), np.float32))
