@@ -11,13 +11,17 @@ much: that there are three regimes, and that two values matter. The LSTM has to 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 import rnnscratch as rs
+from rnnscratch import training
+from rnnscratch.schedules import cosine_schedule
 
+Batch = tuple[np.ndarray, np.ndarray]  # inputs (T, B, D) and targets (T, B, 1)
 STAY = 0.97
 FOLLOW = np.array([[0.9, 0.0], [-0.9, 0.0], [0.0, 0.8]])  # of each regime, on the last value and the one before
 NOISE = np.array([0.3, 0.5, 1.0])
@@ -57,30 +61,50 @@ def hmm_forecast(hmm: rs.hmm.GaussianHMM, x: np.ndarray) -> np.ndarray:
     return (each * (beliefs(hmm, x) @ hmm.transmat_)).sum(axis=2)
 
 
-def train_lstm(data: dict[str, tuple[np.ndarray, np.ndarray]], epochs: int, hidden: int, seed: int) -> rs.Sequential:
-    """An LSTM and a dense layer, trained on the mean squared error of every step; the best epoch's weights are kept.
+class Forecaster:
+    """An LSTM and a dense layer, trained on the mean squared error of every step: see `training.Trainable`."""
 
-    data: inputs (T, B, D) and targets (T, B, 1) to "train" on, and to choose the epoch by ("choose").
-    """
-    inputs, target = data["train"]
-    model = rs.Sequential(rs.LSTM(inputs.shape[2], hidden, seed=seed), rs.Dense(hidden, 1, seed=seed + 1))
-    optimizer, rng = rs.Adam(0.01), np.random.default_rng(seed)
-    lowest, best = np.inf, {name: array.copy() for name, array in model.params.items()}
-    for epoch in range(epochs):
-        optimizer.learning_rate = 0.01 * 0.5 * (1 + np.cos(np.pi * epoch / epochs))
-        order = rng.permutation(inputs.shape[1])
-        for batch in np.array_split(order, max(1, len(order) // 16)):
-            y = model.forward(inputs[:, batch], train=True)
-            _, dy = rs.losses.mean_squared_error(y, target[:, batch])
-            model.backward(dy)
-            rs.clip_gradients(model.grads, max_norm=1.0)
-            optimizer.step(model.params, model.grads)
-        error = mean_squared(model.forward(data["choose"][0]) - data["choose"][1])
-        if error < lowest:
-            lowest, best = error, {name: array.copy() for name, array in model.params.items()}
-    for name, array in model.params.items():
-        array[...] = best[name]
-    return model
+    def __init__(self, inputs: int, hidden: int, seed: int):
+        self.network = rs.Sequential(rs.LSTM(inputs, hidden, seed=seed), rs.Dense(hidden, 1, seed=seed + 1))
+        self.params, self.grads = self.network.params, self.network.grads
+
+    def batch_loss(self, batch: Batch, train: bool = False) -> tuple[Any, Callable[[], Any], dict[str, Any]]:
+        """The error on inputs (T, B, D) and targets (T, B, 1), and its way back."""
+        x, target = batch
+        y = self.network.forward(x, train=train)
+        loss, dy = rs.losses.mean_squared_error(y, target)
+        return loss, lambda: self.network.backward(dy), {}
+
+
+class Shuffled:
+    """Some 16 series at a time, in a new order each epoch."""
+
+    def __init__(self, data: Batch, seed: int):
+        self.data, self.rng = data, np.random.default_rng(seed)
+
+    def __len__(self) -> int:
+        return max(1, self.data[0].shape[1] // 16)
+
+    def __iter__(self) -> Iterator[Batch]:
+        x, target = self.data
+        for columns in np.array_split(self.rng.permutation(x.shape[1]), len(self)):
+            yield x[:, columns], target[:, columns]
+
+
+def train_lstm(data: dict[str, Batch], epochs: int, hidden: int, seed: int) -> rs.Sequential:
+    """The network after its best epoch. data: what to "train" on, and what to "choose" the epoch by."""
+    model, batches = Forecaster(data["train"][0].shape[2], hidden, seed), Shuffled(data["train"], seed)
+    training.fit(
+        model,
+        batches,
+        [data["choose"]],
+        optimizer=rs.Adam(0.01),
+        epochs=epochs,
+        schedule=cosine_schedule(0.01, epochs * len(batches)),
+        clip_norm=1.0,
+        progress=False,
+    )
+    return model.network
 
 
 def mean_squared(error: np.ndarray) -> float:

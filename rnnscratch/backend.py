@@ -8,6 +8,9 @@ that was written for NumPy runs on CuPy arrays unchanged. CuPy is imported only 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -119,3 +122,29 @@ def check_dtype(dtype: Any, name: str = "dtype") -> np.dtype:
     if found.name not in DTYPES:
         raise ValueError(f"{name} is {found.name}, expected one of {', '.join(DTYPES)}")
     return found
+
+
+SMALL = 128  # hidden units; with fewer, one BLAS thread is as fast as two, and never waits for one on a busy machine
+
+
+@contextmanager
+def blas_threads(params: Mapping[str, Array]) -> Iterator[None]:
+    """Within, BLAS has one thread if the matrices among the parameters are small, else all that it had.
+
+    Their size is the largest of min(rows, columns): H for U (H, G*H), E for an embedding (V, E). Small products on
+    several threads gain nothing on a quiet machine, and are many times slower while other programs run, since the
+    threads spin and wait for each other at every one. `python -m benchmarks.threads` measures where that ends.
+    """
+    sizes = [min(array.shape) for array in params.values() if getattr(array, "ndim", 0) == 2]
+    if get_array_module(*params.values()) is not np or not sizes or max(sizes) >= SMALL:
+        yield
+        return
+    with _blas().limit(limits=1, user_api="blas"):
+        yield
+
+
+@lru_cache(maxsize=1)
+def _blas() -> Any:
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()

@@ -120,17 +120,17 @@ def check_distribution(name: str, values: Any, size: int | None = None) -> np.nd
     return found
 
 
-def check_labels(name: str, data: Any, num_classes: int) -> None:
+def check_labels(data: Any, num_classes: int) -> None:
     """Raise ValueError or TypeError unless data is (sequences, labels) with whole numbers from 0 to num_classes - 1."""
     if not isinstance(data, tuple) or len(data) != 2:
-        raise TypeError(f"{name} is {type(data).__name__}, expected the pair (sequences, labels)")
+        raise TypeError(f"is {type(data).__name__}, expected the pair (sequences, labels)")
     labels = np.asarray(data[1])
     if labels.dtype.kind not in "iub" or labels.ndim != 1 or len(labels) != len(data[0]):
         raise ValueError(
-            f"{name} labels have shape {labels.shape} of {labels.dtype}, expected ({len(data[0])},) whole numbers"
+            f"labels have shape {labels.shape} of {labels.dtype}, expected ({len(data[0])},) whole numbers"
         )
     if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:
-        raise ValueError(f"{name} labels go from {labels.min()} to {labels.max()}, expected 0 to {num_classes - 1}")
+        raise ValueError(f"labels go from {labels.min()} to {labels.max()}, expected 0 to {num_classes - 1}")
 
 
 def check_texts(texts: Any) -> list[str]:

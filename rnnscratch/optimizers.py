@@ -7,6 +7,7 @@ arithmetic runs through an array in pieces that stay in the processor's cache.
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -51,16 +52,20 @@ class Optimizer:
         self.learning_rate = check_number("learning_rate", learning_rate, above=0.0)
         self.steps = 0
         self._state: dict[str, dict[str, Array]] = {}
+        self._mine: dict[str, Any] = {}  # weak references to the parameters of the steps so far
         self._scratch: list[Array] = []
 
     def step(self, params: Mapping[str, Array], grads: Mapping[str, Array]) -> None:
         """Change every parameter in place by its gradient; both are dicts of arrays with the same keys, shapes and
         dtypes.
 
-        Raises ValueError or TypeError, before anything is changed, where they differ.
+        Raises ValueError or TypeError, before anything is changed, where they differ, or where the parameters are
+        others than those of the steps before: a new model needs an optimizer of its own.
         """
         self.learning_rate = check_number("learning_rate", self.learning_rate, least=0.0)
         self._check(params, grads)
+        if not self._mine:
+            self._mine = {name: weakref.ref(param) for name, param in params.items()}
         self.steps += 1
         self._begin()
         with np.errstate(under="ignore"):  # the square of a tiny gradient may vanish
@@ -91,6 +96,9 @@ class Optimizer:
             stop = min(start + piece, size)
             yield (*(a[start:stop] for a in flat), *(s[: stop - start] for s in self._scratch))
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_mine": {}}  # a copy goes on with a copy of the model
+
     def _check(self, params: Mapping[str, Array], grads: Mapping[str, Array]) -> None:
         if params.keys() != grads.keys():
             odd = sorted(params.keys() ^ grads.keys())
@@ -110,6 +118,15 @@ class Optimizer:
                 if array.dtype != param.dtype:
                     raise TypeError(f"{place} has dtype {array.dtype}, expected {param.dtype} as the parameter")
             get_array_module(param, *others.values())
+        if self._mine and params.keys() != self._mine.keys():
+            odd = sorted(params.keys() ^ self._mine.keys())
+            raise ValueError(f"params has other names than in the steps before: {', '.join(odd)}; use a new optimizer")
+        for name, known in self._mine.items():
+            if known() is not params[name]:
+                raise ValueError(
+                    f"params[{name!r}] is another array than in the steps before, so this is another model, "
+                    "which needs a new optimizer"
+                )
 
     def state_dict(self) -> dict[str, Any]:
         """The state as a flat dict of copied arrays and numbers: "steps", and "{parameter}/{slot}"."""
@@ -141,6 +158,7 @@ class Optimizer:
         for name, slots in loaded.items():
             if slots.keys() != set(self.slots):
                 raise ValueError(f"state of {name!r} has slots {sorted(slots)}, expected {sorted(self.slots)}")
+        self._mine = {}
         self._state = {name: {slot: slots[slot] for slot in self.slots} for name, slots in loaded.items()}
         self.steps, self.learning_rate = steps, learning_rate
 

@@ -3,11 +3,80 @@
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from functools import partial
+from types import FunctionType
+from typing import Any
+
+import numpy as np
 
 from .checks import check_number
 
 Schedule = Callable[[int], float]
+
+
+@dataclass(frozen=True)
+class StepSchedule:
+    """What `step_schedule` returns."""
+
+    learning_rate: float
+    every: int
+    factor: float
+
+    def __call__(self, step: int) -> float:
+        """The rate of an update."""
+        return self.learning_rate * self.factor ** (step // self.every)
+
+
+@dataclass(frozen=True)
+class CosineSchedule:
+    """What `cosine_schedule` returns."""
+
+    learning_rate: float
+    steps: int
+    final: float
+
+    def __call__(self, step: int) -> float:
+        """The rate of an update."""
+        share = 0.5 * (1.0 + math.cos(math.pi * min(step / self.steps, 1.0)))
+        return self.final + (self.learning_rate - self.final) * share
+
+
+@dataclass(frozen=True)
+class WarmUp:
+    """What `warm_up` returns."""
+
+    schedule: Schedule
+    steps: int
+
+    def __call__(self, step: int) -> float:
+        """The rate of an update."""
+        return self.schedule(step) * min((step + 1) / self.steps, 1.0)
+
+
+def describe(value: Any) -> Any:
+    """What can be known of a schedule without calling it, as JSON can hold it: equal schedules have it in common.
+
+    The library's are described whole. A function is described by its name, its code, and the numbers, texts and
+    functions in its closure and defaults; another object by its class alone.
+    """
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, np.number):
+        return value.item()
+    if isinstance(value, list | tuple):
+        return [describe(each) for each in value]
+    if is_dataclass(value) and not isinstance(value, type):
+        return [type(value).__name__, *(describe(getattr(value, field.name)) for field in fields(value))]
+    if isinstance(value, partial):
+        return ["partial", describe(value.func), describe(value.args), describe(list(value.keywords.items()))]
+    if isinstance(value, FunctionType):
+        closure = [describe(cell.cell_contents) for cell in value.__closure__ or ()]
+        code = [zlib.crc32(value.__code__.co_code), describe(value.__code__.co_consts), list(value.__code__.co_names)]
+        return [value.__qualname__, code, closure, describe(value.__defaults__ or ())]
+    return type(value).__qualname__
 
 
 def step_schedule(learning_rate: float, every: int, factor: float = 0.1) -> Schedule:
@@ -15,7 +84,7 @@ def step_schedule(learning_rate: float, every: int, factor: float = 0.1) -> Sche
     check_number("learning_rate", learning_rate, above=0.0)
     check_number("factor", factor, above=0.0)
     check_number("every", every, least=1)
-    return lambda step: learning_rate * factor ** (step // every)
+    return StepSchedule(learning_rate, every, factor)
 
 
 def cosine_schedule(learning_rate: float, steps: int, final: float = 0.0) -> Schedule:
@@ -23,7 +92,7 @@ def cosine_schedule(learning_rate: float, steps: int, final: float = 0.0) -> Sch
     check_number("learning_rate", learning_rate, above=0.0)
     check_number("final", final, least=0.0)
     check_number("steps", steps, least=1)
-    return lambda step: final + (learning_rate - final) * 0.5 * (1.0 + math.cos(math.pi * min(step / steps, 1.0)))
+    return CosineSchedule(learning_rate, steps, final)
 
 
 def warm_up(schedule: Schedule, steps: int) -> Schedule:
@@ -36,7 +105,7 @@ def warm_up(schedule: Schedule, steps: int) -> Schedule:
     if not callable(schedule):
         raise TypeError(f"schedule is {schedule!r}, expected a function from the step's number to the learning rate")
     check_number("steps", steps, least=1)
-    return lambda step: schedule(step) * min((step + 1) / steps, 1.0)
+    return WarmUp(schedule, steps)
 
 
 class Plateau:

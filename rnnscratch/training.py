@@ -1,4 +1,4 @@
-"""Training: epochs over bucketed batches, validation, early stopping, and checkpoints to go on from."""
+"""Training of any model: epochs over batches, validation, early stopping, and checkpoints to go on from."""
 
 from __future__ import annotations
 
@@ -6,24 +6,22 @@ import csv
 import math
 import os
 import time
-import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.random import Generator
 
-from .backend import Array, to_cpu
-from .checks import check_labels, check_number
+from .backend import blas_threads, get_array_module, to_cpu
+from .checks import check_number
 from .files import atomic_write, load_arrays, save_arrays
-from .metrics import classification_scores
 from .optimizers import Optimizer, clip_gradients
 from .progress import progress_bar
-from .schedules import Plateau, Schedule
+from .schedules import Plateau, Schedule, describe
 from .text.batches import Batches
 
-CHECKPOINT = "rnnscratch checkpoint 1"
-Data = tuple[Sequence[np.ndarray], Any]  # sequences of token ids, and their labels
+CHECKPOINT = "rnnscratch checkpoint 2"
 Callback = Callable[[Any, dict[str, float]], Any]
 
 
@@ -60,10 +58,34 @@ class History:
             writer.writerows(self.rows)
 
 
+class Trainable(Protocol):
+    """What `fit` asks of a model. A classifier has all of it; a model of one's own needs no more than this:
+
+    params, grads                          dicts of arrays with the same keys, which are changed in place
+    batch_loss(batch, train=False)         (loss, back, figures): the mean loss of the batch; back() fills grads with
+                                           its gradient; further means over the same examples by name, or {}
+
+    and may have
+
+    batches(data, batch_size, max_length, shuffle, seed)   an iterable of batches, of data that are not one yet; checks
+    weight(batch)                          how many examples the loss is the mean of (1 where it is missing)
+    evaluate(batches)                      a dict of figures, "loss" among them (else those of batch_loss, averaged)
+    config()                               what a checkpoint must have been made with
+    rng                                    a generator, whose state a checkpoint holds
+    load_params(params), xp                how values are put into the parameters, and the array module
+    """
+
+    params: Any
+    grads: Any
+
+    def batch_loss(self, batch: Any, train: bool = False) -> tuple[Any, Callable[[], Any], dict[str, Any]]:
+        """The mean loss of a batch, its way back, and further figures."""
+
+
 def fit(
     model: Any,
-    train: Data,
-    validation: Data | None = None,
+    train: Any,
+    validation: Any = None,
     *,
     optimizer: Optimizer,
     epochs: int = 5,
@@ -80,18 +102,25 @@ def fit(
     resume: bool = False,
     progress: bool = True,
 ) -> History:
-    """Train `model` in place on (sequences, labels); with validation data, it ends with the weights of its best epoch.
+    """Train a model (see `Trainable`) in place; with validation data, it ends with the weights of its best epoch.
 
+    train, validation  what the model's `batches` takes, such as (sequences, labels), or an iterable of batches, which
+                       is gone through once an epoch (the last three options above are then its own business)
     schedule      the learning rate for each update (a function of its number), else the optimizer's own is kept
     plateau       scales the learning rate down when the validation (else training) loss stops falling
     clip_norm     the largest global norm of the gradients
-    patience      stop when the validation figure `monitor` ("loss" or "accuracy") was not bettered for so many epochs
+    patience      stop when the validation figure `monitor` was not bettered for so many epochs: the lower "loss", the
+                  higher any other figure
     callbacks     called as callback(model, row) after each epoch; a true answer stops the training
-    checkpoint    a file written after each epoch; with `resume` a run killed later continues from it, to the same bits
+    checkpoint    a file written after each epoch; with `resume` a run killed later continues from it, to the same bits,
+                  if an iterable of one's own gives the same batches again or draws them from its `rng`
+
+    BLAS gets one thread where the model's matrices are small (see `backend.blas_threads`).
 
     Raises NonFiniteLoss before weights are spoilt, naming epoch, batch and parameter; ValueError or TypeError for data
-    or options that are wrong, or when `resume` finds the checkpoint of another run, naming what differs.
-    KeyboardInterrupt passes through and says how to go on; the checkpoint stays usable.
+    or options that are wrong, or when `resume` finds the checkpoint of another run, naming what differs. Schedules are
+    compared by `schedules.describe`. KeyboardInterrupt passes through and says how to go on; the checkpoint stays
+    usable.
     """
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"optimizer is {optimizer!r}, expected an optimizer, such as Adam()")
@@ -102,8 +131,9 @@ def fit(
         raise TypeError(f"seed is {seed!r}, expected a whole number or None")
     if clip_norm is not None:
         check_number("clip_norm", clip_norm, above=0.0)
-    if monitor not in ("loss", "accuracy"):
-        raise ValueError(f"monitor is {monitor!r}, expected 'loss' or 'accuracy'")
+    known = getattr(model, "figures", None)
+    if known and monitor not in known:
+        raise ValueError(f"monitor is {monitor!r}, expected {' or '.join(map(repr, known))}")
     if patience is not None and validation is None:
         raise ValueError("patience is given, expected validation data to watch")
     if resume and checkpoint is None:
@@ -111,44 +141,47 @@ def fit(
     for name, number, least in (("epochs", epochs, 1), ("patience", 0 if patience is None else patience, 0)):
         if not isinstance(number, int | np.integer) or number < least:
             raise ValueError(f"{name} is {number!r}, expected a whole number of at least {least}")
-    check_data("train", train, model, max_length)
+    batches = make_batches("train", model, train, batch_size, max_length, True, seed)
+    held_out = None
     if validation is not None:
-        check_data("validation", validation, model, max_length)
-    batches = Batches(*train, batch_size=batch_size, shuffle=True, seed=seed, max_length=max_length)
+        held_out = make_batches("validation", model, validation, 256, max_length, False, None)
     fingerprint = {
-        "model": model.config(),
+        "model": model.config() if hasattr(model, "config") else type(model).__qualname__,
         "optimizer": repr(optimizer),
-        "schedule": None if schedule is None else [float(schedule(update)) for update in (0, 10, 100, 1000)],
+        "schedule": describe(schedule),
         "plateau": None if plateau is None else [plateau.factor, plateau.patience, plateau.threshold],
         "clip_norm": None if clip_norm is None else float(clip_norm),
         "batch_size": int(batch_size),
         "max_length": None if max_length is None else int(max_length),
         "monitor": monitor,
         "seed": None if seed is None else int(seed),
-        "training data": summary(train),
-        "validation data": None if validation is None else summary(validation),
+        "training data": summary(batches),
+        "validation data": None if held_out is None else summary(held_out),
     }
     run = Run(model, optimizer, plateau, batches, fingerprint)
     base_rate = optimizer.learning_rate
     try:
         if resume and checkpoint is not None and Path(checkpoint).exists():
             run.load(checkpoint)
-        while not run.finished and len(run.rows) < epochs:
-            row = train_epoch(run, epochs, schedule or (lambda update: base_rate), clip_norm, progress)
-            if validation is not None:
-                scores = evaluate(model, *validation, max_length=max_length)
-                if not math.isfinite(scores["loss"]):
-                    raise NonFiniteLoss(f"validation loss {scores['loss']} after epoch {row['epoch']}")
-                row.update({f"validation_{name}": value for name, value in scores.items()})
-            run.note(row, monitor, validation is not None)
-            run.finished = patience is not None and len(run.rows) - run.best_epoch > patience
-            if checkpoint is not None:
-                run.save(checkpoint)
-            answers = [callback(model, dict(row)) for callback in callbacks]
-            if any(answers) and not run.finished:
-                run.finished = True
+        with blas_threads(model.params):
+            while not run.finished and len(run.rows) < epochs:
+                row = train_epoch(run, epochs, schedule or (lambda update: base_rate), clip_norm, progress)
+                if held_out is not None:
+                    scores = scores_of(model, held_out)
+                    if not math.isfinite(scores["loss"]):
+                        raise NonFiniteLoss(f"validation loss {scores['loss']} after epoch {row['epoch']}")
+                    if monitor not in scores:
+                        raise ValueError(f"monitor is {monitor!r}, expected one of {', '.join(map(repr, scores))}")
+                    row.update({f"validation_{name}": value for name, value in scores.items()})
+                run.note(row, monitor, held_out is not None)
+                run.finished = patience is not None and len(run.rows) - run.best_epoch > patience
                 if checkpoint is not None:
                     run.save(checkpoint)
+                answers = [callback(model, dict(row)) for callback in callbacks]
+                if any(answers) and not run.finished:
+                    run.finished = True
+                    if checkpoint is not None:
+                        run.save(checkpoint)
     except KeyboardInterrupt as interrupt:
         message = f"interrupted after {len(run.rows)} of {epochs} epochs"
         if run.saved:
@@ -158,8 +191,50 @@ def fit(
     finally:
         optimizer.learning_rate = base_rate
     if run.best is not None:
-        model.load_params(run.best)
+        put_params(model, run.best)
     return History(run.rows, run.best_epoch)
+
+
+def make_batches(
+    name: str, model: Any, data: Any, batch_size: int, max_length: int | None, shuffle: bool, seed: int | None
+) -> Any:
+    """The model's batches of the data, or the data themselves where these are batches already."""
+    if hasattr(model, "batches"):
+        try:
+            return model.batches(data, batch_size, max_length, shuffle, seed)
+        except (ValueError, TypeError) as error:
+            raise type(error)(f"{name} {error}") from None
+    if not hasattr(data, "__iter__"):
+        raise TypeError(f"{name} is {type(data).__name__}, expected an iterable of batches")
+    if iter(data) is data:
+        raise TypeError(f"{name} can be gone through only once, expected batches that every epoch can begin anew")
+    return data
+
+
+def put_params(model: Any, params: Mapping[str, np.ndarray]) -> None:
+    """Copy values into the model's parameters."""
+    if hasattr(model, "load_params"):
+        model.load_params(params)
+        return
+    if params.keys() != model.params.keys():
+        raise ValueError(f"params has other names than the model: {', '.join(params.keys() ^ model.params.keys())}")
+    for name, array in model.params.items():
+        array[...] = get_array_module(array).asarray(params[name])
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def scores_of(model: Any, batches: Any) -> dict[str, float]:
+    """The model's figures on batches."""
+    if hasattr(model, "evaluate"):
+        return model.evaluate(batches)
+    total, count = {"loss": 0.0}, 0.0
+    for batch in batches:
+        loss, _, figures = model.batch_loss(batch)
+        weight = float(model.weight(batch)) if hasattr(model, "weight") else 1.0
+        count += weight
+        for name, value in {"loss": loss, **figures}.items():
+            total[name] = total.get(name, 0.0) + float(value) * weight
+    return {name: value / count for name, value in total.items()}
 
 
 class Run:
@@ -170,7 +245,7 @@ class Run:
         model: Any,
         optimizer: Optimizer,
         plateau: Plateau | None,
-        batches: Batches,
+        batches: Any,
         fingerprint: dict[str, Any],
     ):
         self.model, self.optimizer, self.plateau, self.batches = model, optimizer, plateau, batches
@@ -194,6 +269,9 @@ class Run:
         if self.plateau is not None:
             self.scale = self.plateau.update(row["validation_loss" if validated else "loss"])
 
+    def _generators(self) -> list[np.random.Generator]:
+        return [owner.rng for owner in (self.model, self.batches) if isinstance(getattr(owner, "rng", None), Generator)]
+
     def save(self, path: str | os.PathLike[str]) -> None:
         arrays = {f"params/{name}": to_cpu(array) for name, array in self.model.params.items()}
         arrays |= {f"best/{name}": array for name, array in (self.best or {}).items()}
@@ -211,7 +289,7 @@ class Run:
             "finished": self.finished,
             "optimizer": numbers,
             "plateau": None if self.plateau is None else self.plateau.state_dict(),
-            "generators": [rng.bit_generator.state for rng in (self.model.rng, self.batches.rng)],
+            "generators": [rng.bit_generator.state for rng in self._generators()],
         }
         save_arrays(path, header, arrays)
         self.saved = len(self.rows)
@@ -227,12 +305,13 @@ class Run:
             for key, array in arrays.items():
                 group, _, name = key.partition("/")
                 groups[group][name] = array
-            self.model.load_params(groups["params"])
-            state = {name: self.model.xp.asarray(array) for name, array in groups["optimizer"].items()}
+            put_params(self.model, groups["params"])
+            xp = get_array_module(*self.model.params.values())
+            state = {name: xp.asarray(array) for name, array in groups["optimizer"].items()}
             self.optimizer.load_state_dict({**state, **header["optimizer"]})
             if self.plateau is not None:
                 self.plateau.load_state_dict(header["plateau"])
-            for rng, saved in zip((self.model.rng, self.batches.rng), header["generators"]):
+            for rng, saved in zip(self._generators(), header["generators"]):
                 rng.bit_generator.state = saved
             for name in ("rows", "best_score", "best_epoch", "updates", "scale", "finished"):
                 setattr(self, name, header[name])
@@ -244,46 +323,45 @@ class Run:
 
 def train_epoch(run: Run, epochs: int, rate: Schedule, clip_norm: float | None, progress: bool) -> dict[str, float]:
     """One pass over the batches; returns the epoch's row. Its seconds are those of training alone."""
-    epoch = len(run.rows) + 1
-    figures = np.zeros(4)  # loss and right answers summed over examples, examples, gradient norms
-    tokens, start = 0, time.perf_counter()
+    epoch, number, tokens, start = len(run.rows) + 1, 0, 0, time.perf_counter()
+    total = {"loss": 0.0}
+    examples, norms = 0.0, 0.0
     label = f"epoch {epoch}/{epochs}"
     with progress_bar(run.batches, progress, desc=label, unit=" batches", leave=False) as bar:
         for number, batch in enumerate(bar, 1):
             run.optimizer.learning_rate = float(rate(run.updates)) * run.scale
-            loss, right, norm = train_on(run.model, batch, run.optimizer, clip_norm, epoch, number)
+            loss, figures, norm = train_on(run.model, batch, run.optimizer, clip_norm, epoch, number)
             run.updates += 1
-            size = len(batch.lengths)
-            figures += loss * size, right, size, norm
-            tokens += int(batch.lengths.sum())
+            weight = float(run.model.weight(batch)) if hasattr(run.model, "weight") else 1.0
+            examples, norms = examples + weight, norms + norm
+            for name, value in {"loss": loss, **figures}.items():
+                total[name] = total.get(name, 0.0) + value * weight
+            if hasattr(batch, "lengths"):
+                tokens += int(batch.lengths.sum())
             if number % 10 == 0:
-                bar.set_postfix_str(
-                    f"loss {figures[0] / figures[2]:.3f}, accuracy {figures[1] / figures[2]:.3f}, "
-                    f"{tokens / (time.perf_counter() - start):,.0f} tokens/s"
-                )
+                text = ", ".join(f"{name} {value / examples:.3f}" for name, value in total.items())
+                speed = f", {tokens / (time.perf_counter() - start):,.0f} tokens/s" if tokens else ""
+                bar.set_postfix_str(text + speed)
+    if not number:
+        raise ValueError("train gives no batches, expected at least one")
     seconds = time.perf_counter() - start
-    total_loss, total_right, examples, norms = figures.tolist()
     return {
         "epoch": epoch,
-        "loss": total_loss / examples,
-        "accuracy": total_right / examples,
-        "gradient_norm": norms / len(run.batches),
+        **{name: value / examples for name, value in total.items()},
+        "gradient_norm": norms / number,
         "learning_rate": run.optimizer.learning_rate,
         "seconds": seconds,
-        "tokens_per_second": tokens / seconds,
+        **({"tokens_per_second": tokens / seconds} if tokens else {}),
     }
 
 
 @np.errstate(over="ignore", invalid="ignore")  # NonFiniteLoss says more than NumPy's warning
 def train_on(
     model: Any, batch: Any, optimizer: Optimizer, clip_norm: float | None, epoch: int, number: int
-) -> tuple[float, int, float]:
-    """One update; returns the batch's mean loss, how many answers were right, and the norm of the gradients."""
-    xp = model.xp
-    labels = xp.asarray(batch.labels)
-    logits = model.forward(xp.asarray(batch.ids), batch.lengths, train=True)
-    loss, dlogits = model.loss(logits, labels)
-    model.backward(dlogits)
+) -> tuple[float, dict[str, float], float]:
+    """One update; returns the batch's mean loss, its further figures, and the norm of the gradients."""
+    loss, back, figures = model.batch_loss(batch, train=True)
+    back()
     norm = clip_gradients(model.grads, max_norm=clip_norm)
     if not (math.isfinite(float(loss)) and math.isfinite(norm)):
         raise NonFiniteLoss(
@@ -291,19 +369,14 @@ def train_on(
             "a smaller learning rate or clip_norm may help"
         )
     optimizer.step(model.params, model.grads)
-    return float(loss), int((decide(logits) == labels).sum()), norm
-
-
-def decide(logits: Array) -> Array:
-    """The most probable class (B,), from one logit (B,) for two classes or one for each class (B, K)."""
-    return (logits > 0).astype(int) if logits.ndim == 1 else logits.argmax(axis=-1)
+    return float(loss), {name: float(value) for name, value in figures.items()}, norm
 
 
 def first_non_finite(model: Any) -> str:
     """Which parameter is not finite, or else which gradient, the first that the backward pass comes to."""
     for kind, arrays in (("parameter", model.params), ("gradient of", model.grads)):
         for name, array in reversed(arrays.items()):
-            if not bool(model.xp.isfinite(array).all()):
+            if not bool(get_array_module(array).isfinite(array).all()):
                 return f"the first that is not finite is the {kind} {name}"
     return "all parameters and gradients are finite"
 
@@ -311,53 +384,21 @@ def first_non_finite(model: Any) -> str:
 def predict(
     model: Any, sequences: Sequence[np.ndarray], batch_size: int = 256, max_length: int | None = None
 ) -> np.ndarray:
-    """The logits (N,) or (N, K) of N sequences, in their order, on the host."""
-    logits: np.ndarray | None = None
-    for batch in Batches(sequences, batch_size=batch_size, max_length=max_length):
-        part = to_cpu(model.call(model.xp.asarray(batch.ids), batch.lengths, keep=False)[0])
-        if logits is None:
-            logits = np.empty((len(sequences), *part.shape[1:]), part.dtype)
-        logits[batch.indices] = part
-    assert logits is not None
-    return logits
+    """A classifier's logits (N,) or (N, K) of N sequences, in their order, on the host."""
+    with blas_threads(model.params):
+        return model.predict_batches(Batches(sequences, batch_size=batch_size, max_length=max_length))
 
 
-@np.errstate(over="ignore", invalid="ignore")
 def evaluate(
     model: Any, sequences: Sequence[np.ndarray], labels: Any, batch_size: int = 256, max_length: int | None = None
 ) -> dict[str, float]:
-    """Loss, accuracy, precision, recall and F1 on labelled sequences."""
-    labels = np.asarray(labels)
-    logits = predict(model, sequences, batch_size, max_length)
-    loss, _ = model.loss(model.xp.asarray(logits), model.xp.asarray(labels))
-    return {"loss": float(loss), **classification_scores(labels, decide(logits))}
+    """Loss, accuracy, precision, recall and F1 of a classifier on labelled sequences."""
+    with blas_threads(model.params):
+        return model.evaluate(Batches(sequences, labels, batch_size=batch_size, max_length=max_length))
 
 
-def summary(data: Data) -> dict[str, int]:
-    """How many sequences and tokens, and a checksum of ids, lengths and labels."""
-    sequences, labels = data
-    lengths = np.array([len(sequence) for sequence in sequences], np.int64)
-    checksum = zlib.crc32(np.asarray(labels, np.int64).tobytes(), zlib.crc32(lengths.tobytes()))
-    for sequence in sequences:
-        checksum = zlib.crc32(np.asarray(sequence, np.int64).tobytes(), checksum)
-    return {"sequences": len(lengths), "tokens": int(lengths.sum()), "checksum": checksum}
-
-
-def check_data(name: str, data: Data, model: Any, max_length: int | None) -> None:
-    """Raise ValueError or TypeError, naming what is wrong, unless the model can be trained or validated on the data."""
-    check_labels(name, data, model.num_classes)
-    try:
-        sequences = Batches(data[0], max_length=max_length).sequences
-    except (ValueError, TypeError) as error:
-        raise type(error)(f"{name} data: {error}") from None
-    ids = np.concatenate(sequences)
-    if ids.min() < 0 or ids.max() >= model.vocabulary_size:
-        position, wrong = next(
-            (position, index)
-            for position, sequence in enumerate(sequences)
-            for index in sequence
-            if not 0 <= index < model.vocabulary_size
-        )
-        raise ValueError(
-            f"{name} sequences[{position}] holds the id {wrong}, expected 0 to {model.vocabulary_size - 1}"
-        )
+def summary(batches: Any) -> Any:
+    """What a checkpoint remembers of the data: what the batches say of themselves, or how many they are."""
+    if hasattr(batches, "summary"):
+        return batches.summary()
+    return {"batches": len(batches) if hasattr(batches, "__len__") else None}

@@ -148,3 +148,26 @@ def test_the_dtypes_of_the_kernels_pass(dtype):
 def test_other_dtypes_are_named(dtype, error, message):
     with pytest.raises(error, match=message):
         backend.check_dtype(dtype)
+
+
+def test_small_matrices_get_one_blas_thread_and_large_ones_all_also_after_an_error():
+    from threadpoolctl import threadpool_info, threadpool_limits
+
+    def threads():
+        return {lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"}
+
+    with threadpool_limits(2, user_api="blas"):
+        before = threads()
+        small, large = {"U": np.zeros((127, 508)), "E": np.zeros((9000, 64)), "b": np.zeros(900)}, np.zeros((128, 512))
+        with backend.blas_threads(small):
+            assert threads() == {1}
+            with backend.blas_threads({**small, "U": large}):
+                assert threads() == {1}  # what an outer limit allows
+        assert threads() == before
+        with backend.blas_threads({"U": large}):
+            assert threads() == before
+        with pytest.raises(KeyError), backend.blas_threads(small):
+            raise KeyError
+        assert threads() == before
+        with backend.blas_threads({"U": strict_xp.asarray(np.zeros((3, 3)))}):
+            assert threads() == before

@@ -94,3 +94,9 @@ def test_the_answer_in_words_follows_from_the_figures():
     assert in_words(1.2 * alone + noise, alone).startswith("+20.0%, higher (+0.2000 ± ")
     assert in_words(alone + noise, alone).startswith("+0.0%, no sure difference")
     assert in_words(alone[:2] / 2, alone[:2]) == "-50.0% (too few seeds to tell)"
+
+
+def test_a_model_of_ones_own_learns_its_ring(capsys):
+    history = load("own_model").main()
+    assert max(history["validation_accuracy"]) > 0.95
+    assert "validation_accuracy" in capsys.readouterr().out

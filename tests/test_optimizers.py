@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import math
 import tracemalloc
@@ -421,3 +422,24 @@ def test_plateau_equals_reduce_lr_on_plateau(losses, patience, threshold):
 def test_plateau_takes_falling_negative_losses_as_improvement_and_rising_ones_not():
     plateau = opt.Plateau(0.5, patience=0, threshold=0.01)
     assert [plateau.update(loss) for loss in (-1.0, -1.1, -1.2, -1.195, -1.205)] == [1.0, 1.0, 1.0, 0.5, 0.25]
+
+
+@pytest.mark.parametrize("name", ["SGD", "Momentum", "Adam"])
+def test_an_optimizer_says_so_when_it_is_used_on_another_model(name, rng):
+    params, grads, optimizer = draw(rng), draw(rng), getattr(opt, name)()
+    optimizer.step(params, grads)
+    twin = {key: value.copy() for key, value in params.items()}
+    before = {key: value.copy() for key, value in twin.items()}
+    with pytest.raises(ValueError, match="is another array than in the steps before, so this is another model"):
+        optimizer.step(twin, grads)
+    some = dict(list(params.items())[:1])
+    with pytest.raises(ValueError, match="params has other names than in the steps before"):
+        optimizer.step(some, {key: grads[key] for key in some})
+    assert all(np.array_equal(twin[key], before[key]) for key in twin)
+    copied, loaded = copy.deepcopy(optimizer), getattr(opt, name)()
+    loaded.load_state_dict(optimizer.state_dict())
+    optimizer.step(params, grads)
+    for other in (copied, loaded):  # a copy, or a state that is loaded, may go on with a copy of the model
+        own = {key: value.copy() for key, value in before.items()}
+        other.step(own, grads)
+        assert all(np.array_equal(own[key], params[key]) for key in own)

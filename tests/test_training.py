@@ -11,7 +11,7 @@ import pytest
 
 from rnnscratch import files, metrics, training
 from rnnscratch.models import SequenceClassifier
-from rnnscratch.optimizers import SGD, Adam, Plateau, cosine_schedule, warm_up
+from rnnscratch.optimizers import SGD, Adam, Plateau, cosine_schedule, step_schedule, warm_up
 from rnnscratch.training import History, NonFiniteLoss, evaluate, fit, predict
 
 V, K = 9, 3
@@ -59,7 +59,7 @@ def scripted(monkeypatch, monitor, values):
     """Let validation give these figures, one for each epoch."""
     script = iter(values)
     scores = {"loss": 0.5, "accuracy": 0.5, "precision": 0.5, "recall": 0.5, "f1": 0.5}
-    monkeypatch.setattr(training, "evaluate", lambda *_, **__: {**scores, monitor: next(script)})
+    monkeypatch.setattr(training, "scores_of", lambda *_, **__: {**scores, monitor: next(script)})
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
@@ -525,3 +525,96 @@ def test_bad_input_is_named_before_any_work_is_done(options, error, message, mon
         run(model, **options)
     assert_same_bits(bits(model), before)
     assert model.rng.bit_generator.state == random_state and not (tmp_path / "run.npz").exists()
+
+
+class Counting:
+    """Batches of numbers, in a new order each time, drawn from its `rng`."""
+
+    def __init__(self, seed=0):
+        self.rng = np.random.default_rng(seed)
+        self.x = np.random.default_rng(1).standard_normal((24, 3))
+
+    def __len__(self):
+        return 6
+
+    def __iter__(self):
+        for rows in self.rng.permutation(24).reshape(6, 4):
+            yield self.x[rows]
+
+
+class Line:
+    """A user's own model: least squares on x @ w = 1, with noise of its own; no more than `Trainable` asks for."""
+
+    def __init__(self):
+        self.params, self.grads = {"w": np.zeros(3)}, {"w": np.zeros(3)}
+        self.rng = np.random.default_rng(7)
+
+    def batch_loss(self, batch, train=False):
+        error = batch @ self.params["w"] - 1 + (0.1 * self.rng.standard_normal(len(batch)) if train else 0)
+
+        def back():
+            self.grads["w"][...] = 2 * batch.T @ error / len(batch)
+
+        return (error**2).mean(), back, {"largest": abs(error).max()}
+
+
+def test_a_model_of_ones_own_is_trained_as_one_would_by_hand():
+    model, twin = Line(), Line()
+    history = fit(model, Counting(), optimizer=SGD(0.1), epochs=3, progress=False)
+    batches = Counting()
+    for epoch in range(3):
+        losses = []
+        for batch in batches:
+            loss, back, _ = twin.batch_loss(batch, train=True)
+            back()
+            twin.params["w"] -= 0.1 * twin.grads["w"]
+            losses.append(loss)
+        assert history["loss"][epoch] == pytest.approx(np.mean(losses), rel=1e-12)
+    np.testing.assert_allclose(model.params["w"], twin.params["w"], rtol=1e-12)
+    assert list(history.rows[0]) == ["epoch", "loss", "largest", "gradient_norm", "learning_rate", "seconds"]
+
+
+def test_a_model_of_ones_own_resumes_to_the_same_bits_and_ends_with_its_best_epoch(tmp_path):
+    def run_line(model, epochs, **options):
+        return fit(model, Counting(), Counting(3), optimizer=Adam(0.1), epochs=epochs, progress=False, **options)
+
+    whole, stopped, resumed = Line(), Line(), Line()
+    run_line(whole, 5)
+    run_line(stopped, 2, checkpoint=tmp_path / "run.npz")
+    history = run_line(resumed, 5, checkpoint=tmp_path / "run.npz", resume=True)
+    assert len(history) == 5
+    assert np.array_equal(resumed.params["w"], whole.params["w"])
+    scores = training.scores_of(whole, Counting(3))
+    assert scores["loss"] == pytest.approx(min(history["validation_loss"]), rel=1e-12)
+
+
+def test_what_a_model_of_ones_own_cannot_be_trained_on_is_named():
+    with pytest.raises(TypeError, match="train is int, expected an iterable of batches"):
+        fit(Line(), 3, optimizer=SGD(0.1))
+    with pytest.raises(TypeError, match="train can be gone through only once"):
+        fit(Line(), iter(Counting()), optimizer=SGD(0.1))
+    with pytest.raises(ValueError, match="train gives no batches"):
+        fit(Line(), [], optimizer=SGD(0.1), progress=False)
+    with pytest.raises(ValueError, match="monitor is 'f1', expected one of 'loss', 'largest'"):
+        fit(Line(), Counting(), Counting(), optimizer=SGD(0.1), monitor="f1", progress=False)
+    model = Line()
+    model.params["w"][0] = np.nan
+    with pytest.raises(NonFiniteLoss, match="epoch 1, batch 1; the first that is not finite is the parameter w"):
+        fit(model, Counting(), optimizer=SGD(0.1), progress=False)
+
+
+def test_a_schedule_that_differs_late_makes_another_run(tmp_path):
+    path = tmp_path / "run.npz"
+    for every in (2000, 5000):
+        options = {"schedule": step_schedule(0.1, every), "checkpoint": path, "resume": True}
+        if every == 2000:
+            run(classifier(), 1, **options)
+        else:
+            with pytest.raises(ValueError, match="its schedule is"):
+                run(classifier(), 2, **options)
+
+
+def test_a_users_schedule_is_called_for_the_updates_and_for_nothing_else():
+    seen = []
+    run(classifier(), 1, schedule=lambda update: seen.append(update) or 0.1)
+    assert seen == list(range(8))

@@ -31,7 +31,7 @@ class BagOfWords:
 
     def fit(self, sequences: Sequence[np.ndarray], labels: Any) -> BagOfWords:
         """Learn from sequences of token ids and labels 0 or 1."""
-        check_labels("train", (sequences, labels), 2)
+        check_labels((sequences, labels), 2)
         words, starts = self._words(sequences)
         count = np.bincount(words, minlength=len(self.weights))
         self.idf = np.log((1 + len(sequences)) / (1 + count)) + 1

@@ -76,9 +76,10 @@ def algorithm_1(
     """The report's Algorithm 1, for teaching: from every step t, walk back through up to `steps` earlier ones (all if
     None).
 
-    x (T, B, D), h0 (B, H) or None for zeros, W (D, H), U (H, H), b (H,), and the gradient dhs (T, B, H) of the loss with
-    respect to each output; all sequences are T steps long. Returns dx, dh0, dW, dU, db. It takes O(T N) steps where the
-    single reverse pass takes O(T), and with N >= T finds the same. Raises ValueError for an unknown activation.
+    x (T, B, D), h0 (B, H) or None for zeros, W (D, H), U (H, H), b (H,), and the gradient dhs (T, B, H) of the loss
+    with respect to each output; all sequences are T steps long. Returns dx, dh0, dW, dU, db. It takes O(T N) steps
+    where the single reverse pass takes O(T), and with N >= T finds the same. Raises ValueError for an unknown
+    activation.
     """
     xp = get_array_module(x, h0, W, U, b, dhs)
     f, slope_from_output = ACTIVATIONS[check_activation(activation)]

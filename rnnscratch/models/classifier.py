@@ -5,17 +5,19 @@ T steps, B sequences, V words, E embedding_dim, H hidden_size, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from ..backend import Array, generator, get_array_module, to_cpu
-from ..checks import check_ids, check_rates, check_shape, check_sizes
+from ..checks import check_ids, check_labels, check_rates, check_shape, check_sizes
 from ..kernels import losses, pooling
 from ..kernels.activations import ACTIVATIONS
 from ..kernels.packing import Packed, Plan
 from ..layers import GRU, LSTM, RNN, Dense, Dropout, Embedding, LayerNormLSTM, PeepholeLSTM, Recurrent
+from ..metrics import classification_scores
+from ..text.batches import Batch, Batches
 
 CELLS: dict[str, type[Recurrent]] = {
     "rnn": RNN,
@@ -232,6 +234,61 @@ class SequenceClassifier:
             return losses.binary_cross_entropy(logits, labels)
         return losses.softmax_cross_entropy(logits, labels)
 
+    figures = ("loss", "accuracy")  # by which training may choose the best epoch
+
+    def batch_loss(self, batch: Batch, train: bool = False) -> tuple[Array, Callable[[], None], dict[str, Array]]:
+        """The mean loss of a batch, its way back, and the accuracy: see `training.Trainable`."""
+        labels = self.xp.asarray(batch.labels)
+        logits = self.forward(self.xp.asarray(batch.ids), batch.lengths, train)
+        loss, dlogits = self.loss(logits, labels)
+        return loss, lambda: self.backward(dlogits), {"accuracy": (decide(logits) == labels).mean()}
+
+    def weight(self, batch: Batch) -> int:
+        """How many sequences the batch holds."""
+        return len(batch.lengths)
+
+    def batches(self, data: Any, batch_size: int, max_length: int | None, shuffle: bool, seed: Any) -> Any:
+        """Batches of (sequences, labels), or the data as they are if they are labelled batches already.
+
+        Raises ValueError or TypeError, naming what is wrong, for other data.
+        """
+        if isinstance(data, Batches) or (isinstance(data, list) and data and isinstance(data[0], Batch)):
+            return data
+        check_labels(data, self.num_classes)
+        try:
+            sequences, labels = data
+            found = Batches(sequences, labels, batch_size=batch_size, shuffle=shuffle, seed=seed, max_length=max_length)
+        except (ValueError, TypeError) as error:
+            raise type(error)(f"data: {error}") from None
+        ids = np.concatenate(found.sequences)
+        if ids.min() < 0 or ids.max() >= self.vocabulary_size:
+            position, wrong = next(
+                (position, index)
+                for position, sequence in enumerate(found.sequences)
+                for index in sequence
+                if not 0 <= index < self.vocabulary_size
+            )
+            raise ValueError(f"sequences[{position}] holds the id {wrong}, expected 0 to {self.vocabulary_size - 1}")
+        return found
+
+    def predict_batches(self, batches: Batches) -> np.ndarray:
+        """The logits (N,) or (N, K) of N sequences, in their order in the data, on the host."""
+        logits: np.ndarray | None = None
+        for batch in batches:
+            part = to_cpu(self.call(self.xp.asarray(batch.ids), batch.lengths, keep=False)[0])
+            if logits is None:
+                logits = np.empty((len(batches.sequences), *part.shape[1:]), part.dtype)
+            logits[batch.indices] = part
+        assert logits is not None
+        return logits
+
+    @np.errstate(over="ignore", invalid="ignore")
+    def evaluate(self, batches: Batches) -> dict[str, float]:
+        """Loss, accuracy, precision, recall and F1 on labelled batches."""
+        logits, labels = self.predict_batches(batches), np.asarray(batches.labels)
+        loss, _ = self.loss(self.xp.asarray(logits), self.xp.asarray(labels))
+        return {"loss": float(loss), **classification_scores(labels, decide(logits))}
+
     def predict_proba(self, ids: Array, lengths: Any = None) -> Array:
         """The probability of each class (B, K), K = 2 included; arguments as for `forward`."""
         return probabilities(self.call(ids, lengths, keep=False)[0])
@@ -291,6 +348,11 @@ def last_backward(dlast: Array, shape: tuple[int, int, int]) -> Array:
     for d in range(directions):
         dh[d - directions] = dlast[:, d * H : (d + 1) * H]
     return dh
+
+
+def decide(logits: Array) -> Array:
+    """The most probable class (B,), from one logit (B,) for two classes or one for each class (B, K)."""
+    return (logits > 0).astype(int) if logits.ndim == 1 else logits.argmax(axis=-1)
 
 
 def probabilities(logits: Array) -> Array:

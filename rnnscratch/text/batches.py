@@ -7,6 +7,7 @@ which the kernels work.
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -106,6 +107,15 @@ class Batches:
         for indices in self._plan():
             ids, lengths = pad([self.sequences[index] for index in indices])
             yield Batch(ids, lengths, None if self.labels is None else self.labels[indices], indices)
+
+    def summary(self) -> dict[str, int]:
+        """How many sequences and tokens, and a checksum of ids, lengths and labels."""
+        checksum = zlib.crc32(self.lengths.astype(np.int64).tobytes())
+        if self.labels is not None:
+            checksum = zlib.crc32(np.asarray(self.labels, np.int64).tobytes(), checksum)
+        for sequence in self.sequences:
+            checksum = zlib.crc32(sequence.astype(np.int64).tobytes(), checksum)
+        return {"sequences": len(self.lengths), "tokens": int(self.lengths.sum()), "checksum": checksum}
 
     def _plan(self) -> list[np.ndarray]:
         """The indices of each batch, in the order in which they come."""
