@@ -246,8 +246,7 @@ class BaseHMM(Estimator):
         with np.errstate(divide="ignore"):
             start, transmat = (xp.log(array) for array in self.chain(data.X))
         if algorithm == "viterbi":
-            decode = chunks.viterbi if data.frames.in_pieces else recursions.viterbi
-            states, log_probability = decode(log_b, start, transmat, data.frames)
+            states, log_probability = chunks.viterbi(log_b, start, transmat, data.frames)
             return float(log_probability.sum()), states[data.frames.columns]
         path = self.predict_proba(X, lengths).argmax(axis=1)
         log_b, log_start, log_transmat = to_cpu(log_b)[:, data.frames.columns], to_cpu(start), to_cpu(transmat)

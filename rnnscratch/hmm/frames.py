@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from ..kernels.packing import sort_and_shrink
 
 
 class Frames(NamedTuple):
@@ -32,6 +34,12 @@ class Frames(NamedTuple):
             yield slice(first, last), slice(before.start, before.start + last - first)
             before = slice(first, last)
 
+    def transitions(self, xp: Any) -> Iterator[tuple[Any, Any]]:
+        """Columns, and those of the frames one step later, in as few blocks as may be; last, as arrays, the cuts."""
+        yield from self.blocks
+        if self.in_pieces:
+            yield xp.asarray(self.ends[self.joined - 1]), xp.asarray(self.begins[self.joined])
+
     @property
     def in_pieces(self) -> bool:
         """Whether any sequence is cut."""
@@ -57,10 +65,8 @@ def lay_out(lengths: Sequence[int] | np.ndarray, piece: int | None = None) -> Fr
     offset = number * (piece or 0)
     sizes = lengths[owner] - offset if piece is None else np.minimum(piece, lengths[owner] - offset)
     first = (np.cumsum(lengths) - lengths)[owner] + offset
-    rank = np.argsort(-sizes, kind="stable")
-    counts = len(sizes) - np.searchsorted(np.sort(sizes), np.arange(sizes.max()), side="right")
-    step = np.repeat(np.arange(len(counts)), counts)
-    rows = first[rank[np.arange(len(step)) - (np.cumsum(counts) - counts)[step]]] + step
+    rank, counts, step, position = sort_and_shrink(sizes)
+    rows = first[rank[position]] + step
     running, starts = counts.tolist(), [0, *np.cumsum(counts).tolist()]
     columns = np.empty_like(rows)
     columns[rows] = np.arange(len(rows))
