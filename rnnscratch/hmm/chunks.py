@@ -12,26 +12,13 @@ Viterbi takes so many sequences at a time as fit the cache with all their pairs 
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from ..backend import Array, get_array_module, to_cpu
 from .frames import Frames
 
 RESCALE = 4  # steps between two rescalings of the maps
-MOST_STATES = 24  # the maps cost N^3 a frame; with more states the plain recursion is faster
 PAIRS = 65_536  # of states, of some sequences, that fit the cache
-
-
-def piece_length(lengths: np.ndarray, states: int) -> int | None:
-    """How many frames a piece should have, or None where plain steps are faster."""
-    frames, longest = int(lengths.sum()), int(lengths.max())
-    side_by_side = frames / longest
-    length = math.ceil(0.74 * math.sqrt(frames))
-    if states > MOST_STATES or states**3 * side_by_side > 20_000 or longest < 4 * length or longest < 64:
-        return None
-    return length
 
 
 def entering(b: Array, start: Array, transmat: Array, frames: Frames) -> tuple[Array, np.ndarray]:
