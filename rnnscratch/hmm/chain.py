@@ -7,18 +7,21 @@ import os
 import warnings
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ..backend import generator
-from ..checks import check_distribution, check_sizes
+from ..checks import check_distribution, check_number, check_sizes
 from ..estimator import Estimator, NotFittedError
 from ..files import load_arrays, save_arrays
+from .symbols import is_text, look_up, vocabulary_of
 
 FORMAT = "rnnscratch markov chain 1"
 
 
+@dataclass(repr=False, eq=False)
 class MarkovChain(Estimator):
     """A chain of N states: transmat_[i, j] = P(s_{t+1} = j | s_t = i) (Eq. 45), startprob_[j] = P(s_1 = j).
 
@@ -33,29 +36,24 @@ class MarkovChain(Estimator):
     (0.2222, [0.429, 0.571])
     """
 
-    startprob_: np.ndarray
-    transmat_: np.ndarray
-    vocabulary_: list[str]
-
-    def __init__(self, n_states: int | None = None, smoothing: float = 0.0, vocabulary: list[str] | None = None):
-        self.n_states = n_states
-        self.smoothing = smoothing
-        self.vocabulary = vocabulary
+    n_states: int | None = None
+    smoothing: float = 0.0
+    vocabulary: list[str] | None = None
+    startprob_: np.ndarray = field(init=False)
+    transmat_: np.ndarray = field(init=False)
+    vocabulary_: list[str] = field(init=False)
 
     def fit(self, sequences: Sequence[Any]) -> MarkovChain:
         """Count starts and transitions (maximum likelihood, or with smoothing its Bayesian mean).
 
         A state that is never left gets a uniform row, and a warning names it. Raises ValueError or TypeError.
         """
-        if isinstance(self.smoothing, bool) or not isinstance(self.smoothing, (int, float, np.number)):
-            raise TypeError(f"smoothing is {self.smoothing!r}, expected a number")
-        if not 0 <= self.smoothing < math.inf:
-            raise ValueError(f"smoothing is {self.smoothing!r}, expected at least 0 and finite")
+        check_number("smoothing", self.smoothing, least=0)
         if not hasattr(sequences, "__len__"):
             raise TypeError(f"sequences is {sequences!r}, expected a list of sequences")
         if isinstance(sequences, str) or not len(sequences):
             raise ValueError("sequences is empty or one string, expected a list of sequences")
-        vocabulary = self._vocabulary(sequences)
+        vocabulary = vocabulary_of(filter(is_text, sequences), self.vocabulary) or None
         N = None if vocabulary is None else len(vocabulary)
         if self.n_states is not None:
             check_sizes(n_states=self.n_states)
@@ -76,17 +74,17 @@ class MarkovChain(Estimator):
         self.transmat_ = np.where(left > 0, counts / np.where(left > 0, left, 1), 1.0 / N)  # Eq. 45
         if vocabulary is not None:
             self.vocabulary_ = vocabulary
-        elif hasattr(self, "vocabulary_"):
-            del self.vocabulary_  # of an earlier fit
+        else:
+            vars(self).pop("vocabulary_", None)  # of an earlier fit
         return self
 
     def log_probability(self, sequence: Any) -> float:
         """log P(s_1, .., s_T) = log P(s_1) + sum of log P(s_{t+1} | s_t) (Eqs 46, 47); -inf if impossible."""
-        N = self.check()
-        states = _read(sequence, "sequence", N, getattr(self, "vocabulary_", None))
+        startprob, transmat = self._check()
+        states = _read(sequence, "sequence", len(startprob), getattr(self, "vocabulary_", None))
         with np.errstate(divide="ignore"):
-            steps = np.log(self.transmat_[states[:-1], states[1:]])
-            return float(np.log(self.startprob_[states[0]]) + steps.sum())  # Eq. 47
+            steps = np.log(transmat[states[:-1], states[1:]])
+            return float(np.log(startprob[states[0]]) + steps.sum())  # Eq. 47
 
     def probability(self, sequence: Any) -> float:
         """P(s_1, .., s_T) (Eq. 47); 0 where it is too small for a float."""
@@ -95,43 +93,40 @@ class MarkovChain(Estimator):
     def marginal(self, t: int) -> np.ndarray:
         """P(s_t = j) (N,) (Eqs 48, 49), t = 1 being the start."""
         check_sizes(t=t)
-        self.check()
-        return propagate(self.startprob_, self.transmat_, t - 1)
+        return propagate(*self._check(), t - 1)
 
     def stationary(self, all_classes: bool = False) -> np.ndarray:
         """The distribution (N,) with pi = pi P (Eq. 50); with `all_classes` one for each closed class (K, N).
 
         A periodic chain has one too. Raises ValueError if there are several, since the chain is reducible.
         """
-        self.check()
-        return stationary_distribution(self.transmat_, all_classes)
+        return stationary_distribution(self._check()[1], all_classes)
 
     def mean_durations(self) -> np.ndarray:
         """How many steps a visit to each state lasts on average (N,): 1 / (1 - P_ii), inf for an absorbing state."""
-        N = self.check()
-        leave = np.where(np.eye(N, dtype=bool), 0.0, self.transmat_).sum(axis=1)  # 1 - P_ii without its rounding
+        _, transmat = self._check()
+        leave = np.where(np.eye(len(transmat), dtype=bool), 0.0, transmat).sum(axis=1)  # 1 - P_ii without its rounding
         with np.errstate(divide="ignore"):
             return 1.0 / leave
 
     def classes(self) -> list[tuple[list[int], bool]]:
         """The communicating classes, each with whether it is closed, that is, never left; by their first state."""
-        self.check()
-        return communicating_classes(self.transmat_)
+        return communicating_classes(self._check()[1])
 
     def period(self, state: int | None = None) -> int:
         """The greatest common divisor of the times after which the chain may be back in the state; 0 if it never is.
 
         Without a state that of the chain, since in an irreducible one all are the same; ValueError for a reducible one.
         """
-        N = self.check()
-        classes = self.classes()
+        _, transmat = self._check()
+        classes = communicating_classes(transmat)
         if state is None and len(classes) > 1:
             raise ValueError(
                 f"the chain is reducible: its {len(classes)} classes have periods of their own, give a state"
             )
-        state = 0 if state is None else _check_state("state", state, N)
+        state = 0 if state is None else _check_state("state", state, len(transmat))
         own = next(members for members, _ in classes if state in members)
-        inside = self.transmat_[np.ix_(own, own)] > 0
+        inside = transmat[np.ix_(own, own)] > 0
         distance = {own.index(state): 0}
         found, queue = 0, [own.index(state)]
         for i in queue:  # breadth first; every edge closes a walk whose length is a multiple of the period
@@ -146,25 +141,24 @@ class MarkovChain(Estimator):
     def sample(self, n: int = 1, random_state: Any = None, start: int | None = None) -> np.ndarray:
         """A sequence of n states (n,), the first drawn from startprob_ unless `start` is given."""
         check_sizes(n=n)
-        N = self.check()
+        startprob, transmat = self._check()
         if start is not None:
-            _check_state("start", start, N)
-        return walk(self.startprob_, self.transmat_, generator(random_state).random(n), start)
+            _check_state("start", start, len(startprob))
+        return walk(startprob, transmat, generator(random_state).random(n), start)
 
     @property
     def num_params(self) -> int:
         """How many numbers are free: N - 1 for the start and N (N - 1) for the transitions."""
-        N = self.check()
-        return N * N - 1
+        return self._check()[1].size - 1
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the chain to one `.npz` without pickle; a failure leaves an older file whole."""
-        self.check()
+        startprob, transmat = self._check()
         params = {
             name: value.tolist() if hasattr(value, "tolist") else value for name, value in self.get_params().items()
         }
         header = {"format": FORMAT, "params": params, "vocabulary": getattr(self, "vocabulary_", None)}
-        save_arrays(path, header, {"startprob": self.startprob_, "transmat": self.transmat_})
+        save_arrays(path, header, {"startprob": startprob, "transmat": transmat})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> MarkovChain:
@@ -175,62 +169,47 @@ class MarkovChain(Estimator):
             chain.startprob_, chain.transmat_ = arrays["startprob"], arrays["transmat"]
             if header["vocabulary"] is not None:
                 chain.vocabulary_ = list(header["vocabulary"])
-            chain.check()
+            chain._check()
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path} does not fit together: {error}") from None
         return chain
 
-    def check(self) -> int:
-        """The number of states N. Raises NotFittedError without parameters, ValueError for ones that cannot be."""
-        for name in ("startprob_", "transmat_"):
-            if not hasattr(self, name):
-                raise NotFittedError(f"this MarkovChain has no {name}: call fit first, or set it")
-        self.startprob_ = check_distribution("startprob_", self.startprob_)
-        N = self.startprob_.shape[-1]
-        self.transmat_ = check_distribution("transmat_", self.transmat_, N)
-        if self.startprob_.shape != (N,) or self.transmat_.shape != (N, N):
-            raise ValueError(
-                f"startprob_ has shape {self.startprob_.shape} and transmat_ {self.transmat_.shape}, "
-                "expected (N,) and (N, N)"
-            )
+    def _check(self) -> tuple[np.ndarray, np.ndarray]:
+        """startprob_ (N,) and transmat_ (N, N) as arrays. Raises NotFittedError without, ValueError for wrong ones."""
+        startprob, transmat = check_chain(self)
         symbols = len(getattr(self, "vocabulary_", []))
-        if symbols > N:
-            raise ValueError(f"vocabulary_ holds {symbols} symbols, but there are {N} states")
-        return N
-
-    def _vocabulary(self, sequences: Sequence[Any]) -> list[str] | None:
-        """The symbols in the order of their states: those given, else those seen, sorted; None for integers."""
-        if self.vocabulary is None:
-            texts = [sequence for sequence in sequences if _is_text(sequence)]
-            seen = {str(symbol) for sequence in texts for symbol in sequence if isinstance(symbol, str)}
-            return sorted(seen) or None
-        for k, symbol in enumerate(self.vocabulary):
-            if not isinstance(symbol, str):
-                raise TypeError(f"vocabulary[{k}] is {symbol!r}, expected a string")
-        given = [str(symbol) for symbol in self.vocabulary]
-        if not given or len(set(given)) < len(given):
-            raise ValueError(f"vocabulary is {given}, expected symbols that differ")
-        return given
+        if symbols > len(startprob):
+            raise ValueError(f"vocabulary_ holds {symbols} symbols, but there are {len(startprob)} states")
+        return startprob, transmat
 
 
-def _is_text(sequence: Any) -> bool:
-    if isinstance(sequence, str):
-        return True
-    return (
-        isinstance(sequence, (list, tuple, np.ndarray))
-        and np.ndim(sequence[:1]) == 1
-        and any(isinstance(symbol, str) for symbol in sequence[:1])
-    )
+def require(model: Any, *names: str) -> None:
+    """Raise NotFittedError unless the model has attributes of these names."""
+    for name in names:
+        if not hasattr(model, name):
+            raise NotFittedError(f"there is no {name}: call fit first, or set it")
+
+
+def check_chain(model: Any, N: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """startprob_ (N,) and transmat_ (N, N) of the model as arrays.
+
+    Raises NotFittedError without them, ValueError for ones that cannot be.
+    """
+    require(model, "startprob_", "transmat_")
+    startprob = check_distribution("startprob_", model.startprob_, N)
+    N = startprob.shape[-1]
+    transmat = check_distribution("transmat_", model.transmat_, N)
+    if startprob.shape != (N,) or transmat.shape != (N, N):
+        raise ValueError(
+            f"startprob_ has shape {startprob.shape} and transmat_ {transmat.shape}, expected ({N},) and ({N}, {N})"
+        )
+    return startprob, transmat
 
 
 def _read(sequence: Any, name: str, N: int | None, vocabulary: list[str] | None) -> np.ndarray:
     """One sequence as integers, at least one, from 0 to N - 1 (None: no limit)."""
-    if _is_text(sequence):
-        place = {symbol: k for k, symbol in enumerate(vocabulary or [])}
-        for symbol in sequence:
-            if not isinstance(symbol, str) or symbol not in place:
-                raise ValueError(f"{name} holds {symbol!r}, which is not in the vocabulary")
-        sequence = [place[symbol] for symbol in sequence]
+    if is_text(sequence):
+        sequence = look_up(sequence, vocabulary or [], name)
     try:
         found = np.asarray(sequence)
     except ValueError:
@@ -268,9 +247,9 @@ def propagate(distribution: np.ndarray, transmat: np.ndarray, steps: int) -> np.
 
 def walk(startprob: np.ndarray, transmat: np.ndarray, uniforms: np.ndarray, start: int | None = None) -> np.ndarray:
     """The states (n,) that uniform numbers (n,) in [0, 1) lead through; the first is `start`, if given."""
-    rows = [_thresholds(row) for row in transmat]
+    rows = [thresholds(row) for row in transmat]
     draws = uniforms.tolist()
-    state = bisect_right(_thresholds(startprob), draws[0]) if start is None else int(start)
+    state = bisect_right(thresholds(startprob), draws[0]) if start is None else int(start)
     states = [state]
     for draw in draws[1:]:
         state = bisect_right(rows[state], draw)
@@ -278,7 +257,7 @@ def walk(startprob: np.ndarray, transmat: np.ndarray, uniforms: np.ndarray, star
     return np.array(states)
 
 
-def _thresholds(probabilities: np.ndarray) -> list[float]:
+def thresholds(probabilities: np.ndarray) -> list[float]:
     """Cumulative sums for `bisect_right`, beyond any uniform number from the last possible state on."""
     cumulative = probabilities.cumsum()
     cumulative[np.flatnonzero(probabilities)[-1] :] = math.inf

@@ -1,33 +1,24 @@
-"""Long sequences in pieces that run side by side: the same recursions in some sqrt(T) steps instead of T.
+"""What runs in the place of the plain recursions where that is faster. Nothing is approximated.
+
+Long sequences are cut into pieces that run side by side: the same recursions in some sqrt(T) steps instead of T.
 
 What a piece does to the state before it is a matrix: column i of its map is the filter at the piece's end, up to a
 factor, for a piece that begins in state i. The maps of all pieces are found together, one matrix product a step. A walk
 over the pieces then carries the filter from each to the next, and the same maps, transposed, carry beta back; after
-that the recursions of `recursions.py` run on all pieces at once. Nothing is approximated.
+that the recursions of `recursions.py` run on all pieces at once.
+
+Viterbi takes so many sequences at a time as fit the cache with all their pairs of states.
 """
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 
 from ..backend import Array, get_array_module, to_cpu
 from .frames import Frames
-from .recursions import best_scores, trace_back
 
 RESCALE = 4  # steps between two rescalings of the maps
-MOST_STATES = 24  # the maps cost N^3 a frame; with more states the plain recursion is faster
-
-
-def piece_length(lengths: np.ndarray, states: int) -> int | None:
-    """How many frames a piece should have, or None where plain steps are faster."""
-    frames, longest = int(lengths.sum()), int(lengths.max())
-    side_by_side = frames / longest
-    length = math.ceil(0.74 * math.sqrt(frames))
-    if states > MOST_STATES or states**3 * side_by_side > 20_000 or longest < 4 * length or longest < 64:
-        return None
-    return length
+PAIRS = 65_536  # of states, of some sequences, that fit the cache
 
 
 def entering(b: Array, start: Array, transmat: Array, frames: Frames) -> tuple[Array, np.ndarray]:
@@ -86,7 +77,58 @@ def _rescale(maps: Array, logs: Array) -> None:
 
 
 def viterbi(log_b: Array, log_start: Array, log_transmat: Array, frames: Frames) -> tuple[np.ndarray, np.ndarray]:
-    """What `recursions.viterbi` finds, for sequences in pieces: of paths that are equally good but for rounding, one.
+    """What `recursions.viterbi` finds, states (M,) by column and log p(z, x) (S,), in less time.
+
+    In pieces, of paths that are equally good but for rounding it is one of them.
+    """
+    if frames.in_pieces:
+        return _viterbi_in_pieces(log_b, log_start, log_transmat, frames)
+    delta = best_scores(log_b, log_start, log_transmat, frames)
+    last = delta[:, get_array_module(delta).asarray(frames.ends[frames.rank])]
+    states = trace_back(delta, last.argmax(axis=0)[None], log_transmat, frames)
+    return to_cpu(states[0]), to_cpu(last.max(axis=0))[np.argsort(frames.rank)]
+
+
+def best_scores(log_b: Array, log_start: Array, log_transmat: Array, frames: Frames) -> Array:
+    """delta (N, M): the log probability of the best path that ends in each state, and of the data up to there.
+
+    log_start (N,), or (N, S) for each sequence, in sorted order.
+    """
+    xp = get_array_module(log_b, log_start, log_transmat)
+    delta = log_b.copy()
+    width = max(1, min(frames.starts[1], PAIRS // len(log_b) ** 2))  # sequences at a time
+    onward = xp.repeat(log_transmat[:, :, None], width, axis=2)
+    through = xp.empty_like(onward)  # from state, to state, sequence
+    for now, before in frames.steps():
+        if now.start == 0:
+            delta[:, now] += log_start if log_start.ndim == 2 else log_start[:, None]
+            continue
+        for first in range(0, now.stop - now.start, width):
+            last = delta[:, before][:, first : first + width]
+            n = last.shape[1]
+            xp.add(last[:, None], onward[:, :, :n], out=through[:, :, :n])
+            delta[:, now.start + first : now.start + first + n] += through[:, :, :n].max(axis=0)
+    return delta
+
+
+def trace_back(delta: Array, last: Array, log_transmat: Array, frames: Frames) -> Array:
+    """The best paths (E, M) that end in given states: last (E, S), E of them for each sequence, in sorted order."""
+    xp = get_array_module(delta, last, log_transmat)
+    states = xp.empty((len(last), delta.shape[1]), np.int64)
+    states[:, xp.asarray(frames.ends[frames.rank])] = last
+    onward = log_transmat.T.copy()
+    for now, before in reversed(list(frames.steps())):
+        if now.start:
+            towards = onward.take(states[:, now], axis=0)  # (E, sequences, N)
+            towards += delta[:, before].T
+            states[:, before] = towards.argmax(axis=2)
+    return states
+
+
+def _viterbi_in_pieces(
+    log_b: Array, log_start: Array, log_transmat: Array, frames: Frames
+) -> tuple[np.ndarray, np.ndarray]:
+    """The states (M,) by column and log p(z, x) (S,) of sequences in pieces.
 
     The maps are those of the best paths: products become sums, sums maxima. Then every piece is traced back from each
     state in which it may end, and a walk from the last piece to the first picks the right ones.

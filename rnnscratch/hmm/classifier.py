@@ -9,7 +9,8 @@ import numpy as np
 
 from ..estimator import Estimator, NotFittedError
 from .base import BaseHMM
-from .models import CategoricalHMM
+from .categorical import CategoricalHMM
+from .symbols import is_text, vocabulary_of
 
 
 class HMMClassifier(Estimator):
@@ -46,11 +47,14 @@ class HMMClassifier(Estimator):
             raise ValueError(f"priors is {self.priors!r}, expected {len(classes)} probabilities that sum to 1")
         prototype = self.model if self.model is not None else CategoricalHMM(2, random_state=0)
         params = prototype.get_params(deep=False)
-        if prototype.symbols and params.get("vocabulary") is None and params.get("n_features") is None:
-            params |= _symbols(X)  # all classes must know the symbols of each
+        if params.get("vocabulary", "") is None and params.get("n_features", 0) is None:  # all classes know all symbols
+            if is_text(X[0]):
+                params["vocabulary"] = vocabulary_of(X)
+            else:
+                params["n_features"] = max(int(np.max(sequence)) for sequence in X) + 1
         members = [np.flatnonzero(codes == k).tolist() for k in range(len(classes))]
-        self.models_ = [type(prototype)(**params).fit([X[s] for s in own]) for own in members]
-        self.classes_, self.priors_ = classes, shares
+        models = [type(prototype)(**params).fit([X[s] for s in own]) for own in members]
+        self.models_, self.classes_, self.priors_ = models, classes, shares
         return self
 
     def predict_log_proba(self, X: Sequence[Any]) -> np.ndarray:
@@ -79,9 +83,3 @@ class HMMClassifier(Estimator):
     def score(self, X: Sequence[Any], y: Sequence[Any]) -> float:
         """The share of sequences that are classified right."""
         return float((self.predict(X) == np.asarray(y)).mean())
-
-
-def _symbols(X: Sequence[Any]) -> dict[str, Any]:
-    if isinstance(X[0], str) or (len(X[0]) and isinstance(X[0][0], str)):
-        return {"vocabulary": sorted({symbol for sequence in X for symbol in sequence})}
-    return {"n_features": max(int(np.max(sequence)) for sequence in X) + 1}

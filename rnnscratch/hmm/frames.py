@@ -1,11 +1,18 @@
-"""Where the frames of many sequences stand, so that one step of a recursion works on neighbouring columns."""
+"""The frames of many sequences, so sorted that one step of a recursion works on neighbouring columns."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from ..backend import Array, get_array_module, to_cpu
+from ..kernels.packing import sort_and_shrink
+from .emission import Emission
+
+MOST_STATES = 24  # the maps of pieces cost N^3 a frame; with more states the plain recursion is faster
 
 
 class Frames(NamedTuple):
@@ -32,6 +39,12 @@ class Frames(NamedTuple):
             yield slice(first, last), slice(before.start, before.start + last - first)
             before = slice(first, last)
 
+    def transitions(self, xp: Any) -> Iterator[tuple[Any, Any]]:
+        """Columns, and those of the frames one step later, in as few blocks as may be; last, as arrays, the cuts."""
+        yield from self.blocks
+        if self.in_pieces:
+            yield xp.asarray(self.ends[self.joined - 1]), xp.asarray(self.begins[self.joined])
+
     @property
     def in_pieces(self) -> bool:
         """Whether any sequence is cut."""
@@ -57,10 +70,8 @@ def lay_out(lengths: Sequence[int] | np.ndarray, piece: int | None = None) -> Fr
     offset = number * (piece or 0)
     sizes = lengths[owner] - offset if piece is None else np.minimum(piece, lengths[owner] - offset)
     first = (np.cumsum(lengths) - lengths)[owner] + offset
-    rank = np.argsort(-sizes, kind="stable")
-    counts = len(sizes) - np.searchsorted(np.sort(sizes), np.arange(sizes.max()), side="right")
-    step = np.repeat(np.arange(len(counts)), counts)
-    rows = first[rank[np.arange(len(step)) - (np.cumsum(counts) - counts)[step]]] + step
+    rank, counts, step, position = sort_and_shrink(sizes)
+    rows = first[rank[position]] + step
     running, starts = counts.tolist(), [0, *np.cumsum(counts).tolist()]
     columns = np.empty_like(rows)
     columns[rows] = np.arange(len(rows))
@@ -74,3 +85,73 @@ def lay_out(lengths: Sequence[int] | np.ndarray, piece: int | None = None) -> Fr
     joined = np.flatnonzero(owner[1:] == owner[:-1]) + 1
     begins, ends = columns[first], columns[first + sizes - 1]
     return Frames(lengths, rows, columns, starts, owner, rank, begins, ends, blocks, joined)
+
+
+def piece_length(lengths: np.ndarray, states: int) -> int | None:
+    """How many frames a piece should have, or None where plain steps are faster."""
+    frames, longest = int(lengths.sum()), int(lengths.max())
+    side_by_side = frames / longest
+    length = math.ceil(0.74 * math.sqrt(frames))
+    if states > MOST_STATES or states**3 * side_by_side > 20_000 or longest < 4 * length or longest < 64:
+        return None
+    return length
+
+
+class Data(NamedTuple):
+    """Observations in the order of the columns of `frames`."""
+
+    X: Array  # (M, D), or symbols (M,); rows without meaning where missing
+    missing: Array | None  # (M,) True where nothing was observed
+    states: Array | None  # (M,) known states, -1 where unknown
+    frames: Frames
+
+
+def read(emission: Emission, X: Any, lengths: Any) -> tuple[Array, np.ndarray]:
+    """The observations of all sequences in a row (M, D), and the lengths (S,). Raises ValueError or TypeError."""
+    if lengths is None and isinstance(X, (list, tuple)) and any(getattr(x, "ndim", 0) > 0 for x in X):
+        sequences = [emission.as_frames(x, f"X[{s}]") for s, x in enumerate(X)]
+        for s, x in enumerate(sequences):
+            if x.shape[1:] != sequences[0].shape[1:]:
+                raise ValueError(f"X[{s}] has {x.shape[1]} features, X[0] has {sequences[0].shape[1]}")
+        lengths = [len(x) for x in sequences]
+        frames = get_array_module(*sequences).concatenate(sequences)
+    elif lengths is None and getattr(X, "ndim", 0) == 3:
+        lengths = [X.shape[1]] * X.shape[0]
+        frames = emission.as_frames(X.reshape(-1, X.shape[2]), "X")
+    else:
+        frames = emission.as_frames(X, "X")
+    found = np.asarray([len(frames)] if lengths is None else lengths)
+    if found.ndim != 1 or found.dtype.kind not in "iu" or not found.size:
+        raise ValueError(f"lengths is {lengths!r}, expected a row of integers")
+    for s in np.flatnonzero(found < 1)[:1]:
+        raise ValueError(f"lengths[{s}] is {found[s]}, expected at least 1: a sequence has at least one frame")
+    if found.sum() != len(frames):
+        raise ValueError(f"lengths sum to {found.sum()}, but X has {len(frames)} frames")
+    return frames, found.astype(np.int64)
+
+
+def prepare(
+    emission: Emission, X: Array, lengths: np.ndarray, states: np.ndarray | None = None, cut: bool = True
+) -> Data:
+    """Sort the frames into columns; a long sequence is cut into pieces if that is faster."""
+    xp = get_array_module(X)
+    frames = lay_out(lengths, piece_length(lengths, emission.n_components) if cut else None)
+    if len(frames.owner) > 1:
+        X = X[xp.asarray(frames.rows)]
+    missing = emission.missing(X)
+    if bool(to_cpu(missing.any())):
+        X = xp.where(missing if X.ndim == 1 else missing[:, None], xp.zeros_like(X), X)
+    else:
+        missing = None
+    return Data(X, missing, None if states is None else xp.asarray(states[frames.rows]), frames)
+
+
+def check_states(states: Any, frames: int, N: int) -> np.ndarray:
+    """The known states as integers (frames,), from -1 to N - 1. Raises ValueError."""
+    parts = list(states) if isinstance(states, (list, tuple)) and any(np.ndim(s) for s in states) else [states]
+    found = np.concatenate([np.asarray(part) for part in parts])
+    if found.shape != (frames,) or found.dtype.kind not in "iu":
+        raise ValueError(f"states has shape {found.shape} and dtype {found.dtype}, expected ({frames},) integers")
+    if found.min() < -1 or found.max() >= N:
+        raise ValueError(f"states holds {found.min()} to {found.max()}, expected -1 to {N - 1}")
+    return found

@@ -24,8 +24,6 @@ import numpy as np
 from ..backend import Array, get_array_module, to_cpu
 from .frames import Frames
 
-# 1. forward
-
 
 def forward(b: Array, start: Array, transmat: Array, frames: Frames) -> tuple[Array, Array]:
     """The filter: p(z_t | x_1 .. x_t) as alpha (N, M), and the scales p(x_t | x_1 .. x_{t-1}) (M,).
@@ -50,9 +48,6 @@ def forward(b: Array, start: Array, transmat: Array, frames: Frames) -> tuple[Ar
     return alpha, scale
 
 
-# 2. backward
-
-
 def backward(b: Array, transmat: Array, scale: Array, frames: Frames, end: Array | None = None) -> tuple[Array, Array]:
     """beta (N, M): p(x_{t+1} .. x_T | z_t) over p(x_{t+1} .. x_T | x_1 .. x_t), and b * beta / scale (N, M).
 
@@ -69,71 +64,34 @@ def backward(b: Array, transmat: Array, scale: Array, frames: Frames, end: Array
     return beta, weighted
 
 
-# 3. posteriors
-
-
 def posteriors(alpha: Array, beta: Array, weighted: Array, transmat: Array, frames: Frames) -> tuple[Array, Array]:
     """p(z_t | x_1 .. x_T) as gamma (N, M), and the sum over all t of p(z_t = i, z_{t+1} = j | x_1 .. x_T) (N, N)."""
     xp = get_array_module(alpha, beta, weighted, transmat)
     pairs = xp.zeros_like(transmat)
-    for before, now in frames.blocks:
-        pairs += alpha[:, before] @ weighted[:, now].T
-    if len(frames.joined):
-        before, now = xp.asarray(frames.ends[frames.joined - 1]), xp.asarray(frames.begins[frames.joined])
+    for before, now in frames.transitions(xp):
         pairs += alpha[:, before] @ weighted[:, now].T
     return alpha * beta, transmat * pairs
-
-
-# 4. Viterbi
 
 
 def viterbi(log_b: Array, log_start: Array, log_transmat: Array, frames: Frames) -> tuple[np.ndarray, np.ndarray]:
     """The path with the largest p(z, x) (Eq. 57) of every sequence: the states (M,) by column, and log p(z, x) (S,).
 
-    Of equally good states the first wins.
-    """
-    delta = best_scores(log_b, log_start, log_transmat, frames)
-    last = delta[:, get_array_module(delta).asarray(frames.ends[frames.rank])]
-    states = trace_back(delta, last.argmax(axis=0)[None], log_transmat, frames)
-    return to_cpu(states[0]), to_cpu(last.max(axis=0))[np.argsort(frames.rank)]
-
-
-def best_scores(log_b: Array, log_start: Array, log_transmat: Array, frames: Frames) -> Array:
-    """delta (N, M): the log probability of the best path that ends in each state, and of the data up to there.
-
-    log_start (N,), or (N, S) for each sequence, in sorted order.
+    delta[j, t] is the log probability of the best path that ends in state j at time t, and of the data up to there. Of
+    equally good states the first wins. What runs in practice is `chunks.viterbi`, which finds the same.
     """
     xp = get_array_module(log_b, log_start, log_transmat)
-    delta, N = log_b.copy(), len(log_b)
-    width = max(
-        1, min(frames.starts[1], 65_536 // N**2)
-    )  # sequences at a time, so that all pairs of states fit the cache
-    onward = xp.repeat(log_transmat[:, :, None], width, axis=2)
-    through = xp.empty_like(onward)  # from state, to state, sequence
+    delta, states = log_b.copy(), xp.empty(log_b.shape[1], np.int64)
     for now, before in frames.steps():
         if now.start == 0:
-            delta[:, now] += log_start if log_start.ndim == 2 else log_start[:, None]
-            continue
-        for first in range(0, now.stop - now.start, width):
-            last = delta[:, before][:, first : first + width]
-            n = last.shape[1]
-            xp.add(last[:, None], onward[:, :, :n], out=through[:, :, :n])
-            delta[:, now.start + first : now.start + first + n] += through[:, :, :n].max(axis=0)
-    return delta
-
-
-def trace_back(delta: Array, last: Array, log_transmat: Array, frames: Frames) -> Array:
-    """The best paths (E, M) that end in given states: last (E, S), E of them for each sequence, in sorted order."""
-    xp = get_array_module(delta, last, log_transmat)
-    states = xp.empty((len(last), delta.shape[1]), np.int64)
-    states[:, xp.asarray(frames.ends[frames.rank])] = last
-    onward = log_transmat.T.copy()
+            delta[:, now] += log_start[:, None]
+        else:
+            delta[:, now] += (delta[:, None, before] + log_transmat[:, :, None]).max(axis=0)  # from, to, sequence
+    ends = xp.asarray(frames.ends)
+    states[ends] = delta[:, ends].argmax(axis=0)
     for now, before in reversed(list(frames.steps())):
         if now.start:
-            towards = onward.take(states[:, now], axis=0)  # (E, sequences, N)
-            towards += delta[:, before].T
-            states[:, before] = towards.argmax(axis=2)
-    return states
+            states[before] = (delta[:, before] + log_transmat[:, states[now]]).argmax(axis=0)
+    return to_cpu(states), to_cpu(delta[:, ends].max(axis=0))
 
 
 def best_paths(
@@ -159,9 +117,6 @@ def best_paths(
     for t in range(T - 2, -1, -1):
         path, paths[:, t] = np.divmod(origin[t][path, paths[:, t + 1]], N)
     return flat[last], paths
-
-
-# 5. sampling
 
 
 def sample_paths(alpha: Array, transmat: Array, frames: Frames, uniforms: Array) -> Array:
@@ -190,9 +145,6 @@ def choose(weights: Array, uniforms: Array) -> Array:
     picked = (cumulative <= uniforms * cumulative[-1]).sum(axis=0)
     last = len(weights) - 1 - (weights[::-1] > 0).argmax(axis=0)
     return get_array_module(weights).minimum(picked, last)
-
-
-# and their gradient
 
 
 def gradient(b: Array, start: Array, transmat: Array, frames: Frames) -> tuple[Array, Array, Array]:

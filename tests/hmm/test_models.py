@@ -3,64 +3,34 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import math
 import os
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import strict_xp
 from brute import enumerate_paths
+from families import FAMILIES, TYPES, chain, make, observations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rnnscratch as rs
 from rnnscratch.estimator import NotFittedError
-from rnnscratch.hmm import GMMHMM, BaseHMM, CategoricalHMM, GaussianHMM, HMMClassifier, PoissonHMM, inference, load_hmm
-
-TYPES = ("spherical", "diag", "full", "tied")
-FAMILIES = ["categorical", "poisson", *(f"{kind} {t}" for kind in ("gaussian", "gmm") for t in TYPES)]
-
-
-def chain(model, rng):
-    N = model.n_components
-    model.startprob_, model.transmat_ = rng.dirichlet(np.ones(N)), rng.dirichlet(np.ones(N), N)
-    return model
-
-
-def spd(rng, *shape):
-    root = rng.standard_normal((*shape, shape[-1]))
-    return root @ np.swapaxes(root, -1, -2) + 0.3 * np.eye(shape[-1])
-
-
-def make(family, N, rng, **options):
-    """A model with random parameters set by hand."""
-    kind, _, t = family.partition(" ")
-    D, K = 2, 3
-    if kind == "categorical":
-        model = chain(CategoricalHMM(N, **options), rng)
-        model.emissionprob_ = rng.dirichlet(np.ones(4), N)
-    elif kind == "poisson":
-        model = chain(PoissonHMM(N, **options), rng)
-        model.lambdas_ = rng.uniform(0.5, 9, (N, D))
-    elif kind == "gaussian":
-        model = chain(GaussianHMM(N, t, **options), rng)
-        model.means_ = rng.normal(0, 2, (N, D))
-        model.covars_ = {
-            "spherical": rng.uniform(0.3, 2, N),
-            "diag": rng.uniform(0.3, 2, (N, D)),
-            "full": spd(rng, N, D),
-            "tied": spd(rng, D),
-        }[t]
-    else:
-        model = chain(GMMHMM(N, K, t, **options), rng)
-        model.weights_, model.means_ = rng.dirichlet(np.ones(K), N), rng.normal(0, 3, (N, K, D))
-        model.covars_ = {
-            "spherical": rng.uniform(0.3, 2, (N, K)),
-            "diag": rng.uniform(0.3, 2, (N, K, D)),
-            "full": spd(rng, N, K, D),
-            "tied": spd(rng, N, D),
-        }[t]
-    return model
+from rnnscratch.hmm import (
+    GMMHMM,
+    BaseHMM,
+    CategoricalHMM,
+    Emission,
+    GaussianHMM,
+    HMMClassifier,
+    PoissonHMM,
+    inference,
+    load_hmm,
+)
+from rnnscratch.hmm.frames import prepare, read
+from rnnscratch.hmm.learning import Parameters
 
 
 def density(model, x):
@@ -93,14 +63,6 @@ def whole(model, k, part=None):
 def normal(x, mean, covariance):
     d = x - mean
     return math.exp(-0.5 * d @ np.linalg.solve(covariance, d)) / math.sqrt(np.linalg.det(2 * math.pi * covariance))
-
-
-def observations(model, M, rng, missing=True):
-    X = model.sample(M, random_state=rng)[0]
-    X = X[:, 0] if isinstance(model, CategoricalHMM) else X.astype(float)
-    if missing:
-        X[rng.random(M) < 0.25] = -1 if X.dtype.kind == "i" else np.nan
-    return X
 
 
 def is_missing(x):
@@ -182,8 +144,10 @@ def test_the_gradient_agrees_with_small_steps(family):
 
 def unchecked_score(model, X, lengths):
     """The log-likelihood of parameters that need not sum to 1."""
-    data = model.prepare(*model.read(X, lengths))
-    return inference.log_likelihood(model.emissions(data), model.startprob_, model.transmat_, data.frames).sum()
+    emission = model.emission(**vars(model))
+    data = prepare(emission, *read(emission, X, lengths))
+    p = Parameters(model.startprob_, model.transmat_, emission)
+    return inference.log_likelihood(p.log_emissions(data), p.startprob, p.transmat, data.frames).sum()
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -297,31 +261,29 @@ def test_what_is_frozen_stays_and_where_learning_begins_can_be_given(family):
     assert model.num_params == 2
 
 
-class ExponentialHMM(BaseHMM):
-    """A family of one's own, in the few lines that BaseHMM asks for: waiting times with mean means_ (N,)."""
+class Exponential(Emission):
+    """A family of one's own, in the few lines that Emission asks for: waiting times with mean means_ (N,)."""
 
     letters = {"m": "means_"}
 
-    def __init__(self, n_components=1, random_state=None, n_iter=100):
-        self.n_components, self.random_state, self.n_iter = n_components, random_state, n_iter
-        self.startprob_prior = self.transmat_prior = 1.0
-        self.algorithm, self.tol, self.n_init, self.init = "viterbi", 1e-9, 1, "kmeans"
-        self.verbose, self.params, self.init_params, self.n_features_ = False, None, None, 1
+    def initialize(self, X, rng):
+        return {"means_": X.mean() * rng.uniform(0.5, 2, self.n_components)}
 
-    def log_emission(self, X):
+    def log_density(self, X):
         return -X[:, 0] / self.means_[:, None] - np.log(self.means_)[:, None]
 
-    def initialize_emission(self, X, rng):
-        self.means_ = X.mean() * rng.uniform(0.5, 2, self.n_components)
+    def statistics(self, X, weights):
+        return weights @ X[:, 0], weights.sum(axis=1)
 
-    def maximize_emission(self, X, posterior):
-        self.means_ = posterior @ X[:, 0] / posterior.sum(axis=1)
+    def estimate(self, statistics):
+        return {"means_": statistics[0] / statistics[1]}
 
-    def sample_emission(self, states, rng):
+    def sample(self, states, rng):
         return rng.exponential(self.means_[states])[:, None]
 
-    def count_emission_params(self):
-        return self.n_components
+
+class ExponentialHMM(BaseHMM):
+    emission = Exponential
 
 
 def test_a_family_of_ones_own_needs_a_few_lines():
@@ -337,6 +299,64 @@ def test_a_family_of_ones_own_needs_a_few_lines():
     expected = enumerate_paths(b, model.startprob_, model.transmat_)
     np.testing.assert_allclose(model.predict_proba(X[:4]), expected.posterior.T, rtol=1e-10)
     assert model.num_params == 1 + 2 + 2
+
+
+def test_a_family_of_ones_own_is_decoded_saved_loaded_and_interrupted_like_any_other(tmp_path):
+    model = ExponentialHMM(2, random_state=1, n_iter=5, tol=-1.0)
+    model.startprob_, model.transmat_, model.means_ = [0.5, 0.5], [[0.9, 0.1], [0.2, 0.8]], [1.0, 20.0]
+    X, _ = model.sample(80, random_state=0)
+    assert model.n_features_ == 1 and "means_=" not in repr(model)
+    model.fit(X, [50, 30])
+    model.save(tmp_path / "m.npz")
+    again = load_hmm(tmp_path / "m.npz")
+    assert type(again) is ExponentialHMM and again.get_params() == model.get_params()
+    for name in ("startprob_", "transmat_", "means_"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(model, name))
+    for algorithm in ("viterbi", "map"):
+        ours, theirs = model.decode(X, algorithm=algorithm), again.decode(X, algorithm=algorithm)
+        assert ours[0] == theirs[0] and (ours[1] == theirs[1]).all()
+    frozen = ExponentialHMM(2, params="t", init_params="")
+    frozen.startprob_, frozen.transmat_, frozen.means_ = model.startprob_, [[0.5, 0.5]] * 2, [1.0, 20.0]
+    frozen.fit(X)
+    assert frozen.means_.tolist() == [1.0, 20.0] and frozen.num_params == 2
+    with pytest.raises(ValueError, match="X has 2 features, but the model has 1"):
+        model.score(np.ones((3, 2)))
+    before = dict(vars(model))
+    with pytest.raises(ValueError, match="X has 2 features, but the model has 1"):
+        model.fit(np.ones((3, 2)))
+    assert vars(model) == before
+
+
+@dataclass(repr=False, eq=False)
+class ShiftedHMM(ExponentialHMM):
+    """With an option of its own."""
+
+    shift: float = 0.0
+
+
+def test_a_family_of_ones_own_may_have_options():
+    assert repr(ShiftedHMM(3, 0.5, n_iter=7)) == "ShiftedHMM(n_components=3, shift=0.5, n_iter=7)"
+    assert ShiftedHMM(2, random_state=0).fit([1.0, 2.0, 9.0]).emission is Exponential
+
+
+@pytest.mark.parametrize("cls", [CategoricalHMM, GaussianHMM, GMMHMM, PoissonHMM])
+def test_the_public_names_are_hmmlearns_the_documented_ones_and_the_options(cls):
+    methods = """aic bic decode fit get_params get_stationary_distribution predict predict_proba sample score
+        score_samples set_params score_sequences filter decode_best sample_paths update predict_next
+        log_likelihood_gradient num_params save emission n_features_"""
+    assert {name for name in dir(cls) if not name.startswith("_")} == {*methods.split(), *cls().get_params()}
+
+
+@pytest.mark.parametrize("cls", [CategoricalHMM, GaussianHMM, GMMHMM, PoissonHMM])
+def test_the_first_arguments_go_by_position_and_the_common_ones_by_name(cls):
+    first = {
+        CategoricalHMM: ["n_features"],
+        GaussianHMM: ["covariance_type", "min_covar"],
+        GMMHMM: ["n_mix", "covariance_type", "min_covar"],
+        PoissonHMM: [],
+    }[cls]
+    parameters = inspect.signature(cls).parameters.values()
+    assert [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD] == ["n_components", *first]
 
 
 def test_priors_pull_and_the_monitor_watches_what_is_climbed():
@@ -368,7 +388,7 @@ def test_estimates_with_priors_maximise_the_objective(cls, t):
     if cls is GMMHMM:
         model.set_params(n_mix=2)
     model.fit(X)
-    best = model.score(X) + model.log_prior()
+    best = model.score(X) + model._log_prior()
     assert best == pytest.approx(model.monitor_.history[-1], rel=1e-12)
     for name in ("means_", "covars_"):
         values = getattr(model, name)
@@ -378,7 +398,7 @@ def test_estimates_with_priors_maximise_the_objective(cls, t):
                 noise = noise + np.swapaxes(noise, -1, -2)
             for step in (1e-3, -1e-3):
                 setattr(model, name, values + step * noise)
-                assert model.score(X) + model.log_prior() <= best + 1e-7
+                assert model.score(X) + model._log_prior() <= best + 1e-7
         setattr(model, name, values)
 
 

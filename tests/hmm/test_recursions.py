@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import numpy as np
 import pytest
 import strict_xp
@@ -10,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnnscratch.hmm import chunks, inference, recursions
-from rnnscratch.hmm.frames import lay_out
+from rnnscratch.hmm.frames import lay_out, piece_length
 
 CLOSE = {"rtol": 1e-12, "atol": 1e-13}
 
@@ -103,6 +105,21 @@ def test_viterbi_in_pieces_finds_the_same_paths(problem, piece):
     found, score = chunks.viterbi(log_b[:, cut.rows], *logs, cut)
     np.testing.assert_array_equal(found[cut.columns], states[plain.columns])
     np.testing.assert_allclose(score, best, rtol=1e-12, atol=1e-12)
+
+
+@settings(max_examples=80, deadline=None)
+@given(problem=problems(most_states=4), pairs=st.sampled_from([1, 20, 65_536]), ties=st.booleans())
+def test_viterbi_in_blocks_finds_what_the_plain_one_finds_to_the_bit(problem, pairs, ties):
+    log_b, start, transmat, lengths = problem
+    log_b = np.round(log_b) if ties else log_b
+    frames = lay_out(lengths)
+    with np.errstate(divide="ignore"):
+        logs = np.log(start), np.log(transmat)
+    states, best = recursions.viterbi(log_b[:, frames.rows], *logs, frames)
+    with mock.patch.object(chunks, "PAIRS", pairs):
+        found, score = chunks.viterbi(log_b[:, frames.rows], *logs, frames)
+    np.testing.assert_array_equal(found, states)
+    np.testing.assert_array_equal(score, best)
 
 
 def test_viterbi_in_pieces_of_a_long_sequence_finds_the_same_path():
@@ -198,10 +215,10 @@ def test_pieces_of_a_chain_with_zeros_change_nothing():
 
 
 def test_long_sequences_are_cut_and_short_ones_are_not():
-    assert chunks.piece_length(np.array([100_000]), 4) is not None
-    assert chunks.piece_length(np.array([100_000]), 64) is None
-    assert chunks.piece_length(np.full(500, 100), 4) is None
-    assert chunks.piece_length(np.array([20]), 2) is None
+    assert piece_length(np.array([100_000]), 4) is not None
+    assert piece_length(np.array([100_000]), 64) is None
+    assert piece_length(np.full(500, 100), 4) is None
+    assert piece_length(np.array([20]), 2) is None
 
 
 @pytest.mark.parametrize("piece", [None, 2])
@@ -274,6 +291,9 @@ def test_on_the_device_nothing_is_copied_unseen(piece):
         expected = recursions.viterbi(log_b, np.log(start), np.log(transmat), frames)
         np.testing.assert_array_equal(states, expected[0])
         np.testing.assert_allclose(best, expected[1])
+        states, best = chunks.viterbi(device[0], *logs, frames)
+        np.testing.assert_array_equal(states, expected[0])
+        np.testing.assert_array_equal(best, expected[1])
         uniforms = np.random.default_rng(0).random((5, 20))
         paths = recursions.sample_paths(found.filtered, device[2], frames, strict_xp.asarray(uniforms))
         np.testing.assert_array_equal(paths.get(), recursions.sample_paths(host.filtered, transmat, frames, uniforms))

@@ -1,0 +1,190 @@
+"""What the states emit: the hook for a family of one's own, and what several families share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import numpy as np
+
+from ..backend import Array, get_array_module, to_cpu
+from .chain import thresholds
+
+Self = TypeVar("Self", bound="Emission")
+
+
+class Emission:
+    """The emissions of N states, a value apart from the model: the hook for a family of one's own.
+
+    It holds the model's options and parameters under the names that they have there (`self.n_components`,
+    `self.means_`). Its methods return new values and set none. X are M observed frames (M, D), on the host or the
+    device; weights (N, M) say how much each counts for each state, and where a frame is missing they are 0. A family
+    is a subclass with
+
+        letters                      the parameters, by their letters in `params` and `init_params`: {"m": "means_"}
+        initialize(X, rng)           where learning begins, a dict of all parameters by name; X is on the host. Under
+                                     other names: what `estimate` must know of the data
+        log_density(X)               log p(x | state) (N, M)
+        statistics(X, weights)       the sums over frames that `estimate` needs, on the host
+        estimate(statistics)         the likeliest parameters, a dict; a state without weight keeps what it has
+        sample(states, rng)          one observation for each of the states (M,): (M, D)
+
+    and whatever of the methods below it wants otherwise. Its model is then two lines, used, saved and loaded like any
+    other; with options of its own it is a dataclass, as `PoissonHMM` is:
+
+        class MineHMM(BaseHMM):
+            emission = Mine
+    """
+
+    letters: ClassVar[dict[str, str]] = {}
+    remembers: ClassVar[tuple[str, ...]] = ()  # what a model keeps of a fit besides parameters
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
+
+    def __init__(self, **values: Any):
+        vars(self).update(values)
+
+    def replace(self: Self, **values: Any) -> Self:
+        """The same with other values of these names."""
+        return type(self)(**{**vars(self), **values})
+
+    @property
+    def n_features_(self) -> int:
+        """D: the last axis of the first parameter, or 1 if that has a number for each state."""
+        shape = np.shape(getattr(self, next(iter(self.letters.values()))))
+        return shape[-1] if len(shape) > 1 else 1
+
+    def log_prior(self) -> float:
+        """The log prior density of the parameters, up to a constant."""
+        return 0.0
+
+    def gradient(self, X: Array, dlog_b: Array) -> dict[str, Any]:
+        """The gradients by parameters, from that by `log_density` (N, M)."""
+        return {}
+
+    def count_params(self) -> int:
+        """How many numbers are free among the parameters that are learned."""
+        return sum(np.size(getattr(self, name)) for name in self.chosen("params"))
+
+    def check_options(self) -> None:
+        """Raise ValueError or TypeError for options that cannot be."""
+
+    def check(self) -> dict[str, np.ndarray]:
+        """The parameters as arrays, by name. Raises ValueError for ones that cannot be."""
+        return {name: np.asarray(getattr(self, name), dtype=float) for name in self.letters.values()}
+
+    def encode(self: Self, X: Any, lengths: Any, learn: bool = False) -> tuple[Self, Any, Any]:
+        """This emission, X in numbers and the lengths; `learn`: with the symbols of X in the place of its own."""
+        return self, X, lengths
+
+    def as_frames(self, x: Any, name: str) -> Array:
+        """One array of observations as float64 (M, D). Raises ValueError or TypeError."""
+        found = x if hasattr(x, "dtype") else np.asarray(x)
+        if found.dtype.kind not in "fiub":
+            raise TypeError(f"{name} has dtype {found.dtype}, expected numbers")
+        if found.ndim == 1:
+            found = found[:, None]
+        if found.ndim != 2:
+            raise ValueError(f"{name} has shape {found.shape}, expected (frames, features)")
+        found = found.astype(np.float64, copy=False)
+        if bool(to_cpu(get_array_module(found).isinf(found).any())):
+            raise ValueError(f"{name} holds infinity; a missing observation is NaN")
+        return found
+
+    def check_data(self, X: Array) -> None:
+        """Raise ValueError unless the frames fit the parameters."""
+        if X.shape[1] != self.n_features_:
+            raise ValueError(f"X has {X.shape[1]} features, but the model has {self.n_features_}")
+
+    def missing(self, X: Array) -> Array:
+        """Which frames (M,) were not observed."""
+        return get_array_module(X).isnan(X).any(axis=1)
+
+    def chosen(self, option: str) -> list[str]:
+        """The parameters whose letters are in `params` or `init_params`; all where it is None."""
+        letters = getattr(self, option)
+        return [name for letter, name in self.letters.items() if letters is None or letter in letters]
+
+    def learn(self: Self, X: Array, weights: Array) -> Self:
+        """The same with the estimates of those parameters that are learned."""
+        names = self.chosen("params")
+        if not names:
+            return self
+        found = self.estimate(self.statistics(X, weights))
+        return self.replace(**{name: found[name] for name in names})
+
+
+def shares(counts: np.ndarray, prior: Any, old: np.ndarray, possible: Any = True) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of counts plus Dirichlet prior as shares, 0 where not possible; and which had none: these stay as old."""
+    counts = np.where(possible, np.maximum(counts + (np.asarray(prior, dtype=float) - 1.0), 0.0), 0.0)
+    total = counts.sum(axis=-1, keepdims=True)
+    none = total < 1e-200
+    return np.where(none, old, counts / np.where(none, 1.0, total)), none[..., 0]
+
+
+def dirichlet_log_density(values: np.ndarray, prior: Any) -> float:
+    """sum of (prior - 1) log(values) over the values that are not 0: the Dirichlet's log density up to a constant."""
+    exponents = np.broadcast_to(np.asarray(prior, dtype=float) - 1.0, values.shape)
+    positive = (values > 0) & (exponents != 0)
+    return float((exponents[positive] * np.log(values[positive])).sum())
+
+
+def draw(probabilities: np.ndarray, states: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """For each state (M,) a column, drawn from its row of probabilities (N, K); never one of probability 0."""
+    uniforms, found = rng.random(len(states)), np.empty(len(states), np.int64)
+    for k, row in enumerate(probabilities):
+        here = states == k
+        found[here] = np.searchsorted(thresholds(row), uniforms[here], side="right")
+    return found
+
+
+def check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
+    """Raise ValueError unless the value is one of those allowed."""
+    if value not in allowed:
+        raise ValueError(f"{name} is {value!r}, expected one of {', '.join(map(repr, allowed))}")
+
+
+def as_parameter(name: str, values: Any, shape: tuple[int | None, ...]) -> np.ndarray:
+    """The values as floats, if finite and of this shape, None being any length. Raises ValueError otherwise."""
+    found = np.asarray(values, dtype=float)
+    fits = found.ndim == len(shape) and all(n in (None, m) for n, m in zip(shape, found.shape))
+    if not fits or not np.isfinite(found).all():
+        expected = ", ".join("D" if n is None else str(n) for n in shape)
+        raise ValueError(f"{name} has shape {found.shape}, expected ({expected}), all finite")
+    return found
+
+
+def centres(X: np.ndarray, k: int, rng: np.random.Generator, init: str) -> np.ndarray:
+    """k points (k, D) to begin with: centres of clusters of X (M, D) for "kmeans", frames for "random"."""
+    return k_means(X, k, rng) if init == "kmeans" else X[rng.choice(len(X), k, len(X) < k)]
+
+
+def k_means(X: np.ndarray, k: int, rng: np.random.Generator, rounds: int = 30) -> np.ndarray:
+    """Centres (k, D) of clusters of X (M, D): k-means++ (Arthur & Vassilvitskii 2007), then Lloyd's rounds.
+
+    Features are scaled to unit variance for the distances. At most 20,000 frames are looked at.
+    """
+    if len(X) > 20_000:
+        X = X[rng.choice(len(X), 20_000, replace=False)]
+    spread = X.std(axis=0)
+    spread = np.where(spread > 0, spread, 1.0)
+    points = (X - X.mean(axis=0)) / spread
+    chosen = [int(rng.integers(len(points)))]
+    nearest = np.full(len(points), np.inf)
+    for _ in range(1, k):
+        nearest = np.minimum(nearest, ((points - points[chosen[-1]]) ** 2).sum(axis=1))
+        total = nearest.sum()
+        weights = nearest / total if total > 0 else None  # all points are chosen already: any will do
+        chosen.append(int(rng.choice(len(points), p=weights)))
+    found = points[chosen]
+    for _ in range(rounds):
+        distances = -2.0 * points @ found.T + (found**2).sum(axis=1)
+        label = distances.argmin(axis=1)
+        counts = np.bincount(label, minlength=k)
+        sums = np.stack([np.bincount(label, column, minlength=k) for column in points.T], axis=1)
+        moved = np.where(counts[:, None] > 0, sums / np.maximum(counts, 1)[:, None], found)
+        if np.allclose(moved, found):
+            break
+        found = moved
+    return found * spread + X.mean(axis=0)
