@@ -62,9 +62,16 @@ def gpu_available() -> bool:
     return bool(cupy.is_available())
 
 
-def to_cpu(array: Array) -> np.ndarray:
-    """The array as a `numpy.ndarray`; one that is on the host already is returned as it is."""
-    return array.get() if hasattr(array, "get") else np.asarray(array)
+def to_cpu(array: Any) -> np.ndarray:
+    """The array as a `numpy.ndarray`; one that is on the host already is returned as it is.
+
+    Raises TypeError for what makes no array of numbers, such as a dict.
+    """
+    module = _module_of(array)
+    found = array.get() if module not in (None, np) else np.asarray(array)
+    if module is None and found.dtype.kind not in "biufc":
+        raise TypeError(f"array is {type(array).__name__}, expected an array of numbers")
+    return found
 
 
 def to_gpu(array: Array) -> Array:

@@ -48,6 +48,19 @@ def test_to_cpu_moves_device_arrays_and_leaves_host_arrays():
     assert backend.to_cpu([1, 2]).tolist() == [1, 2]
 
 
+def test_to_cpu_fetches_arrays_only_and_names_what_holds_no_numbers():
+    class Series(list):
+        """As pandas': a column of numbers whose `get` looks a label up."""
+
+        def get(self, key):
+            raise NotImplementedError
+
+    assert backend.to_cpu(Series([1.5, 2.5])).tolist() == [1.5, 2.5]
+    for wrong in ({}, {"a": 1}, None, "text", ["a"], object()):
+        with pytest.raises(TypeError, match=f"array is {type(wrong).__name__}, expected an array of numbers"):
+            backend.to_cpu(wrong)
+
+
 @pytest.fixture
 def cupy(monkeypatch):
     """A stand-in for CuPy, with a device."""

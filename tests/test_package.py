@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import configparser
 import doctest
 import importlib
@@ -59,6 +60,40 @@ def test_every_public_name_resolves_and_is_listed(name):
     if isinstance(value, type):
         assert value.__name__ == name
         assert value.__doc__
+
+
+def test_type_checkers_are_told_of_just_the_names_that_there_are():
+    block = next(each for each in ast.parse(Path(rs.__file__).read_text(encoding="utf-8")).body if type(each) is ast.If)
+    told = {alias.asname: (node.module, alias.name) for node in block.body for alias in node.names}
+    modules = {name: (None, name) for name in rs._MODULES} | {"losses": ("kernels", "losses")}
+    assert told == {**modules, **{name: (module, name) for name, module in rs._HOME.items()}}
+    assert set(rs.__all__) == {"__version__", *told}
+
+
+def test_a_type_checker_knows_what_the_names_are(tmp_path, monkeypatch):
+    api = pytest.importorskip("mypy.api", reason="the type checker; it comes with the test extra")
+    monkeypatch.chdir(ROOT)  # whose package it reads
+    file = tmp_path / "user.py"
+    file.write_text(
+        "import rnnscratch as rs\n"
+        "reveal_type(rs.LSTM(2, 3).forward)\n"
+        "rs.LSTM('a', 3)\n"
+        "rs.Transformer\n"
+        "rs.SequenceClassifier(9, pooling=3)\n"
+        "rs.TextClassifier(max_length='long')\n"
+        "reveal_type(rs.TextClassifier().fit([], []).predict)\n"
+    )
+    said = api.run(["--strict", "--follow-imports=silent", "--config-file", str(ROOT / "setup.cfg"), str(file)])[0]
+    lines = [re.sub(r"^.*user\.py:(\d+): ", r"\1 ", line) for line in said.splitlines()]
+    for expected in (
+        "2 note: Revealed type is .*tuple\\[.*",
+        '3 error: Argument 1 to "LSTM" has incompatible type "str"; expected "int".*',
+        '4 error: Module has no attribute "Transformer".*',
+        '5 error: Argument "pooling" to "SequenceClassifier" has incompatible type "int"; expected "str".*',
+        '6 error: Argument "max_length" to "TextClassifier" has incompatible type "str"; expected .*',
+        "7 note: Revealed type is .*ndarray\\[.*",
+    ):
+        assert any(re.fullmatch(expected, line) for line in lines), said
 
 
 def test_an_unknown_name_raises_attribute_error():
