@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,12 @@ def check_rates(**rates: Any) -> None:
             raise TypeError(f"{name} is {rate!r}, expected a number")
         if not 0.0 <= rate < 1.0:
             raise ValueError(f"{name} is {rate}, expected a probability in [0, 1)")
+
+
+def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
+    """Raise ValueError unless the value is one of the choices."""
+    if value not in list(choices):
+        raise ValueError(f"{name} is {value!r}, expected one of {', '.join(map(repr, choices))}")
 
 
 def check_number(

@@ -10,7 +10,7 @@ import numpy as np
 
 from .checks import check_answers, check_rates, check_sizes, check_texts
 from .estimator import Estimator, NotFittedError
-from .models.classifier import SequenceClassifier, probabilities
+from .models.classifier import SequenceClassifier, configuration, probabilities
 from .models.saved import load_model, save_model
 from .optimizers import Adam
 from .schedules import cosine_schedule, warm_up
@@ -21,8 +21,8 @@ from .training import fit, predict
 class TextClassifier(Estimator):
     """A recurrent classifier of texts that follows scikit-learn's rules, without needing scikit-learn.
 
-    cell, embedding_dim, hidden_size, pooling, dropout, embedding_dropout are those of `SequenceClassifier`; recipe,
-    min_count and max_size those of cleaning and vocabulary. Texts keep their last `max_length` words; an empty one
+    The options of the network are those of `SequenceClassifier`; recipe, min_count and max_size those of cleaning and
+    vocabulary. Texts keep their last `max_length` words; an empty one
     counts as one unknown word. Adam learns for `epochs` passes, the rate rising over a tenth of the updates (100 at
     most) and falling along a cosine; the share `validation_fraction` of each class's texts, if any, is kept aside to
     choose the best epoch. `random_state` fixes all chance.
@@ -58,6 +58,12 @@ class TextClassifier(Estimator):
         device: str = "cpu",
         random_state: int | None = 0,
         progress: bool = False,
+        num_layers: int = 1,
+        bidirectional: bool = False,
+        word_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        activation: str = "tanh",
+        reset_after: bool = False,
     ):
         self.cell = cell
         self.embedding_dim = embedding_dim
@@ -77,6 +83,12 @@ class TextClassifier(Estimator):
         self.device = device
         self.random_state = random_state
         self.progress = progress
+        self.num_layers = num_layers
+        self.bidirectional = bidirectional
+        self.word_dropout = word_dropout
+        self.recurrent_dropout = recurrent_dropout
+        self.activation = activation
+        self.reset_after = reset_after
 
     def fit(self, texts: Sequence[str], labels: Sequence[Any]) -> TextClassifier:
         """Learn from N texts and their N labels, of at least two classes.
@@ -116,18 +128,8 @@ class TextClassifier(Estimator):
         return self
 
     def _make_model(self, vocabulary_size: int, num_classes: int) -> SequenceClassifier:
-        return SequenceClassifier(
-            vocabulary_size,
-            self.embedding_dim,
-            self.hidden_size,
-            num_classes=num_classes,
-            cell=self.cell,
-            pooling=self.pooling,
-            dropout=self.dropout,
-            embedding_dropout=self.embedding_dropout,
-            device=self.device,
-            seed=self.random_state,
-        )
+        sizes = {"vocabulary_size": vocabulary_size, "num_classes": num_classes}
+        return SequenceClassifier(**configuration(self.get_params(deep=False) | sizes), seed=self.random_state)
 
     def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
         """The probability (N, K) of each class, in the order of `classes_`."""

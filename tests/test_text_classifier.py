@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 import pickle
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 
 from rnnscratch import files
 from rnnscratch.estimator import NotFittedError
-from rnnscratch.models import save_model
+from rnnscratch.models import SequenceClassifier, save_model
 from rnnscratch.models.saved import FORMAT
 from rnnscratch.text_classifier import TextClassifier, split
 from rnnscratch.training import predict
@@ -141,6 +142,56 @@ def test_the_constructor_only_stores_and_params_can_be_read_and_set():
     with pytest.raises(ValueError, match="'depth' is no parameter of TextClassifier, expected one of cell"):
         clf.set_params(hidden_size=9, depth=3)
     assert clf.hidden_size == 5
+
+
+def test_its_signature_can_be_read_and_old_positions_hold():
+    names = list(inspect.signature(TextClassifier).parameters)
+    assert names[:8] == [
+        "cell",
+        "embedding_dim",
+        "hidden_size",
+        "pooling",
+        "dropout",
+        "embedding_dropout",
+        "recipe",
+        "min_count",
+    ]
+    assert names[8:18] == [
+        *("max_size", "max_length", "epochs", "batch_size", "learning_rate", "clip_norm", "validation_fraction"),
+        *("device", "random_state", "progress"),
+    ]
+    assert TextClassifier("gru", 8, 9, "last", 0.1, 0.2).get_params()["embedding_dropout"] == 0.2
+
+
+def test_it_has_every_option_of_the_model_that_its_texts_do_not_decide():
+    ours, models = inspect.signature(TextClassifier).parameters, inspect.signature(SequenceClassifier).parameters
+    assert models.keys() - ours.keys() == {"vocabulary_size", "num_classes", "dtype", "seed"}
+    shared = [name for name in models if name in ours]
+    differing = {name for name in shared if ours[name].default != models[name].default}
+    assert differing == {"pooling", "dropout", "embedding_dropout"}
+
+
+def test_its_options_are_those_of_its_model(tmp_path):
+    options = {"num_layers": 2, "bidirectional": True, "word_dropout": 0.1, "recurrent_dropout": 0.2}
+    clf = classifier(cell="gru", reset_after=True, epochs=1, **options).fit(TEXTS, LABELS)
+    assert options.items() <= clf.model_.config().items() and clf.model_.recurrent.reset_after is True
+    clf.save(tmp_path / "clf.npz")
+    again = TextClassifier.load(tmp_path / "clf.npz")
+    assert again.get_params() == clf.get_params() and again.bidirectional is True
+    np.testing.assert_array_equal(again.predict_proba(TEXTS), clf.predict_proba(TEXTS))
+    with pytest.raises(ValueError, match="activation is 'gelu'"):
+        clf.set_params(activation="gelu").fit(TEXTS, LABELS)
+
+
+def test_a_file_without_the_options_that_came_later_still_loads(fitted, tmp_path):
+    fitted.save(tmp_path / "clf.npz")
+    header, arrays = files.load_arrays(tmp_path / "clf.npz", FORMAT)
+    for name in ["num_layers", "bidirectional", "word_dropout", "recurrent_dropout", "activation", "reset_after"]:
+        del header["extra"]["text_classifier"][name]
+    files.save_arrays(tmp_path / "old.npz", header, arrays)
+    again = TextClassifier.load(tmp_path / "old.npz")
+    assert again.get_params() == fitted.get_params()
+    np.testing.assert_array_equal(again.predict_proba(TEXTS), fitted.predict_proba(TEXTS))
 
 
 def test_fit_changes_no_parameter_and_returns_the_classifier():
@@ -282,6 +333,8 @@ def test_wrong_data_are_named(texts, labels, error, message):
         ({"cell": "cnn"}, ValueError, "cell is 'cnn'"),
         ({"pooling": "sum"}, ValueError, "pooling is 'sum'"),
         ({"hidden_size": 0}, ValueError, "hidden_size is 0"),
+        ({"num_layers": 0}, ValueError, "num_layers is 0"),
+        ({"word_dropout": 1.0}, ValueError, "word_dropout is 1.0"),
         ({"embedding_dim": 2.0}, TypeError, "embedding_dim is 2.0"),
         ({"dropout": 1.5}, ValueError, "dropout is 1.5"),
         ({"recipe": "soup"}, ValueError, "recipe is 'soup'"),

@@ -5,13 +5,14 @@ T steps, B sequences, V words, E embedding_dim, H hidden_size, K classes.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from ..backend import Array, generator, get_array_module, to_cpu
-from ..checks import check_ids, check_labels, check_rates, check_shape, check_sizes
+from ..backend import Array, check_dtype, generator, get_array_module, module_for, to_cpu
+from ..checks import check_choice, check_ids, check_labels, check_rates, check_shape, check_sizes
 from ..kernels import losses, pooling
 from ..kernels.activations import ACTIVATIONS
 from ..kernels.packing import Packed, Plan
@@ -19,7 +20,7 @@ from ..layers import GRU, LSTM, RNN, Dense, Dropout, Embedding, LayerNormLSTM, P
 from ..metrics import classification_scores
 from ..text.batches import Batch, Batches
 
-CELLS: dict[str, type[Recurrent]] = {
+CELLS: dict[str, type[Recurrent]] = {  # a new cell is entered here alone
     "rnn": RNN,
     "lstm": LSTM,
     "gru": GRU,
@@ -27,7 +28,7 @@ CELLS: dict[str, type[Recurrent]] = {
     "layer_norm": LayerNormLSTM,
 }
 POOLINGS = ("last", "mean", "max", "mean+max")
-OPTIONS_OF_CELL = {"rnn": ("activation",), "lstm": (), "gru": ("reset_after",), "peephole": (), "layer_norm": ()}
+CHOICES = {"cell": CELLS, "pooling": POOLINGS, "activation": ACTIVATIONS}
 
 
 class SequenceClassifier:
@@ -69,64 +70,22 @@ class SequenceClassifier:
         device: str = "cpu",
         seed: int | np.random.Generator | None = None,
     ):
-        check_sizes(
-            vocabulary_size=vocabulary_size,
-            embedding_dim=embedding_dim,
-            hidden_size=hidden_size,
-            num_classes=num_classes,
-            num_layers=num_layers,
-        )
-        if num_classes < 2:
-            raise ValueError(f"num_classes is {num_classes}, expected at least 2")
-        if cell not in CELLS:
-            raise ValueError(f"cell is {cell!r}, expected one of {', '.join(map(repr, CELLS))}")
-        if pooling not in POOLINGS:
-            raise ValueError(f"pooling is {pooling!r}, expected one of {', '.join(map(repr, POOLINGS))}")
-        if activation not in ACTIVATIONS:
-            raise ValueError(f"activation is {activation!r}, expected one of {', '.join(map(repr, ACTIVATIONS))}")
-        check_rates(dropout=dropout, embedding_dropout=embedding_dropout, recurrent_dropout=recurrent_dropout)
-        check_rates(word_dropout=word_dropout)
-        self.vocabulary_size, self.num_classes, self.pooling = int(vocabulary_size), int(num_classes), pooling
+        self._config = config = configuration(locals())
         self.rng = generator(seed)  # one generator for all layers, so that its state is the whole random state
-        shared: dict[str, Any] = {"dtype": dtype, "device": device, "seed": self.rng}
-        options: dict[str, Any] = {"activation": activation, "reset_after": bool(reset_after)}
-        self.embedding = Embedding(vocabulary_size, embedding_dim, **shared)
+        shared: dict[str, Any] = {"dtype": config["dtype"], "device": device, "seed": self.rng}
+        sizes = layer_arguments(config)
+        self.embedding = Embedding(**sizes["embedding"], **shared)
         self.embedding_dropout = Dropout(embedding_dropout, variational=True, **shared)
-        self.recurrent = CELLS[cell](
-            embedding_dim,
-            hidden_size,
-            num_layers,
-            bool(bidirectional),
-            dropout,
-            recurrent_dropout,
-            **shared,
-            **{name: options[name] for name in OPTIONS_OF_CELL[cell]},
-        )
+        self.recurrent = CELLS[cell](**sizes["recurrent"], **shared)
         self.dropout = Dropout(dropout, **shared)
-        self.word_dropout = word_dropout
-        self._kept_words: Any = None
+        self.dense = Dense(**sizes["dense"], **shared)
+        self.vocabulary_size, self.num_classes = config["vocabulary_size"], config["num_classes"]
+        self.pooling, self.word_dropout = pooling, word_dropout
+        self.dtype, self.xp = self.dense.dtype, self.dense.xp
         self._parts = pooling.split("+")
         self._width = hidden_size * len(self.recurrent.directions)  # of each part
-        self.dense = Dense(self._width * len(self._parts), logit_count(num_classes), **shared)
-        self.dtype, self.xp = self.dense.dtype, self.dense.xp
+        self._kept_words: Any = None
         self._back: Any = None
-        self._config = {
-            "vocabulary_size": int(vocabulary_size),
-            "embedding_dim": int(embedding_dim),
-            "hidden_size": int(hidden_size),
-            "num_classes": int(num_classes),
-            "cell": cell,
-            "num_layers": int(num_layers),
-            "bidirectional": bool(bidirectional),
-            "pooling": pooling,
-            "dropout": float(dropout),
-            "embedding_dropout": float(embedding_dropout),
-            "word_dropout": float(word_dropout),
-            "recurrent_dropout": float(recurrent_dropout),
-            **options,
-            "dtype": self.dtype.name,
-            "device": device,
-        }
 
     def config(self) -> dict[str, Any]:
         """The constructor's arguments, without the seed, as plain values that JSON can hold."""
@@ -363,9 +322,45 @@ def probabilities(logits: Array) -> Array:
     return get_array_module(logits).stack([1 - p, p], axis=1)
 
 
-def logit_count(num_classes: int) -> int:
-    """One logit tells two classes apart; more classes have one each."""
-    return 1 if num_classes == 2 else num_classes
+def configuration(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a `SequenceClassifier`, its seed left out, as plain values that JSON can hold.
+
+    Those that are not given get their defaults; what is given besides is left alone. Raises ValueError or TypeError
+    for a wrong one, and RuntimeError for a device there is not.
+    """
+    found: dict[str, Any] = {}
+    for name, option in inspect.signature(SequenceClassifier).parameters.items():
+        value = found[name] = given.get(name, option.default)
+        if value is option.empty:
+            raise ValueError(f"{name} is missing, expected a whole number")
+        if option.annotation == "int":
+            check_sizes(**{name: value})
+            found[name] = int(value)
+        elif option.annotation == "float":
+            check_rates(**{name: value})
+            found[name] = float(value)
+        elif option.annotation == "bool":
+            found[name] = bool(value)
+        elif name in CHOICES:
+            check_choice(name, value, CHOICES[name])
+    if found["num_classes"] < 2:
+        raise ValueError(f"num_classes is {found['num_classes']}, expected at least 2")
+    module_for(found["device"])
+    del found["seed"]
+    return {**found, "dtype": check_dtype(found["dtype"]).name}
+
+
+def layer_arguments(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What each layer with parameters of a model of this `configuration` is made with, but for dtype, device, seed."""
+    width = config["hidden_size"] * (2 if config["bidirectional"] else 1) * len(config["pooling"].split("+"))
+    kinds = CELLS[config["cell"]].__mro__
+    constructors = [inspect.signature(kind.__init__) for kind in kinds]  # type: ignore[misc]
+    names = {name for each in constructors for name in each.parameters} - {"dtype", "device"}
+    return {
+        "embedding": {"num_embeddings": config["vocabulary_size"], "embedding_dim": config["embedding_dim"]},
+        "recurrent": {"input_size": config["embedding_dim"], **{name: config[name] for name in names & config.keys()}},
+        "dense": {"input_size": width, "output_size": 1 if config["num_classes"] == 2 else config["num_classes"]},
+    }
 
 
 def parameter_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
@@ -375,12 +370,9 @@ def parameter_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
     >>> parameter_shapes(model.config()) == {name: array.shape for name, array in model.params.items()}
     True
     """
-    E, H, cell = config["embedding_dim"], config["hidden_size"], CELLS[config["cell"]]
-    width = H * (2 if config["bidirectional"] else 1) * len(config["pooling"].split("+"))
-    sizes = {"input_size": E, **{name: value for name, value in config.items() if name != "embedding_dim"}}
-    layers: dict[str, dict[str, tuple[int, ...]]] = {
-        "embedding": Embedding.parameter_shapes(config["vocabulary_size"], E),
-        "recurrent": cell.parameter_shapes(**sizes),
-        "dense": Dense.parameter_shapes(width, logit_count(config["num_classes"])),
+    kinds: dict[str, Any] = {"embedding": Embedding, "recurrent": CELLS[config["cell"]], "dense": Dense}
+    return {
+        f"{part}.{name}": shape
+        for part, arguments in layer_arguments(config).items()
+        for name, shape in kinds[part].parameter_shapes(**arguments).items()
     }
-    return {f"{part}.{name}": shape for part, shapes in layers.items() for name, shape in shapes.items()}

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from ..backend import check_dtype, module_for, to_cpu
-from ..checks import check_sizes
+from ..backend import module_for, to_cpu
 from ..files import load_arrays, save_arrays
 from ..text.vocabulary import Vocabulary
-from .classifier import SequenceClassifier, parameter_shapes
+from .classifier import SequenceClassifier, configuration, parameter_shapes
 
 FORMAT = "rnnscratch model 1"
-SIZES = ("vocabulary_size", "embedding_dim", "hidden_size", "num_classes", "num_layers")
 
 
 def save_model(
@@ -73,19 +70,19 @@ def check_params(arrays: Mapping[str, np.ndarray], config: Any) -> None:
 
     Nothing is made of the sizes in the configuration before they are known to be those of arrays that are here already.
     """
-    options = set(inspect.signature(SequenceClassifier).parameters) - {"seed"}
-    if not isinstance(config, dict) or set(config) != options:
+    options = configuration({"vocabulary_size": 1}).keys()
+    if not isinstance(config, dict) or config.keys() != options:
         raise ValueError(f"config is {config!r:.200}, expected the options {', '.join(sorted(options))}")
-    check_sizes(**{name: config[name] for name in SIZES})
+    config = configuration({**config, "device": "cpu"})
     if config["num_layers"] > len(arrays):
         raise ValueError(f"num_layers is {config['num_layers']}, but there are only {len(arrays)} arrays")
     shapes = parameter_shapes(config)
     if shapes.keys() != arrays.keys():
         raise ValueError(f"missing or unknown arrays: {', '.join(sorted(shapes.keys() ^ arrays.keys())):.200}")
-    dtype = check_dtype(config["dtype"])
     for name, shape in shapes.items():
-        if arrays[name].shape != shape or arrays[name].dtype != dtype:
-            raise ValueError(f"{name} is {arrays[name].shape} of {arrays[name].dtype}, expected {shape} of {dtype}")
+        found = arrays[name]
+        if found.shape != shape or found.dtype != config["dtype"]:
+            raise ValueError(f"{name} is {found.shape} of {found.dtype}, expected {shape} of {config['dtype']}")
     check_finite(arrays)
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import itertools
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from cells import STEP, relative_error
 
-from rnnscratch.models.classifier import CELLS, POOLINGS, SequenceClassifier, parameter_shapes
+from rnnscratch.kernels import gru
+from rnnscratch.layers import GRU
+from rnnscratch.models.classifier import CELLS, POOLINGS, SequenceClassifier, configuration, parameter_shapes
 
 IDS = np.array([[1, 4, 2], [3, 1, 0], [2, 0, 0], [5, 3, 0]])
 LENGTHS = [4, 2, 1]
@@ -230,6 +234,51 @@ def test_parameter_shapes_are_those_of_the_model():
         assert parameter_shapes(model.config()) == {name: array.shape for name, array in model.params.items()}
 
 
+def test_parameter_shapes_makes_no_array():
+    config = {**small(num_layers=2).config(), "vocabulary_size": 10**12, "hidden_size": 10**9}
+    assert parameter_shapes(config)["embedding.E"] == (10**12, 2)
+    assert parameter_shapes(config)["recurrent.U_l1"] == (10**9, 4 * 10**9)
+
+
+def test_a_cell_entered_in_the_table_is_all_that_a_model_needs(monkeypatch):
+    """The new cell has an option and a parameter of its own."""
+
+    class Scaled(GRU):
+        gates = "rzn"
+
+        def __init__(self, *args, activation="tanh", **options):
+            self.activation = activation
+            super().__init__(*args, **options)
+
+        @classmethod
+        def cell_of(cls, **options):
+            return replace(gru.AFTER, weights={"bn": 1, "s": 1})
+
+    monkeypatch.setitem(CELLS, "scaled", Scaled)
+    model = small(cell="scaled", activation="relu", reset_after=True, num_layers=2)
+    assert model.recurrent.activation == "relu" and model.params["recurrent.s_l1"].shape == (3,)
+    assert parameter_shapes(model.config()) == {name: array.shape for name, array in model.params.items()}
+
+
+def test_the_signature_is_the_one_definition_of_the_options():
+    options = inspect.signature(SequenceClassifier).parameters
+    assert list(options)[:5] == ["vocabulary_size", "embedding_dim", "hidden_size", "num_classes", "cell"]
+    model = SequenceClassifier(9)
+    assert [*model.config(), "seed"] == list(options)
+    assert {**model.config(), "seed": None} == {"vocabulary_size": 9} | {
+        name: option.default for name, option in options.items() if name != "vocabulary_size"
+    }
+
+
+def test_configuration_takes_its_own_options_alone_and_makes_plain_values_of_them():
+    given = {"vocabulary_size": np.int64(5), "bidirectional": 1, "dropout": np.float32(0.5), "epochs": "no option"}
+    found = configuration({**given, "dtype": np.float64})
+    assert found == SequenceClassifier(5, bidirectional=True, dropout=0.5, dtype="float64").config()
+    assert [type(found[name]) for name in given if name in found] == [int, bool, float]
+    with pytest.raises(ValueError, match="vocabulary_size is missing, expected a whole number"):
+        configuration({"cell": "gru"})
+
+
 def test_load_params_refuses_what_does_not_fit_and_changes_nothing():
     model = small()
     before = {name: array.copy() for name, array in model.params.items()}
@@ -256,6 +305,7 @@ def test_load_params_refuses_what_does_not_fit_and_changes_nothing():
         ({"num_layers": 0}, ValueError, "num_layers is 0"),
         ({"num_classes": 1}, ValueError, "num_classes is 1, expected at least 2"),
         ({"num_classes": True}, TypeError, "num_classes is True"),
+        ({"cell": ["gru"]}, ValueError, r"cell is \['gru'\], expected one of 'rnn', 'lstm', 'gru'"),
         ({"cell": "LSTM"}, ValueError, "cell is 'LSTM', expected one of 'rnn', 'lstm', 'gru'"),
         ({"pooling": "min"}, ValueError, "pooling is 'min'"),
         ({"dropout": 1.0}, ValueError, "dropout is 1.0"),
