@@ -8,12 +8,14 @@ import json
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_info
 
 from rnnscratch.files import atomic_write
 
@@ -52,7 +54,7 @@ def ratio(numerator: list[float], denominator: list[float]) -> float:
 
 
 def machine(threads: int) -> dict[str, Any]:
-    """What a figure depends on: processor, cores, threads, versions, date."""
+    """What a figure depends on: processor, cores, threads, versions, the kernel that BLAS runs, date."""
     model = platform.processor()
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -60,8 +62,18 @@ def machine(threads: int) -> dict[str, Any]:
             line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")
         ]
         model = names[0] if names else model
-    facts = {"cpu": model, "cores": os.cpu_count(), "threads": threads, "python": platform.python_version()}
+    facts: dict[str, Any] = {"cpu": model, "cores": os.cpu_count(), "threads": threads, "python": platform.python_version()}
     facts |= {"numpy": np.__version__, "date": datetime.date.today().isoformat()}
+    facts["blas"] = [
+        f"{lib['internal_api']} {lib['version']}, {lib.get('architecture', 'kernel unknown')}"
+        for lib in threadpool_info()
+        if lib["user_api"] == "blas"
+    ]
+    held_back = {name: os.environ[name] for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE") if name in os.environ}
+    if held_back:
+        named = ", ".join(f"{name}={value}" for name, value in held_back.items())
+        print(f"WARNING: {named} holds NumPy's BLAS back, so these figures are not its own: unset it", file=sys.stderr)
+        facts["held back by"] = held_back
     try:
         import torch
     except ImportError:

@@ -108,7 +108,7 @@ class BaseHMM(Estimator):
         path = to_cpu(inference.expectation(log_b, *chain, data.frames).posterior).argmax(axis=0)[columns]
         first = data.frames.first_rows
         follows = np.delete(np.arange(len(path)), first)
-        total = to_cpu(log_b)[path, columns].sum() + to_cpu(log_start)[path[first]].sum()  # Eq. 57
+        total = to_cpu(log_b)[path, columns].sum() + to_cpu(log_start)[path[first]].sum()  # Eqs 57, 59
         return float(total + to_cpu(log_transmat)[path[follows - 1], path[follows]].sum()), path
 
     def predict(self, X: Any, lengths: Any = None) -> np.ndarray:

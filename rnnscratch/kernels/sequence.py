@@ -172,6 +172,7 @@ def run(
     first, last = slice(0, B), slice(N, N + B) if plan.ends is None else plan.ends
     states = [xp.empty((B + N if keep else B, H), dtype) for _ in cell.states]
     for slots, initial in zip(states, state):
+        # zeros where none is given: Eqs 65, 74
         initial = 0 if initial is None else initial if keep and backwards else plan.sort(initial)
         slots[last if keep and backwards else first] = initial
     memory = Memory(cell, N if keep else plan.longest, H, mask is not None, xp, dtype)
