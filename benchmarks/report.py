@@ -62,8 +62,8 @@ def machine(threads: int) -> dict[str, Any]:
             line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")
         ]
         model = names[0] if names else model
-    facts: dict[str, Any] = {"cpu": model, "cores": os.cpu_count(), "threads": threads, "python": platform.python_version()}
-    facts |= {"numpy": np.__version__, "date": datetime.date.today().isoformat()}
+    facts: dict[str, Any] = {"cpu": model, "cores": os.cpu_count(), "threads": threads}
+    facts |= {"python": platform.python_version(), "numpy": np.__version__, "date": datetime.date.today().isoformat()}
     facts["blas"] = [
         f"{lib['internal_api']} {lib['version']}, {lib.get('architecture', 'kernel unknown')}"
         for lib in threadpool_info()
