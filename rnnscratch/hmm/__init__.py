@@ -1,14 +1,13 @@
 """Markov chains and hidden Markov models (report 2.2.7)."""
 
 from .base import BaseHMM, load_hmm
-from .categorical import CategoricalHMM
 from .chain import MarkovChain
 from .classifier import HMMClassifier
+from .discrete import CategoricalHMM, PoissonHMM
 from .emission import Emission
 from .gaussian import GaussianHMM
 from .learning import ConvergenceMonitor
 from .mixture import GMMHMM
-from .poisson import PoissonHMM
 
 __all__ = [
     "BaseHMM",

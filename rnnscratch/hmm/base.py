@@ -15,7 +15,7 @@ from ..checks import check_distribution, check_sizes
 from ..estimator import Estimator
 from ..files import load_arrays, save_arrays
 from . import chunks, inference, learning, recursions
-from .chain import stationary_distribution, walk
+from .chain import check_state, stationary_distribution, walk
 from .emission import Emission, check_choice
 from .frames import Data, check_states, prepare, read
 from .learning import ConvergenceMonitor, Parameters
@@ -220,8 +220,8 @@ class BaseHMM(Estimator):
         """
         check_sizes(n_samples=n_samples)
         p = self._parameters()
-        if currstate is not None and not 0 <= currstate < self.n_components:
-            raise ValueError(f"currstate is {currstate}, expected a state from 0 to {self.n_components - 1}")
+        if currstate is not None:
+            check_state("currstate", currstate, self.n_components)
         rng = self._generator(random_state)
         found = walk(p.startprob, p.transmat, rng.random(n_samples), currstate)
         return p.emission.sample(found, rng), found
@@ -256,10 +256,9 @@ class BaseHMM(Estimator):
         if not isinstance(params["random_state"], int | None):
             params["random_state"] = None
         params = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in params.items()}
-        header: dict[str, Any] = {"format": FORMAT, "class": type(self).__name__, "params": params}
-        header |= {"n_features": p.emission.n_features_}
+        header = {"format": FORMAT, "class": type(self).__name__, "params": params, "n_features": self.n_features_}
         if hasattr(self, "vocabulary_"):
-            header |= {"vocabulary": self.vocabulary_}
+            header["vocabulary"] = self.vocabulary_
         arrays = {name: getattr(p.emission, name) for name in p.emission.letters.values()}
         save_arrays(path, header, {"startprob_": p.startprob, "transmat_": p.transmat, **arrays})
 

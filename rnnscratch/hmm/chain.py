@@ -6,7 +6,7 @@ import math
 import os
 import warnings
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,6 @@ from ..backend import generator
 from ..checks import check_distribution, check_number, check_sizes
 from ..estimator import Estimator, NotFittedError
 from ..files import load_arrays, save_arrays
-from .symbols import is_text, look_up, vocabulary_of
 
 FORMAT = "rnnscratch markov chain 1"
 
@@ -72,10 +71,9 @@ class MarkovChain(Estimator):
             warnings.warn(f"never left, so that their rows are uniform: states {never}", stacklevel=2)
         self.startprob_ = starts / starts.sum()
         self.transmat_ = np.where(left > 0, counts / np.where(left > 0, left, 1), 1.0 / N)  # Eq. 45
+        vars(self).pop("vocabulary_", None)  # of an earlier fit
         if vocabulary is not None:
             self.vocabulary_ = vocabulary
-        else:
-            vars(self).pop("vocabulary_", None)  # of an earlier fit
         return self
 
     def log_probability(self, sequence: Any) -> float:
@@ -121,10 +119,8 @@ class MarkovChain(Estimator):
         _, transmat = self._check()
         classes = communicating_classes(transmat)
         if state is None and len(classes) > 1:
-            raise ValueError(
-                f"the chain is reducible: its {len(classes)} classes have periods of their own, give a state"
-            )
-        state = 0 if state is None else _check_state("state", state, len(transmat))
+            raise ValueError(f"the chain is reducible: its {len(classes)} classes each have a period, give a state")
+        state = 0 if state is None else check_state("state", state, len(transmat))
         own = next(members for members, _ in classes if state in members)
         inside = transmat[np.ix_(own, own)] > 0
         distance = {own.index(state): 0}
@@ -143,7 +139,7 @@ class MarkovChain(Estimator):
         check_sizes(n=n)
         startprob, transmat = self._check()
         if start is not None:
-            _check_state("start", start, len(startprob))
+            check_state("start", start, len(startprob))
         return walk(startprob, transmat, generator(random_state).random(n), start)
 
     @property
@@ -206,6 +202,42 @@ def check_chain(model: Any, N: int | None = None) -> tuple[np.ndarray, np.ndarra
     return startprob, transmat
 
 
+def is_text(sequence: Any) -> bool:
+    """Whether this is one sequence of strings: a str of characters, or a row that begins with a string."""
+    if isinstance(sequence, str):
+        return True
+    if not isinstance(sequence, (list, tuple, np.ndarray)) or getattr(sequence, "ndim", 1) != 1:
+        return False
+    return len(sequence) > 0 and isinstance(sequence[0], str)
+
+
+def vocabulary_of(texts: Iterable[Any], given: Any = None) -> list[str]:
+    """The symbols in the order of their integers: those given, else those of the texts, sorted.
+
+    Raises TypeError or ValueError for given ones that are no strings, or that do not differ.
+    """
+    if given is None:
+        return sorted({str(symbol) for text in texts for symbol in text if isinstance(symbol, str)})
+    for k, symbol in enumerate(given):
+        if not isinstance(symbol, str):
+            raise TypeError(f"vocabulary[{k}] is {symbol!r}, expected a string")
+    found = [str(symbol) for symbol in given]
+    if not found or len(set(found)) < len(found):
+        raise ValueError(f"vocabulary is {found}, expected symbols that differ")
+    return found
+
+
+def look_up(text: Any, vocabulary: list[str], name: str) -> np.ndarray:
+    """The integers (T,) of a sequence of symbols. Raises TypeError or ValueError for what the vocabulary lacks."""
+    place = {symbol: k for k, symbol in enumerate(vocabulary)}
+    for symbol in text:
+        if not isinstance(symbol, str):
+            raise TypeError(f"{name} holds strings and {symbol!r}, expected one kind")
+        if symbol not in place:
+            raise ValueError(f"{name} holds {symbol!r}, which is not in the vocabulary")
+    return np.array([place[symbol] for symbol in text], dtype=np.int64)
+
+
 def _read(sequence: Any, name: str, N: int | None, vocabulary: list[str] | None) -> np.ndarray:
     """One sequence as integers, at least one, from 0 to N - 1 (None: no limit)."""
     if is_text(sequence):
@@ -222,7 +254,8 @@ def _read(sequence: Any, name: str, N: int | None, vocabulary: list[str] | None)
     return found.astype(np.int64)
 
 
-def _check_state(name: str, state: Any, N: int) -> int:
+def check_state(name: str, state: Any, N: int) -> int:
+    """The state as an int, if it is one of N. Raises TypeError or ValueError."""
     if isinstance(state, bool) or not isinstance(state, (int, np.integer)):
         raise TypeError(f"{name} is {state!r}, expected a state, a whole number")
     if not 0 <= state < N:

@@ -160,9 +160,6 @@ def _viterbi_in_pieces(
     for p in range(P - 1, 0, -1):
         if p in joined:
             chosen[p - 1] = (ends[:, p - 1] + transmat[:, begins[chosen[p], p]]).argmax()
-    piece = np.empty(len(frames.rows), np.int64)
-    for now, _ in frames.steps():
-        piece[now] = frames.rank[: now.stop - now.start]
-    states = to_cpu(paths)[chosen[piece], np.arange(len(piece))]
+    states = to_cpu(paths)[chosen[frames.pieces], np.arange(len(frames.pieces))]
     last = np.append(np.flatnonzero(frames.owner[1:] != frames.owner[:-1]), P - 1)
     return states, ends.max(axis=0)[last]

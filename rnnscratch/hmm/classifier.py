@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ..estimator import Estimator, NotFittedError
 from .base import BaseHMM
-from .categorical import CategoricalHMM
-from .symbols import is_text, vocabulary_of
+from .chain import is_text, vocabulary_of
+from .discrete import CategoricalHMM
 
 
+@dataclass(repr=False, eq=False)
 class HMMClassifier(Estimator):
     """p(class | x) in proportion to p(class) p(x | class), the latter from the class's own hidden Markov model.
 
@@ -26,13 +28,11 @@ class HMMClassifier(Estimator):
     ['alternating', 'blocks']
     """
 
-    classes_: np.ndarray
-    models_: list[BaseHMM]
-    priors_: np.ndarray
-
-    def __init__(self, model: BaseHMM | None = None, priors: Any = None):
-        self.model = model
-        self.priors = priors
+    model: BaseHMM | None = None
+    priors: Any = None
+    classes_: np.ndarray = field(init=False)
+    models_: list[BaseHMM] = field(init=False)
+    priors_: np.ndarray = field(init=False)
 
     def fit(self, X: Sequence[Any], y: Sequence[Any]) -> HMMClassifier:
         """Learn from sequences X and their classes y. Raises ValueError or TypeError for wrong data."""

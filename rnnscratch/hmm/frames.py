@@ -24,6 +24,7 @@ class Frames(NamedTuple):
     lengths: np.ndarray  # (S,) frames of each sequence
     rows: np.ndarray  # (M,) the row of the concatenated data that stands in each column
     columns: np.ndarray  # (M,) the column in which each row stands
+    pieces: np.ndarray  # (M,) the piece to which each column belongs
     starts: list[int]  # the first column of each step, and M
     owner: np.ndarray  # (P,) the sequence of each piece, in order of time
     rank: np.ndarray  # (P,) the piece that stands at each sorted position
@@ -71,7 +72,8 @@ def lay_out(lengths: Sequence[int] | np.ndarray, piece: int | None = None) -> Fr
     sizes = lengths[owner] - offset if piece is None else np.minimum(piece, lengths[owner] - offset)
     first = (np.cumsum(lengths) - lengths)[owner] + offset
     rank, counts, step, position = sort_and_shrink(sizes)
-    rows = first[rank[position]] + step
+    pieces = rank[position]
+    rows = first[pieces] + step
     running, starts = counts.tolist(), [0, *np.cumsum(counts).tolist()]
     columns = np.empty_like(rows)
     columns[rows] = np.arange(len(rows))
@@ -84,7 +86,7 @@ def lay_out(lengths: Sequence[int] | np.ndarray, piece: int | None = None) -> Fr
         blocks.append((before, now))
     joined = np.flatnonzero(owner[1:] == owner[:-1]) + 1
     begins, ends = columns[first], columns[first + sizes - 1]
-    return Frames(lengths, rows, columns, starts, owner, rank, begins, ends, blocks, joined)
+    return Frames(lengths, rows, columns, pieces, starts, owner, rank, begins, ends, blocks, joined)
 
 
 def piece_length(lengths: np.ndarray, states: int) -> int | None:
@@ -148,8 +150,8 @@ def prepare(
 
 def check_states(states: Any, frames: int, N: int) -> np.ndarray:
     """The known states as integers (frames,), from -1 to N - 1. Raises ValueError."""
-    parts = list(states) if isinstance(states, (list, tuple)) and any(np.ndim(s) for s in states) else [states]
-    found = np.concatenate([np.asarray(part) for part in parts])
+    in_parts = isinstance(states, (list, tuple)) and any(np.ndim(part) for part in states)
+    found = np.concatenate(states) if in_parts else np.asarray(states)
     if found.shape != (frames,) or found.dtype.kind not in "iu":
         raise ValueError(f"states has shape {found.shape} and dtype {found.dtype}, expected ({frames},) integers")
     if found.min() < -1 or found.max() >= N:

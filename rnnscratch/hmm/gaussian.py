@@ -115,18 +115,21 @@ class Gaussian(Emission):
         """log p of means (N, D) and covariances."""
         if not (self.means_weight or self.covars_weight or self.covars_prior):
             return 0.0
-        full = full_covariances(covars, self.covariance_type, *means.shape)
-        inverse, log_det = np.linalg.inv(full), np.linalg.slogdet(full)[1]
         difference = means - self.means_prior
-        found = -0.5 * self.means_weight * np.einsum("ki,kij,kj->", difference, inverse, difference)
-        each = -0.5 * (self.covars_weight * log_det + self.covars_prior * np.trace(inverse, axis1=1, axis2=2))
-        return float(found + (each[0] if self.covariance_type == "tied" else each.sum()))
+        if self.covariance_type in ("spherical", "diag"):
+            variances = by_feature(covars, means)
+            distance, log_det, trace = (difference**2 / variances).sum(), np.log(variances).sum(), (1 / variances).sum()
+        else:
+            inverse = np.linalg.inv(covars)
+            distance = (difference[:, None] @ inverse @ difference[:, :, None]).sum()
+            log_det, trace = np.linalg.slogdet(covars)[1].sum(), np.trace(inverse, axis1=-2, axis2=-1).sum()
+        return float(-0.5 * (self.means_weight * distance + self.covars_weight * log_det + self.covars_prior * trace))
 
     def gradient(self, X: Array, dlog_b: Array) -> dict[str, Any]:
         """By the means: sum over frames of dlog_b S^-1 (x - mean)."""
         pulls = to_cpu(dlog_b @ X) - to_cpu(dlog_b.sum(axis=1))[:, None] * self.means_
         if self.covariance_type in ("spherical", "diag"):
-            return {"means": pulls / (self.covars_[:, None] if self.covars_.ndim == 1 else self.covars_)}
+            return {"means": pulls / by_feature(self.covars_, self.means_)}
         full = np.broadcast_to(self.covars_, (*self.means_.shape, self.n_features_))
         return {"means": np.linalg.solve(full, pulls[:, :, None])[:, :, 0]}
 
@@ -192,7 +195,7 @@ def log_density(X: Array, means: np.ndarray, covars: np.ndarray, covariance_type
     M, D = X.shape
     found = xp.empty((len(means), M), X.dtype)
     if covariance_type in ("spherical", "diag"):
-        precision = 1.0 / np.broadcast_to(covars[:, None] if covars.ndim == 1 else covars, means.shape)
+        precision = 1.0 / by_feature(covars, means)
         log_det = -np.log(precision).sum(axis=1)
         for k, mean in enumerate(means):
             difference = X - xp.asarray(mean)
@@ -240,13 +243,9 @@ def raise_to_floor(covariance: np.ndarray, floor: np.ndarray) -> np.ndarray:
     return (raised + raised.T) / 2
 
 
-def full_covariances(covars: np.ndarray, covariance_type: str, N: int, D: int) -> np.ndarray:
-    """The covariances of all states as (N, D, D), whatever their type."""
-    if covariance_type == "spherical":
-        return covars[:, None, None] * np.eye(D)
-    if covariance_type == "diag":
-        return covars[:, :, None] * np.eye(D)
-    return np.broadcast_to(covars, (N, D, D))
+def by_feature(variances: np.ndarray, means: np.ndarray) -> np.ndarray:
+    """Spherical (N,) or diagonal (N, D) variances as (N, D)."""
+    return np.broadcast_to(variances[:, None] if variances.ndim == 1 else variances, means.shape)
 
 
 def sample(

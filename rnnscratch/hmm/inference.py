@@ -90,7 +90,7 @@ def scaled(log_b: Array) -> tuple[Array, Array]:
 def broken_sequences(scale: Array, frames: Frames) -> list[int]:
     """The sequences whose scales are too small, zero or NaN."""
     columns = np.flatnonzero(to_cpu(~(scale >= SMALLEST)))
-    return np.unique(np.searchsorted(np.cumsum(frames.lengths), frames.rows[columns], side="right")).tolist()
+    return np.unique(frames.owner[frames.pieces[columns]]).tolist()
 
 
 def sum_by_sequence(values: Array, frames: Frames) -> np.ndarray:

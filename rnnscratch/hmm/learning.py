@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from .base import BaseHMM
 
 
+@dataclass(repr=False, eq=False)
 class ConvergenceMonitor:
     """The objective after each step of EM, the value before the first and after the last included.
 
@@ -24,9 +26,9 @@ class ConvergenceMonitor:
     converged when it grows by less than `tol` times its size.
     """
 
-    def __init__(self, tol: float, n_iter: int):
-        self.tol, self.n_iter = tol, n_iter
-        self.history: list[float] = []
+    tol: float
+    n_iter: int
+    history: list[float] = field(default_factory=list)
 
     @property
     def iter(self) -> int:
