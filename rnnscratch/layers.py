@@ -43,6 +43,7 @@ class Layer:
 
     def _forget(self) -> None:
         self._back: Any = None  # of the last forward
+        self._cell: Any = None
         self._masks: dict[str, Array] = {}
         self._used = True  # a way back has been used since the last call
         self._stale: set[str] = set()  # gradients of an earlier pass, which the next way back replaces
@@ -61,7 +62,7 @@ class Layer:
         return f"{type(self).__name__}({arguments})"
 
     def __getstate__(self) -> dict[str, Any]:
-        passing = ("xp", "_back", "_masks", "_used", "_stale")  # a module cannot be copied, a pass need not be
+        passing = ("xp", "_cell", "_back", "_masks", "_used", "_stale")  # cannot be copied, or need not be
         return {name: value for name, value in self.__dict__.items() if name not in passing}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -180,7 +181,9 @@ class Recurrent(Layer):
     @property
     def cell(self) -> sequence.Cell:
         """The cell: one step and its reverse, and what the loop must know of it."""
-        return self.cell_of(**self._config)
+        if self._cell is None:
+            self._cell = self.cell_of(**self._config)
+        return self._cell
 
     @classmethod
     def parameter_shapes(
@@ -328,10 +331,12 @@ class Recurrent(Layer):
         """
         if self.bidirectional:
             raise ValueError("step needs a layer that reads in one direction, but this one is bidirectional")
-        if getattr(x, "ndim", None) != 2:
-            raise ValueError(f"x has shape {getattr(x, 'shape', None)}, expected (B, {self.input_size})")
-        self._check_x(x[None])
-        cell, B, shape = self.cell, len(x), (self.num_layers, len(x), self.hidden_size)
+        given: tuple[int, ...] = getattr(x, "shape", ())
+        if len(given) != 2 or given[1] != self.input_size or given[0] == 0:
+            raise ValueError(f"x has shape {given}, expected (B, {self.input_size})")
+        check_shape("x", x, given, self.params["W_l0"].dtype, "(B, input_size)")
+        cell, B, shape = self.cell, given[0], (self.num_layers, given[0], self.hidden_size)
+        get_array_module(x, self.params["W_l0"])
         before = [self.xp.zeros(shape, x.dtype) if h is None else h for h in self._unpack(state, B, "state")]
         after = [self.xp.empty(shape, x.dtype) for _ in before]
         for layer in range(self.num_layers):

@@ -384,23 +384,28 @@ def one_step(
     """A single step: x (B, D), the states `prev` before it, each (B, H); fills `new`. Keeps nothing."""
     xp, G, H = get_array_module(x), len(cell.gates), len(U)
     joint = (G - len(cell.own)) * H
-    memory = Memory(cell, len(x), H, False, xp, x.dtype)
     z = x @ W
-    have = {"w": cell.further(weights, U), **memory.at(slice(None))}
+    have: dict[str, Any] = {"new": cell.views["new"](*new), "gates": by_gate(z, G)}
+    if cell.keeps or cell.keeps_gates:
+        memory = Memory(cell, len(x), H, False, xp, x.dtype)
+        have["kept"] = memory.kept(slice(None))
+    if cell.weights or cell.own:
+        have["w"] = cell.further(weights, U)
     if cell.inputs:
-        cell.call(cell.inputs, have | {"xW": by_gate(z, G)})
+        cell.call(cell.inputs, have | {"xW": have["gates"]})
     z += b
     extra = prev[:1] if cell.own else []
-    if joint:
-        product, added = prev[0] @ U[:, :joint], joint - cell.apart * H
+    if cell.apart:
+        product, added = prev[0] @ U, joint - H
         z[:, :added] += product[:, :added]
-        extra = [product[:, added:]] if cell.apart else extra
+        extra = [product[:, added:]]
+    elif joint:
+        z_joint = z[:, :joint]
+        z_joint += prev[0] @ U[:, :joint]
     if cell.keeps_gates:
-        cell.activate(by_gate(z, G), have["gates"])
-    else:
-        have["gates"] = by_gate(z, G)
+        cell.activate(have["gates"], memory.gates)
+        have["gates"] = memory.gates
     have["prev"] = cell.views["prev"](*prev, *extra)
-    have["new"] = cell.views["new"](*new)
     cell.call(cell.step, have)
 
 
