@@ -104,8 +104,8 @@ def fit(
 ) -> History:
     """Train a model (see `Trainable`) in place; with validation data, it ends with the weights of its best epoch.
 
-    train, validation  what the model's `batches` takes, such as (sequences, labels), or an iterable of batches, which
-                       is gone through once an epoch (the last three options above are then its own business)
+    train, validation  what the model's `batches` takes, such as (sequences, labels), of which `batch_size`,
+                       `max_length` and `seed` make batches; or an iterable of batches, gone through once an epoch
     schedule      the learning rate for each update (a function of its number), else the optimizer's own is kept
     plateau       scales the learning rate down when the validation (else training) loss stops falling
     clip_norm     the largest global norm of the gradients
