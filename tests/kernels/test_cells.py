@@ -23,8 +23,8 @@ def gradients(name, arguments, dhs, dstate, lengths=None, truncate=None):
     return KERNELS[name].backward(cache, dhs, dstate, truncate)
 
 
-def assert_exact(name, arguments, dhs, dstate, lengths=None):
-    """Every gradient agrees with the complex step to 1e-12."""
+def assert_exact(name, arguments, dhs, dstate, lengths=None, least=0.0):
+    """Every gradient agrees with the complex step to 1e-12 of its largest entry, or of `least` if that is more."""
 
     def f(shifted):
         hs, final, _ = KERNELS[name].forward(shifted, lengths)
@@ -33,7 +33,10 @@ def assert_exact(name, arguments, dhs, dstate, lengths=None):
     found = gradients(name, arguments, dhs, dstate, lengths)
     for key in found:
         right = complex_step(f, arguments, key)
-        assert relative_error(found[key].real, right) < 1e-12, f"{name}: gradient of {key}"
+        if np.abs(right).max() < least:
+            assert np.abs(found[key].real - right).max() < 1e-12 * least, f"{name}: gradient of {key}"
+        else:
+            assert relative_error(found[key].real, right) < 1e-12, f"{name}: gradient of {key}"
 
 
 @pytest.mark.parametrize("upstreams", ["hs", "state", "both"])
@@ -52,13 +55,14 @@ def test_every_gradient_equals_the_complex_step(name, T, B, ragged, upstreams, r
 def test_gradients_are_exact_for_any_shape_lengths_and_mask(data):
     name = data.draw(st.sampled_from(NAMES))
     T, B, D, H = (data.draw(st.integers(1, high)) for high in (5, 4, 3, 3))
-    H += 2 * (name == "layer_norm")  # one or two numbers are always normalised to the same, and digits cancel
     lengths = data.draw(st.none() | st.lists(st.integers(1, T), min_size=B, max_size=B))
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))
     arguments = draw(name, rng, T, B, D, H)
     if data.draw(st.booleans()):
         arguments["mask"] = (rng.random((B, H)) < 0.6).astype(complex) / 0.6
-    assert_exact(name, arguments, *upstream(name, rng, T, B, H), lengths)
+    # Normalising takes away the size of what is one number times a vector (D=1, H=1, one unit left by the mask): its
+    # gradient is then a difference of numbers of size 1, as small as 1e-6, and right to their last digits.
+    assert_exact(name, arguments, *upstream(name, rng, T, B, H), lengths, least=1.0 if name == "layer_norm" else 0.0)
 
 
 @pytest.mark.parametrize("rows", [1, 4, 7, 10**6])
