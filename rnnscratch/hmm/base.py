@@ -191,7 +191,8 @@ class BaseHMM(Estimator):
         known = None if states is None else check_states(states, len(X), self.n_components)
         data = prepare(emission, X, sizes, known)
         observed = to_cpu(X)
-        observed = observed[~emission.missing(observed)]
+        if data.missing is not None:
+            observed = observed[~emission.missing(observed)]
         if not len(observed):
             raise ValueError("X holds no observation that is not missing")
         rng, best = self._generator(None), None

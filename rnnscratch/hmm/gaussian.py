@@ -50,17 +50,23 @@ class Gaussian(Emission):
         return log_density(X, self.means_, self.covars_, self.covariance_type)
 
     def initialize(self, X: np.ndarray, rng: np.random.Generator) -> dict[str, Any]:
-        variance, each = X.var(axis=0), self.gaussians()
-        floor = self.min_covar * np.where(variance > 0, variance, 1.0)
-        found, variance = {"floor": floor}, np.maximum(variance, floor)
-        if "means_" in self.chosen("init_params"):
+        variance, chosen = X.var(axis=0), self.chosen("init_params")
+        found = {"floor": self.min_covar * np.where(variance > 0, variance, 1.0)}
+        if "means_" in chosen:
             found["means_"] = self.initial_means(X, rng)
+        if "covars_" in chosen:
+            found["covars_"] = self.initial_covars(X, found["floor"])
+        return found
+
+    def initial_covars(self, X: np.ndarray, floor: np.ndarray) -> np.ndarray:
+        """The covariance of all frames for every Gaussian."""
+        variance, each = np.maximum(X.var(axis=0), floor), self.gaussians()
         if self.covariance_type == "spherical":
-            return found | {"covars_": np.full(each, variance.mean())}
+            return np.full(each, variance.mean())
         if self.covariance_type == "diag":
-            return found | {"covars_": np.tile(variance, (*each, 1))}
+            return np.tile(variance, (*each, 1))
         whole = raise_to_floor(np.atleast_2d(np.cov(X.T, bias=True)), floor)
-        return found | {"covars_": np.tile(whole, (*(each[:-1] if self.covariance_type == "tied" else each), 1, 1))}
+        return np.tile(whole, (*(each[:-1] if self.covariance_type == "tied" else each), 1, 1))
 
     def gaussians(self) -> tuple[int, ...]:
         """How many Gaussians there are: (N,), or (N, K) in mixtures."""

@@ -478,6 +478,19 @@ def test_a_vocabulary_is_saved_too(tmp_path):
     assert load_hmm(tmp_path / "m.npz").score(["abba"]) == model.score(["abba"])
 
 
+def test_a_file_of_before_the_emissions_were_objects_is_read(tmp_path):
+    params = {"n_components": 2, "n_features": None, "startprob_prior": 1.0, "transmat_prior": 1.0}
+    params |= {"emissionprob_prior": 1.5, "vocabulary": None, "algorithm": "map", "random_state": 3, "n_iter": 7}
+    params |= {"tol": 1e-6, "n_init": 1, "init": "kmeans", "verbose": False, "params": None, "init_params": "ste"}
+    header = {"format": "rnnscratch hmm 1", "class": "CategoricalHMM", "params": params, "n_features": 3}
+    arrays = {"startprob_": np.array([0.6, 0.4]), "transmat_": np.array([[0.7, 0.3], [0.4, 0.6]])}
+    arrays["emissionprob_"] = np.array([[0.5, 0.4, 0.1], [0.1, 0.3, 0.6]])
+    rs.files.save_arrays(tmp_path / "old.npz", header | {"vocabulary": ["cold", "dizzy", "normal"]}, arrays)
+    model = load_hmm(tmp_path / "old.npz")
+    assert model.get_params() == params and model.vocabulary_ == ["cold", "dizzy", "normal"]
+    assert model.predict([["normal", "cold", "dizzy"]]).shape == (3,)
+
+
 def test_damaged_and_foreign_files_are_refused_and_a_failed_write_leaves_the_old_one(tmp_path, monkeypatch):
     path = tmp_path / "m.npz"
     model = make("gaussian full", 2, np.random.default_rng(0))
