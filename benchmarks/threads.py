@@ -3,8 +3,8 @@
     python -m benchmarks.threads
 
 A bidirectional LSTM classifier with mean pooling, B=64, 60 steps of equal length, no dropout. Busy: as many endless
-loops as there are cores. Below some number of hidden units one thread is as fast as all of them; `backend.SMALL` says
-which the library takes.
+loops as there are cores. Few hidden units gain little from more threads
+and lose much while others run; `backend.SMALL` says up to where the library takes one.
 """
 
 from __future__ import annotations

@@ -239,9 +239,9 @@ class RMSProp(Optimizer):
 
 
 class Adam(Optimizer):
-    """Means of g and g^2 with the bias of their start at 0 divided out:
+    """p <- p - a m^ / (sqrt(v^) + eps) (Kingma & Ba 2015).
 
-    p <- p - a m^ / (sqrt(v^) + eps) (Kingma & Ba 2015).
+    m^ and v^ are running means of g and g^2, with the bias of their start at 0 divided out.
     """
 
     slots = ("mean", "squares")

@@ -75,9 +75,9 @@ def confusion(matrix: np.ndarray, labels: Sequence[str], title: str = "", ax: An
 
 
 def gradient_by_lag(norms: Mapping[str, np.ndarray], ax: Any = None) -> Any:
-    """How much of the gradient at the last word reaches a word so many steps earlier, for each model;
+    """How much of the gradient at the last word reaches a word so many steps earlier, for each model.
 
-    logarithmic scale.
+    The scale is logarithmic.
     """
     ax = _axes(ax)
     styles = _styles(norms)

@@ -22,10 +22,10 @@ class TextClassifier(Estimator):
     """A recurrent classifier of texts that follows scikit-learn's rules, without needing scikit-learn.
 
     The options of the network are those of `SequenceClassifier`; recipe, min_count and max_size those of cleaning and
-    vocabulary. Texts keep their last `max_length` words; an empty one
-    counts as one unknown word. Adam learns for `epochs` passes, the rate rising over a tenth of the updates (100 at
-    most) and falling along a cosine; the share `validation_fraction` of each class's texts, if any, is kept aside to
-    choose the best epoch. `random_state` fixes all chance.
+    vocabulary. Texts keep their last `max_length` words; an empty one counts as one unknown word. Adam learns for
+    `epochs` passes, the rate rising over a tenth of the updates (100 at most) and falling along a cosine; the share
+    `validation_fraction` of each class's texts, if any, is kept aside to choose the best epoch. `random_state` fixes
+    all chance.
 
     >>> texts, labels = ["good film", "bad film"] * 8, ["yes", "no"] * 8
     >>> clf = TextClassifier(cell="gru", epochs=20, learning_rate=0.05, validation_fraction=0.0, random_state=0)

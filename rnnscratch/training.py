@@ -72,7 +72,11 @@ class Trainable(Protocol):
     evaluate(batches)                      a dict of figures, "loss" among them (else those of batch_loss, averaged)
     config()                               what a checkpoint must have been made with
     rng                                    a generator, whose state a checkpoint holds
-    load_params(params), xp                how values are put into the parameters, and the array module
+    load_params(params)                    how values are put into the parameters
+    figures                                the names that `monitor` may have, to refuse others before any work
+
+    Batches may have `rng`, whose state a checkpoint holds, and `summary()`, by which it knows its data again; a batch
+    `lengths` (B,), from which come the tokens/s.
     """
 
     params: Any

@@ -4,7 +4,7 @@ P (3H,) are the peepholes of i, f, o, a weight for each unit. i and f see the c 
 
     i = sigmoid(z_i + P_i c_prev)    f = sigmoid(z_f + P_f c_prev)    o = sigmoid(z_o + P_o c)
 
-All else is as in lstm.py, whose names are used; i, f and o come to a step as z.
+All else is as in lstm.py, whose names and slopes are used; i, f and o come to a step as z.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any
 
 from ..backend import Array
 from . import sequence
-from .activations import dsigmoid_from_output, dtanh_from_output, sigmoid, tanh
+from .activations import sigmoid, tanh
+from .lstm import slopes
 
 
 def step(gates: Array, prev: Any, new: Any, kept: Any, w: Any) -> None:
@@ -26,15 +27,6 @@ def step(gates: Array, prev: Any, new: Any, kept: Any, w: Any) -> None:
     o[...] = sigmoid(o + P_o * new.c)  # Eq. 32 with a peephole
     kept.tanh_c[...] = tanh(new.c)
     new.h[...] = o * kept.tanh_c  # Eq. 33, 71
-
-
-def slopes(s: Any, gates: Array, prev: Any, kept: Any) -> None:
-    i, f, o, g = gates
-    s.h_by_c[...] = o * dtanh_from_output(kept.tanh_c)  # h = o tanh(c)  Eq. 33 through Eq. 27
-    s.h_by_zo[...] = kept.tanh_c * dsigmoid_from_output(o)  # Eq. 33 through Eq. 25
-    s.c_by_zi[...] = g * dsigmoid_from_output(i)  # c = f c_prev + i g  Eq. 31 through Eq. 25
-    s.c_by_zf[...] = prev.c * dsigmoid_from_output(f)
-    s.c_by_zg[...] = i * dtanh_from_output(g)  # Eq. 31 through Eq. 27
 
 
 def step_back(s: Any, gates: Array, d: Any, dz: Any, w: Any) -> None:
