@@ -135,8 +135,9 @@ SMALL = 128  # hidden units, from which on BLAS has all its threads
 
 
 @contextmanager
-def blas_threads(params: Mapping[str, Array]) -> Iterator[None]:
-    """Within, BLAS has one thread if the matrices among the parameters are small, else all that it had.
+def blas_threads(params: Mapping[str, Array], workers: int = 1) -> Iterator[None]:
+    """Within, BLAS has one thread if the matrices among the parameters are small, or there are several workers, else
+    all that it had.
 
     Their size is the largest of min(rows, columns): H for U (H, G*H), E for an embedding (V, E). Small products
     gain up to a quarter from a second thread on a quiet machine (5 % with 64 hidden units, 25 % with 32), and are up to
@@ -144,7 +145,7 @@ def blas_threads(params: Mapping[str, Array]) -> Iterator[None]:
     benchmarks.threads` measures both.
     """
     sizes = [min(array.shape) for array in params.values() if getattr(array, "ndim", 0) == 2]
-    if get_array_module(*params.values()) is not np or not sizes or max(sizes) >= SMALL:
+    if workers == 1 and (get_array_module(*params.values()) is not np or not sizes or max(sizes) >= SMALL):
         yield
         return
     with _blas().limit(limits=1, user_api="blas"):

@@ -20,6 +20,7 @@ from .optimizers import Optimizer, clip_gradients
 from .progress import progress_bar
 from .schedules import Plateau, Schedule, describe
 from .text.batches import Batches
+from .workers import Team, WorkerFailed
 
 CHECKPOINT = "rnnscratch checkpoint 2"
 Callback = Callable[[Any, dict[str, float]], Any]
@@ -70,6 +71,7 @@ class Trainable(Protocol):
     batches(data, batch_size, max_length, shuffle, seed)   an iterable of batches, of data that are not one yet; checks
     weight(batch)                          how many examples the loss is the mean of (1 where it is missing)
     evaluate(batches)                      a dict of figures, "loss" among them (else those of batch_loss, averaged)
+    split(batch, parts)                    for `workers`: a list of up to so many batches, which together are this one
     config()                               what a checkpoint must have been made with
     rng                                    a generator, whose state a checkpoint holds
     load_params(params)                    how values are put into the parameters
@@ -105,6 +107,7 @@ def fit(
     checkpoint: str | os.PathLike[str] | None = None,
     resume: bool = False,
     progress: bool = True,
+    workers: Any = 1,
 ) -> History:
     """Train a model (see `Trainable`) in place; with validation data, it ends with the weights of its best epoch.
 
@@ -119,12 +122,16 @@ def fit(
     checkpoint    a file written after each epoch; with `resume` a run killed later continues from it, to the same bits,
                   if an iterable of one's own gives the same batches again or draws them from its `rng`
 
-    BLAS gets one thread where the model's matrices are small (see `backend.blas_threads`).
+    workers       how many processes take a part of each batch, with one BLAS thread each; or a `workers.Communicator`,
+                  such as `workers.MPI()`. The same number gives the same bits; a script must call fit under
+                  `if __name__ == "__main__":`, as with all of Python's multiprocessing. Validation is rank 0's
+
+    With one worker, BLAS gets one thread where the model's matrices are small (see `backend.blas_threads`).
 
     Raises NonFiniteLoss before weights are spoilt, naming epoch, batch and parameter; ValueError or TypeError for data
     or options that are wrong, or when `resume` finds the checkpoint of another run, naming what differs. Schedules are
-    compared by `schedules.describe`. KeyboardInterrupt passes through and says how to go on; the checkpoint stays
-    usable.
+    compared by `schedules.describe`. KeyboardInterrupt, and WorkerFailed where a worker ended, say how to go on; the
+    checkpoint stays usable.
     """
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"optimizer is {optimizer!r}, expected an optimizer, such as Adam()")
@@ -145,6 +152,7 @@ def fit(
     for name, number, least in (("epochs", epochs, 1), ("patience", 0 if patience is None else patience, 0)):
         if not isinstance(number, int | np.integer) or number < least:
             raise ValueError(f"{name} is {number!r}, expected a whole number of at least {least}")
+    team = Team(model, workers)
     batches = make_batches("train", model, train, batch_size, max_length, True, seed)
     held_out = None
     if validation is not None:
@@ -162,14 +170,18 @@ def fit(
         "training data": summary(batches),
         "validation data": None if held_out is None else summary(held_out),
     }
+    if team.size > 1:  # the number of workers changes the bits
+        fingerprint["workers"] = team.size
     run = Run(model, optimizer, plateau, batches, fingerprint)
     base_rate = optimizer.learning_rate
     try:
-        if resume and checkpoint is not None and Path(checkpoint).exists():
-            run.load(checkpoint)
-        with blas_threads(model.params):
+        with team, blas_threads(model.params, team.size):
+            if team.rank:
+                return History(*team.follow())
+            if resume and checkpoint is not None and Path(checkpoint).exists():
+                run.load(checkpoint)
             while not run.finished and len(run.rows) < epochs:
-                row = train_epoch(run, epochs, schedule or (lambda update: base_rate), clip_norm, progress)
+                row = train_epoch(run, team, epochs, schedule or (lambda update: base_rate), clip_norm, progress)
                 if held_out is not None:
                     scores = scores_of(model, held_out)
                     if not math.isfinite(scores["loss"]):
@@ -186,16 +198,17 @@ def fit(
                     run.finished = True
                     if checkpoint is not None:
                         run.save(checkpoint)
-    except KeyboardInterrupt as interrupt:
+            if run.best is not None:
+                put_params(model, run.best)
+            team.result = run.rows, run.best_epoch
+    except (KeyboardInterrupt, WorkerFailed) as error:
         message = f"interrupted after {len(run.rows)} of {epochs} epochs"
         if run.saved:
             message += f"; {checkpoint} holds {run.saved}, from which resume=True goes on"
-        interrupt.args = (message,)
+        error.args = (f"{error}; {message}" if isinstance(error, WorkerFailed) else message,)
         raise
     finally:
         optimizer.learning_rate = base_rate
-    if run.best is not None:
-        put_params(model, run.best)
     return History(run.rows, run.best_epoch)
 
 
@@ -300,8 +313,9 @@ class Run:
 
     def load(self, path: str | os.PathLike[str]) -> None:
         header, arrays = load_arrays(path, CHECKPOINT)
-        for name, here in self.fingerprint.items():
-            there = header.get("fingerprint", {}).get(name)
+        saved = header.get("fingerprint", {})
+        for name in {**self.fingerprint, **saved}:
+            there, here = saved.get(name), self.fingerprint.get(name)
             if there != here:
                 raise ValueError(f"{path} is the checkpoint of another run: its {name} is {there}, here it is {here}")
         groups: dict[str, dict[str, np.ndarray]] = {"params": {}, "best": {}, "optimizer": {}}
@@ -325,7 +339,9 @@ class Run:
         self.saved = len(self.rows)
 
 
-def train_epoch(run: Run, epochs: int, rate: Schedule, clip_norm: float | None, progress: bool) -> dict[str, float]:
+def train_epoch(
+    run: Run, team: Team, epochs: int, rate: Schedule, clip_norm: float | None, progress: bool
+) -> dict[str, float]:
     """One pass over the batches; returns the epoch's row. Its seconds are those of training alone."""
     epoch, number, tokens, start = len(run.rows) + 1, 0, 0, time.perf_counter()
     total = {"loss": 0.0}
@@ -334,7 +350,7 @@ def train_epoch(run: Run, epochs: int, rate: Schedule, clip_norm: float | None, 
     with progress_bar(run.batches, progress, desc=label, unit=" batches", leave=False) as bar:
         for number, batch in enumerate(bar, 1):
             run.optimizer.learning_rate = float(rate(run.updates)) * run.scale
-            loss, figures, norm = train_on(run.model, batch, run.optimizer, clip_norm, epoch, number)
+            loss, figures, norm = train_on(run.model, team, batch, run.optimizer, clip_norm, epoch, number)
             run.updates += 1
             weight = float(run.model.weight(batch)) if hasattr(run.model, "weight") else 1.0
             examples, norms = examples + weight, norms + norm
@@ -361,11 +377,10 @@ def train_epoch(run: Run, epochs: int, rate: Schedule, clip_norm: float | None, 
 
 @np.errstate(over="ignore", invalid="ignore")  # NonFiniteLoss says more than NumPy's warning
 def train_on(
-    model: Any, batch: Any, optimizer: Optimizer, clip_norm: float | None, epoch: int, number: int
+    model: Any, team: Team, batch: Any, optimizer: Optimizer, clip_norm: float | None, epoch: int, number: int
 ) -> tuple[float, dict[str, float], float]:
     """One update; returns the batch's mean loss, its further figures, and the norm of the gradients."""
-    loss, back, figures = model.batch_loss(batch, train=True)
-    back()
+    loss, figures = team.gradient(batch)
     norm = clip_gradients(model.grads, max_norm=clip_norm)
     if not (math.isfinite(float(loss)) and math.isfinite(norm)):
         raise NonFiniteLoss(

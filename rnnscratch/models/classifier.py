@@ -206,6 +206,16 @@ class SequenceClassifier:
         """How many sequences the batch holds."""
         return len(batch.lengths)
 
+    def split(self, batch: Batch, parts: int) -> list[Batch]:
+        """The batch as up to so many, of about as many tokens each."""
+        found = []
+        for chosen in (slice(k, None, parts) for k in range(min(parts, len(batch.lengths)))):
+            lengths = batch.lengths[chosen]  # those of one length come one after the other, so each part has some
+            ids = np.ascontiguousarray(batch.ids[: lengths.max(), chosen])
+            labels = None if batch.labels is None else batch.labels[chosen]
+            found.append(Batch(ids, lengths, labels, batch.indices[chosen]))
+        return found
+
     def batches(self, data: Any, batch_size: int, max_length: int | None, shuffle: bool, seed: Any) -> Any:
         """Batches of (sequences, labels), or the data as they are if they are labelled batches already.
 
