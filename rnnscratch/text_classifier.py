@@ -25,7 +25,7 @@ class TextClassifier(Estimator):
     vocabulary. Texts keep their last `max_length` words; an empty one counts as one unknown word. Adam learns for
     `epochs` passes, the rate rising over a tenth of the updates (100 at most) and falling along a cosine; the share
     `validation_fraction` of each class's texts, if any, is kept aside to choose the best epoch. `random_state` fixes
-    all chance.
+    all chance. With `workers` above 1, so many processes train (see `training.fit`).
 
     >>> texts, labels = ["good film", "bad film"] * 8, ["yes", "no"] * 8
     >>> clf = TextClassifier(cell="gru", epochs=20, learning_rate=0.05, validation_fraction=0.0, random_state=0)
@@ -64,6 +64,7 @@ class TextClassifier(Estimator):
         recurrent_dropout: float = 0.0,
         activation: str = "tanh",
         reset_after: bool = False,
+        workers: int = 1,
     ):
         self.cell = cell
         self.embedding_dim = embedding_dim
@@ -89,6 +90,7 @@ class TextClassifier(Estimator):
         self.recurrent_dropout = recurrent_dropout
         self.activation = activation
         self.reset_after = reset_after
+        self.workers = workers
 
     def fit(self, texts: Sequence[str], labels: Sequence[Any]) -> TextClassifier:
         """Learn from N texts and their N labels, of at least two classes.
@@ -102,7 +104,7 @@ class TextClassifier(Estimator):
         if len(classes) < 2:
             raise ValueError(f"labels has the one class {classes.tolist()}, expected at least two")
         check_rates(validation_fraction=self.validation_fraction)
-        check_sizes(epochs=self.epochs, batch_size=self.batch_size)
+        check_sizes(epochs=self.epochs, batch_size=self.batch_size, workers=self.workers)
         optimizer = Adam(self.learning_rate)
         self._make_model(1, len(classes))  # names a wrong option before the texts are cleaned
         words = clean_texts(texts, self.recipe, progress=self.progress)
@@ -123,6 +125,7 @@ class TextClassifier(Estimator):
             clip_norm=self.clip_norm,
             seed=self.random_state,
             progress=self.progress,
+            workers=self.workers,
         )
         self.classes_, self.vocabulary_, self.model_, self.history_ = classes, vocabulary, model, history
         return self
