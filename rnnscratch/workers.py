@@ -13,7 +13,7 @@ import pickle
 import signal
 import traceback
 from collections.abc import Mapping, Sequence
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -294,7 +294,7 @@ class Team:
             raise error
         raise_failures(results)
         total: dict[str, float] = {}
-        for part, result in zip(parts, results):
+        for part, result in zip(parts, results or []):
             for name, value in result.items():
                 total[name] = total.get(name, 0.0) + part.share * value
         return total.pop("loss"), total
@@ -321,7 +321,7 @@ def serve(model: Any, communicator: Any) -> End:
             if isinstance(task, End):
                 return task
             communicator.share(model.params)
-            if task.seed is not None:
+            if rng is not None and task.seed is not None:
                 source = np.random.SeedSequence([task.seed, communicator.rank])
                 rng.bit_generator.state = type(rng.bit_generator)(source).state
             try:

@@ -167,8 +167,8 @@ def run(
     """
     xp, dtype = plan.xp, x.dtype
     N, B, G, H = plan.N, plan.B, len(cell.gates), len(U)
-    joint = (G - len(cell.own)) * H  # columns of z whose product with U is taken here
-    added = joint - cell.apart * H  # and those to which it is added
+    joint = G - len(cell.own)  # gates whose product with U is taken here
+    added = joint - cell.apart  # and those to whose z it is added
     first, last = slice(0, B), slice(N, N + B) if plan.ends is None else plan.ends
     states = [xp.empty((B + N if keep else B, H), dtype) for _ in cell.states]
     for slots, initial in zip(states, state):
@@ -177,34 +177,34 @@ def run(
         slots[last if keep and backwards else first] = initial
     memory = Memory(cell, N if keep else plan.longest, H, mask is not None, xp, dtype)
     mask = None if mask is None else plan.sort(mask)
-    z, hU = xp.empty((plan.longest, G * H), dtype), xp.empty((B, joint), dtype)
+    z, hU = xp.empty((G, plan.longest, H), dtype), xp.empty((joint, B, H), dtype)
+    W_by_gate, U_by_gate, b_by_gate = by_gate(W, G), xp.ascontiguousarray(by_gate(U, G)[:joint]), b.reshape(G, 1, H)
     hs: Array = None if keep else xp.empty((N, H), dtype)
-    Prev, New, U_joint = cell.views["prev"], cell.views["new"], U[:, :joint]
+    Prev, New = cell.views["prev"], cell.views["new"]
     have: dict[str, Any] = {"w": cell.further(weights, U)}
     asked = cell.asked[cell.step]
     for chunk in reversed(plan.chunks) if backwards else plan.chunks:
         size = chunk.rows.stop - chunk.rows.start
-        xW = xp.matmul(x[chunk.rows], W, out=z[:size])
+        xW = xp.matmul(x[chunk.rows], W_by_gate, out=z[:, :size])
         if cell.inputs:
             have |= memory.at(chunk.rows if keep else slice(0, size))
-            cell.call(cell.inputs, have | {"xW": by_gate(xW, G)})
-        xW += b
-        z_by_gate = by_gate(xW, G)
+            cell.call(cell.inputs, have | {"xW": xW})
+        xW += b_by_gate
         for step in reversed(chunk.steps) if backwards else chunk.steps:
             n, rows = step.running, step.rows if keep else step.within
             before, after = (step.late, step.early) if backwards else (step.early, step.late)
             prev = [slots[before if keep else n] for slots in states]
             h_in = prev[0] if mask is None else xp.multiply(prev[0], mask[n], out=memory.h_in[rows])
+            have["gates"] = z_t = z[:, step.within]
             if joint:
-                product = xp.matmul(h_in, U_joint, out=hU[n])
-                z_t = z[step.within, :added]
-                z_t += product[:, :added] if cell.apart else product
-            have["gates"] = z_t = z_by_gate[:, step.within]
+                product = xp.matmul(h_in, U_by_gate, out=hU[:, n])
+                z_added = z_t if added == G else z_t[:added]
+                z_added += product if added == joint else product[:added]
             if cell.keeps_gates:
                 have["gates"] = memory.gates[:, rows]
                 cell.activate(z_t, have["gates"])
             if "prev" in asked:
-                extra = [h_in] if cell.own else [product[:, added:]] if cell.apart else []
+                extra = [h_in] if cell.own else [product[-1]] if cell.apart else []
                 have["prev"] = Prev(*prev, *extra)
             if "kept" in asked:
                 have["kept"] = memory.kept(rows)
@@ -252,6 +252,7 @@ def run_back(
     prev_of, new_of = plan.early_states, plan.late_states
     if backwards:
         prev_of, new_of = new_of, prev_of
+    running: slice | None = None
     for chunk in plan.chunks if backwards else reversed(plan.chunks):
         size = chunk.rows.stop - chunk.rows.start
         prev = [prev_of(slots, chunk.rows) for slots in states]
@@ -266,21 +267,23 @@ def run_back(
         dz_by_gate, gates = by_gate(dz, G), whole["gates"]
         for step in chunk.steps if backwards else reversed(chunk.steps):
             n, within = step.running, step.within
-            d = [each[n] for each in dstates]
+            if n != running:  # a view costs a tenth of a small product, and often as many sequences run as before
+                running, d, dh_n = n, [each[n] for each in dstates], dh_in[n]
+                have["d"] = D(*d, dh_n) if cell.own else D(*d, None) if cell.apart else D(*d)
             if dhs_chunk is not None:
                 d[0] += dhs_chunk[within]
             dz_t = dz_by_gate[:, within]
             if cell.apart:
-                have["d"], have["dz"] = D(*d, dz_t[-1]), Dz(*dz_t[:-1], aside[within], dz_t)
+                have["d"].hU, have["dz"] = dz_t[-1], Dz(*dz_t[:-1], aside[within], dz_t)
             else:
-                have["d"], have["dz"] = D(*d, dh_in[n]) if cell.own else D(*d), Dz(*dz_t, dz_t)
+                have["dz"] = Dz(*dz_t, dz_t)
             have["s"] = S(*s_chunk[:, within])
             if gates is not None:
                 have["gates"] = gates[:, within]
             if "kept" in asked:
                 have["kept"] = memory.kept(step.rows)
             cell.step_back(*[have[name] for name in asked])
-            into_U = dh_in[n] if cell.own or "h" in cell.direct else d[0]
+            into_U = dh_n if cell.own or "h" in cell.direct else d[0]
             if cell.own and joint:
                 into_U += xp.matmul(dz[within, :joint], U_back, out=through_U[n])
             elif joint:
