@@ -56,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     options = vars(parser().parse_args(arguments))
-    from .experiments import imdb
+    from .experiments import imdb, results
 
     options.pop("command")
     resume, out = options.pop("resume"), options.pop("out")
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, RuntimeError) as error:
         print(f"rnnscratch imdb: {error}", file=sys.stderr)
         return 2
-    print(f"\n{rows[0]['data']}\n\n{imdb.table(rows)}\n\nreport: {folder / 'report.html'}")
+    print(f"\n{rows[0]['data']}\n\n{results.table(rows)}\n\nreport: {folder / 'report.html'}")
     return 0
 
 

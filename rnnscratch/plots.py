@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from .experiments.results import NAMES
+from .kernels.activations import ACTIVATIONS
+from .text.vectors import nearest, principal_components
+
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-NEGATIONS = frozenset(
-    """no not nor never none nothing nobody nowhere neither without cannot aint arent cant couldnt didnt doesnt dont
-    hadnt hasnt havent isnt mustnt neednt shouldnt wasnt werent wont wouldnt""".split()  # noqa: SIM905
-)
-PLACES = {"vanilla RNN": 0, "LSTM": 1, "GRU": 2, "bag of words": 3, "HMM": 4}  # the same look in every picture
+PLACES = {name: place for place, name in enumerate(NAMES.values())}  # the same look in every picture
 
 
 def _axes(ax: Any, figsize: tuple[float, float] = (5.0, 3.4)) -> Any:
@@ -328,8 +328,6 @@ def step_sizes(sizes: Sequence[float], errors: Mapping[str, Any], ax: Any = None
 
 def activation_values(name: str, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """An activation function ("sigmoid", "tanh", "relu") and its derivative at z (Eqs 24-27)."""
-    from .kernels.activations import ACTIVATIONS
-
     if name not in ACTIVATIONS:
         raise ValueError(f"name is {name!r}, expected one of {', '.join(map(repr, ACTIVATIONS))}")
     y = ACTIVATIONS[name].function(np.array(z, dtype=float))
@@ -365,23 +363,6 @@ def attention(weights: np.ndarray, source: Sequence[str], target: Sequence[str],
     return ax
 
 
-def principal_components(vectors: np.ndarray, count: int = 2) -> tuple[np.ndarray, np.ndarray]:
-    """The vectors (N, D) along their `count` directions of largest variance (N, count), and the shares of variance."""
-    centred = np.asarray(vectors, dtype=float)
-    centred = centred - centred.mean(axis=0)
-    u, s, _ = np.linalg.svd(centred, full_matrices=False)
-    return u[:, :count] * s[:count], s[:count] ** 2 / (s**2).sum()
-
-
-def nearest(vectors: np.ndarray, index: int, count: int = 5) -> np.ndarray:
-    """The `count` rows of vectors (N, D) with the largest cosine to row `index`, nearest first, itself left out."""
-    vectors = np.asarray(vectors, dtype=float)
-    sizes = np.linalg.norm(vectors, axis=1)
-    cosine = vectors @ vectors[index] / np.maximum(sizes * sizes[index], np.finfo(float).tiny)
-    cosine[index] = -np.inf
-    return np.argsort(-cosine, kind="stable")[: min(count, len(vectors) - 1)]
-
-
 def neighbours(vectors: np.ndarray, words: Sequence[str], chosen: Sequence[str], count: int = 5, ax: Any = None) -> Any:
     """Chosen words and their nearest neighbours by cosine, on the first two principal components of those shown.
 
@@ -404,21 +385,6 @@ def neighbours(vectors: np.ndarray, words: Sequence[str], chosen: Sequence[str],
     ax.set(xlabel=f"component 1 ({shares[0]:.0%} of the variance)", ylabel=f"component 2 ({shares[1]:.0%})")
     ax.legend(frameon=False)
     return ax
-
-
-def groups_by_length(lengths: Any, count: int = 5) -> tuple[list[str], np.ndarray]:
-    """Names of groups of texts of like length, equally many in each, and the group (N,) of each text."""
-    lengths = np.asarray(lengths)
-    edges = np.unique(np.quantile(lengths, np.linspace(0, 1, count + 1)[1:-1]).astype(int))
-    bounds = [int(lengths.min()) - 1, *edges.tolist(), int(lengths.max())]
-    names = [f"{low + 1}–{high}" for low, high in zip(bounds, bounds[1:])]
-    return names, np.searchsorted(edges, lengths, side="left")
-
-
-def groups_by_negation(texts: Sequence[Sequence[str]]) -> tuple[list[str], np.ndarray]:
-    """Whether texts (lists of words) hold a negation: none, one or two, more; names, and the group (N,) of each."""
-    counts = [sum(word.replace("'", "") in NEGATIONS for word in text) for text in texts]
-    return ["none", "1–2", "3 or more"], np.digitize(counts, [1, 3])
 
 
 def to_png(ax: Any, dpi: int = 130) -> bytes:

@@ -31,20 +31,11 @@ from ..text import ImdbData, Reviews, Vocabulary, clean_texts, load_imdb, pad, v
 from ..text.clean import RECIPES
 from ..training import fit, predict
 from .baseline import BagOfWords
+from .report import write_report
+from .results import NAMES, Outcome, Prepared
 
 MODELS = ("bow", "hmm", "rnn", "lstm", "gru")
-NAMES = {"bow": "bag of words", "hmm": "HMM", "rnn": "vanilla RNN", "lstm": "LSTM", "gru": "GRU"}
 HMM_STATES, HMM_STEPS = 8, 15
-COLUMNS = {
-    "model": "model",
-    "parameters": "parameters",
-    "accuracy": "accuracy",
-    "f1": "F1",
-    "seconds_per_epoch": "s/epoch",
-    "train_seconds": "total s",
-    "tokens_per_second": "tokens/s",
-    "peak_memory_mb": "peak MB",
-}
 
 
 @dataclass(frozen=True)
@@ -89,29 +80,6 @@ class Settings:
         module_for(self.device)
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """The reviews as token ids, split three ways."""
-
-    data: ImdbData
-    validation: Reviews
-    vocabulary: Vocabulary
-    train_ids: list[np.ndarray]
-    train_labels: np.ndarray
-    validation_ids: list[np.ndarray]
-    test_ids: list[np.ndarray]
-
-
-@dataclass
-class Outcome:
-    """What the report shows of one trained model."""
-
-    row: dict[str, Any]
-    logits: np.ndarray
-    history: list[dict[str, float]]
-    lag: np.ndarray | None = None
-
-
 def run(settings: Settings, out: str | Path, resume: bool = False, progress: bool = True) -> list[dict[str, Any]]:
     """Do the comparison and return the rows of `results.json`, one for each model and seed.
 
@@ -143,8 +111,6 @@ def run(settings: Settings, out: str | Path, resume: bool = False, progress: boo
                 progress,
                 f"{NAMES[name]:>13}, seed {seed}: accuracy {outcome.row['accuracy']:.2%}, F1 {outcome.row['f1']:.4f}",
             )
-    from .report import write_report
-
     write_report(out / "report.html", settings, prepared, outcomes)
     return [outcome.row for outcome in outcomes]
 
@@ -229,8 +195,7 @@ def train_baseline(
     model = BagOfWords(len(prepared.vocabulary)).fit(prepared.train_ids, prepared.train_labels)
     seconds = time.perf_counter() - start
     figures = {"parameters": model.num_params, "epochs": model.steps, "peak_memory_mb": memory.megabytes()}
-    row, logits = _other_row(settings, prepared, name, seed, figures, seconds, model.decision)
-    return Outcome(row, logits, [])
+    return _other_outcome(settings, prepared, name, seed, figures, seconds, model.decision)
 
 
 def train_hmm(
@@ -263,11 +228,10 @@ def train_hmm(
         "epochs": max(each.monitor_.iter for each in model.models_),
         "peak_memory_mb": memory.megabytes(),
     }
-    row, logits = _other_row(settings, prepared, name, seed, figures, seconds, decision)
-    return Outcome(row, logits, [])
+    return _other_outcome(settings, prepared, name, seed, figures, seconds, decision)
 
 
-def _other_row(
+def _other_outcome(
     settings: Settings,
     prepared: Prepared,
     name: str,
@@ -275,12 +239,12 @@ def _other_row(
     figures: dict[str, Any],
     seconds: float,
     decision: Callable[[Sequence[np.ndarray]], np.ndarray],
-) -> tuple[dict[str, Any], np.ndarray]:
-    """The row and the test logits of a model that is no network, whose `epochs` are passes over the data."""
+) -> Outcome:
+    """The outcome of a model that is no network, whose `epochs` are passes over the data."""
     logits = decision(prepared.test_ids)
     right = (decision(prepared.validation_ids) > 0) == prepared.validation.labels
     steps = figures["epochs"]
-    return {
+    row = {
         **_row(settings, prepared, name, seed, logits),
         **figures,
         "best_epoch": steps,
@@ -288,7 +252,8 @@ def _other_row(
         "train_seconds": seconds,
         "seconds_per_epoch": seconds / steps,
         "tokens_per_second": sum(map(len, prepared.train_ids)) * steps / seconds,
-    }, logits
+    }
+    return Outcome(row, logits, [])
 
 
 def gradient_by_lag(model: SequenceClassifier, sequences: Sequence[np.ndarray], lags: int = 100) -> np.ndarray:
@@ -338,24 +303,6 @@ class PeakMemory:
             return math.nan
         size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return size / (2**20 if platform.system() == "Darwin" else 1024)
-
-
-def table(rows: Sequence[dict[str, Any]]) -> str:
-    """The rows as lines of text; several seeds of a model as mean ± standard deviation."""
-    lines = [list(COLUMNS.values())]
-    for name in dict.fromkeys(row["model"] for row in rows):
-        runs = [row for row in rows if row["model"] == name]
-        lines.append([NAMES[name], *(figure([run[key] for run in runs], key) for key in list(COLUMNS)[1:])])
-    widths = [max(len(line[k]) for line in lines) for k in range(len(COLUMNS))]
-    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(line, widths)) for line in lines)
-
-
-def figure(values: Sequence[float], key: str) -> str:
-    """Numbers of several seeds as text, in the form that suits the column."""
-    forms = {"accuracy": "{:.2%}", "f1": "{:.4f}", "seconds_per_epoch": "{:.1f}", "train_seconds": "{:.1f}"}
-    form = forms.get(key, "{:,.0f}")
-    text = form.format(float(np.mean(values)))
-    return text if len(set(values)) == 1 else f"{text} ± {form.format(float(np.std(values, ddof=1)))}"
 
 
 def _row(settings: Settings, prepared: Prepared, name: str, seed: int, logits: np.ndarray) -> dict[str, Any]:
