@@ -12,7 +12,7 @@ import math
 import platform
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from ..backend import module_for, to_cpu
 from ..files import atomic_write, load_arrays, save_arrays
 from ..hmm import CategoricalHMM, HMMClassifier
 from ..metrics import classification_scores, roc_auc
-from ..models.classifier import POOLINGS, SequenceClassifier
+from ..models.classifier import CELLS, SequenceClassifier, configuration
 from ..models.saved import save_model
 from ..optimizers import Adam
 from ..schedules import cosine_schedule, warm_up
@@ -34,7 +34,8 @@ from .baseline import BagOfWords
 from .report import write_report
 from .results import NAMES, Outcome, Prepared
 
-MODELS = ("bow", "hmm", "rnn", "lstm", "gru")
+MODELS = ("bow", "hmm", *CELLS)  # that can be compared
+DATA_OPTIONS = {"vocabulary_size", "embedding_dim", "hidden_size", "num_classes", "cell", "seed"}  # set for each model
 HMM_STATES, HMM_STEPS = 8, 15
 
 
@@ -42,12 +43,13 @@ HMM_STATES, HMM_STEPS = 8, 15
 class Settings:
     """One comparison.
 
-    `seeds` runs of each network differ in their seed only; `quick` takes a small part of the data.
+    `seeds` runs of each network differ in their seed only; `quick` takes a small part of the data; `model` holds
+    further options of `SequenceClassifier`.
     """
 
     data: str | None = None
     download: bool = False
-    models: tuple[str, ...] = MODELS
+    models: tuple[str, ...] = ("bow", "hmm", "rnn", "lstm", "gru")
     quick: bool = False
     recipe: str = "default"
     pooling: str = "mean"
@@ -65,19 +67,26 @@ class Settings:
     embedding_dropout: float = 0.3
     word_dropout: float = 0.5
     clip_norm: float = 1.0
+    model: dict[str, Any] = field(default_factory=dict)
+
+    def model_options(self) -> dict[str, Any]:
+        """What every network is made with, but for its cell, sizes and seed."""
+        options = configuration({"vocabulary_size": 1, **vars(self), **self.model})
+        return {name: value for name, value in options.items() if name not in DATA_OPTIONS}
 
     def check(self) -> None:
         """Raise ValueError, or RuntimeError without a GPU, for a setting that cannot be."""
-        for name, value, allowed in (("recipe", self.recipe, RECIPES), ("pooling", self.pooling, POOLINGS)):
-            if value not in allowed:
-                raise ValueError(f"{name} is {value!r}, expected one of {', '.join(allowed)}")
+        if self.recipe not in RECIPES:
+            raise ValueError(f"recipe is {self.recipe!r}, expected one of {', '.join(RECIPES)}")
         unknown = [model for model in self.models if model not in MODELS]
         if unknown or not self.models:
             raise ValueError(f"models is {', '.join(self.models) or 'empty'}, expected some of {', '.join(MODELS)}")
         for name in ("epochs", "hidden", "embedding", "seeds", "vocabulary", "max_length", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
-        module_for(self.device)
+        wrong = self.model.keys() - (self.model_options().keys() - vars(self).keys())
+        if wrong:
+            raise ValueError(f"model holds {', '.join(sorted(wrong))}, expected further options of SequenceClassifier")
 
 
 def run(settings: Settings, out: str | Path, resume: bool = False, progress: bool = True) -> list[dict[str, Any]]:
@@ -91,7 +100,8 @@ def run(settings: Settings, out: str | Path, resume: bool = False, progress: boo
     out = Path(out)
     _claim(out, settings, resume)
     if settings.quick:  # few reviews make few updates: more of them, with less held back
-        settings = replace(settings, max_length=min(settings.max_length, 150), batch_size=16, word_dropout=0.2)
+        settings = replace(settings, max_length=min(settings.max_length, 150), batch_size=16)
+        settings = replace(settings, word_dropout=min(settings.word_dropout, 0.2))
     prepared = prepare(settings, progress)
     _say(progress, prepared.data.describe())
     outcomes: list[Outcome] = []
@@ -140,13 +150,8 @@ def train_network(
         settings.embedding,
         settings.hidden,
         cell=name,
-        bidirectional=settings.bidirectional,
-        pooling=settings.pooling,
-        dropout=settings.dropout,
-        embedding_dropout=settings.embedding_dropout,
-        word_dropout=settings.word_dropout,
-        device=settings.device,
         seed=seed,
+        **settings.model_options(),
     )
     max_length, epochs = settings.max_length, settings.epochs
     updates = epochs * -(-len(prepared.train_ids) // settings.batch_size)
@@ -343,7 +348,7 @@ def _claim(out: Path, settings: Settings, resume: bool) -> None:
             raise ValueError(
                 f"{out} holds a run already: continue it with --resume, or choose another folder with --out"
             )
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = {"model": {}, **json.loads(file.read_text(encoding="utf-8"))}  # older runs have no `model`
         differing = [each.name for each in fields(settings) if found.get(each.name) != wanted[each.name]]
         if differing:
             names = ", ".join(f"{name} is {wanted[name]!r} here and {found.get(name)!r} there" for name in differing)
