@@ -6,7 +6,7 @@ readers, and every line has a marker of its own, so that a print in grey can be 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,16 @@ def _styles(names: Iterable[str]) -> dict[str, dict[str, Any]]:
     return {name: _style(PLACES[name] if name in PLACES else next(free)) for name in names}
 
 
+def _squares(ax: Any, shares: np.ndarray, text: Callable[[int, int], str], labels: Sequence[str]) -> None:
+    """Shares (K, K) of each row as squares, the larger the darker, with the text of (row, column) on each."""
+    ax.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
+    for (row, column), share in np.ndenumerate(shares):
+        colour = "white" if share > 0.55 else "black"
+        ax.text(column, row, text(row, column), ha="center", va="center", color=colour)
+    ax.set_xticks(range(len(labels)), labels)
+    ax.set_yticks(range(len(labels)), labels)
+
+
 def training_curves(histories: Mapping[str, Sequence[Sequence[float]]], label: str = "loss", ax: Any = None) -> Any:
     """One figure per epoch for each model: a line through the mean of its seeds, a band from the lowest to the highest.
 
@@ -64,13 +74,8 @@ def confusion(matrix: np.ndarray, labels: Sequence[str], title: str = "", ax: An
     """A confusion matrix (K, K) with its counts; row the true class, column the predicted one."""
     ax = _axes(ax, (3.0, 2.8))
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    ax.imshow(share, cmap="Blues", vmin=0.0, vmax=1.0)
-    for (row, column), count in np.ndenumerate(matrix):
-        colour = "white" if share[row, column] > 0.55 else "black"
-        ax.text(column, row, f"{count:,}\n{share[row, column]:.1%}", ha="center", va="center", color=colour)
-    ax.set(xticks=range(len(labels)), yticks=range(len(labels)), xlabel="predicted", ylabel="true", title=title)
-    ax.set_xticklabels(labels)
-    ax.set_yticklabels(labels)
+    _squares(ax, share, lambda row, column: f"{matrix[row, column]:,}\n{share[row, column]:.1%}", labels)
+    ax.set(xlabel="predicted", ylabel="true", title=title)
     return ax
 
 
@@ -98,8 +103,8 @@ def accuracy_by_group(
     styles = _styles(accuracies)
     for name, values in accuracies.items():
         ax.plot(range(len(groups)), np.asarray(values) * 100, label=name, **styles[name])
-    ax.set(xticks=range(len(groups)), xlabel=label, ylabel="accuracy (%)")
-    ax.set_xticklabels(groups)
+    ax.set_xticks(range(len(groups)), groups)
+    ax.set(xlabel=label, ylabel="accuracy (%)")
     ax.legend(frameon=False)
     return ax
 
@@ -189,14 +194,9 @@ def em_objective(histories: Sequence[Sequence[float]], ax: Any = None) -> Any:
 def transitions(transmat: np.ndarray, names: Sequence[str] = (), ax: Any = None) -> Any:
     """A transition matrix (N, N): row the state before, column the one after."""
     ax = _axes(ax, (3.0, 2.8))
-    ax.imshow(transmat, cmap="Blues", vmin=0.0, vmax=1.0)
-    for (row, column), p in np.ndenumerate(transmat):
-        ax.text(column, row, f"{p:.3f}", ha="center", va="center", color="white" if p > 0.55 else "black")
-    N = len(transmat)
-    labels = list(names) or [str(k) for k in range(N)]
-    ax.set(xticks=range(N), yticks=range(N), xlabel="to state", ylabel="from state")
-    ax.set_xticklabels(labels)
-    ax.set_yticklabels(labels)
+    labels = list(names) or [str(k) for k in range(len(transmat))]
+    _squares(ax, transmat, lambda row, column: f"{transmat[row, column]:.3f}", labels)
+    ax.set(xlabel="to state", ylabel="from state")
     return ax
 
 
