@@ -221,8 +221,8 @@ plt.show()
 # By length and by the number of negations in the review. Groups by length are equally large.
 
 # %%
-negations, of_negation = rs.plots.groups_by_negation(cleaned["test"])
-spans, of_length = rs.plots.groups_by_length([len(each) for each in ids["test"]], 4 if QUICK else 5)
+negations, of_negation = text.groups_by_negation(cleaned["test"])
+spans, of_length = text.groups_by_length([len(each) for each in ids["test"]], 4 if QUICK else 5)
 shown = ["bag of words", "vanilla RNN, mean", "LSTM, mean", "GRU, mean"]
 correct = {name.removesuffix(", mean"): right[name] == test.labels for name in shown}
 fig, axes = plt.subplots(1, 2, figsize=(10.5, 3.6), layout="constrained", sharey=True)
@@ -337,7 +337,7 @@ E = best.embedding.params["E"][:count]
 names = [vocabulary.decode([k])[0] for k in range(count)]
 wanted = [word for word in ("excellent", "awful", "funny", "not") if word in names]
 for word in wanted:
-    near = rs.plots.nearest(E, names.index(word), 6)
+    near = text.nearest(E, names.index(word), 6)
     print(f"{word:10}", ", ".join(names[k] for k in near))
 fig, ax = plt.subplots(figsize=(8, 5.5), layout="constrained")
 rs.plots.neighbours(E, names, wanted, count=6, ax=ax)

@@ -6,14 +6,21 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from . import __version__
+
+HELP = {
+    "pooling": "what the dense layer sees of a review",
+    "bidirectional": "read reviews in both directions",
+    "device": "where the networks compute",
+}
 
 
 def parser() -> argparse.ArgumentParser:
     """The command's options."""
     from .experiments.imdb import MODELS, Settings
-    from .models.classifier import POOLINGS
+    from .models.classifier import CHOICES
     from .text.clean import RECIPES
 
     default = Settings()
@@ -33,21 +40,25 @@ def parser() -> argparse.ArgumentParser:
         nargs="+",
         metavar="MODEL",
         choices=MODELS,
-        default=list(MODELS),
+        default=list(default.models),
         help=f"some of {', '.join(MODELS)}",
     )
     add("--quick", action="store_true", help="a small real subset, under two minutes on 2 cores")
     add("--recipe", choices=RECIPES, default=default.recipe, help="how reviews are cleaned")
-    add("--pooling", choices=POOLINGS, default=default.pooling, help="what the dense layer sees of a review")
-    both = argparse.BooleanOptionalAction
-    add("--bidirectional", action=both, default=default.bidirectional, help="read reviews in both directions")
+    own = vars(default)
+    choices = {"device": ("cpu", "gpu"), **CHOICES}
+    for name, value in default.model_options().items():
+        text = HELP.get(name, "of SequenceClassifier") + ("" if name in own else f" (default: {value})")
+        how: dict[str, Any] = {"type": type(value), "choices": choices.get(name)}
+        if isinstance(value, bool):
+            how = {"action": argparse.BooleanOptionalAction}
+        add(f"--{name.replace('_', '-')}", default=own.get(name, argparse.SUPPRESS), help=text, **how)
     add("--epochs", type=int, default=default.epochs)
     add("--hidden", type=int, default=default.hidden, help="hidden units")
     add("--embedding", type=int, default=default.embedding, help="numbers in a word's vector")
     add("--vocabulary", type=int, default=default.vocabulary, help="most frequent words kept")
     add("--max-length", type=int, default=default.max_length, help="last words of a review that are read")
     add("--seeds", type=int, default=default.seeds, metavar="N", help="runs of each network, for mean ± spread")
-    add("--device", choices=("cpu", "gpu"), default=default.device)
     add("--out", metavar="FOLDER", default=None, help="run folder (default: runs/imdb, or the next free number)")
     add("--resume", action="store_true", help="go on with a run that was stopped (default: the last one in runs)")
     return top
@@ -56,20 +67,23 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     options = vars(parser().parse_args(arguments))
-    from .experiments import imdb
+    from .experiments import imdb, results
 
     options.pop("command")
     resume, out = options.pop("resume"), options.pop("out")
+    options["models"] = tuple(options["models"])
+    further = options.keys() - vars(imdb.Settings()).keys()
+    options["model"] = {name: options.pop(name) for name in sorted(further)}
     folder = Path(out) if out else default_folder(Path("runs"), resume)
     try:
-        rows = imdb.run(imdb.Settings(**{**options, "models": tuple(options["models"])}), folder, resume)
+        rows = imdb.run(imdb.Settings(**options), folder, resume)
     except KeyboardInterrupt:
         print(f"\nstopped; what is finished lies in {folder}, and --resume --out {folder} goes on", file=sys.stderr)
         return 130
     except (ValueError, OSError, RuntimeError) as error:
         print(f"rnnscratch imdb: {error}", file=sys.stderr)
         return 2
-    print(f"\n{rows[0]['data']}\n\n{imdb.table(rows)}\n\nreport: {folder / 'report.html'}")
+    print(f"\n{rows[0]['data']}\n\n{results.table(rows)}\n\nreport: {folder / 'report.html'}")
     return 0
 
 

@@ -6,19 +6,19 @@ readers, and every line has a marker of its own, so that a print in grey can be 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from .experiments.results import NAMES
+from .kernels.activations import ACTIVATIONS
+from .text.vectors import nearest, principal_components
+
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-NEGATIONS = frozenset(
-    """no not nor never none nothing nobody nowhere neither without cannot aint arent cant couldnt didnt doesnt dont
-    hadnt hasnt havent isnt mustnt neednt shouldnt wasnt werent wont wouldnt""".split()  # noqa: SIM905
-)
-PLACES = {"vanilla RNN": 0, "LSTM": 1, "GRU": 2, "bag of words": 3, "HMM": 4}  # the same look in every picture
+PLACES = {name: place for place, name in enumerate(NAMES.values())}  # the same look in every picture
 
 
 def _axes(ax: Any, figsize: tuple[float, float] = (5.0, 3.4)) -> Any:
@@ -38,6 +38,16 @@ def _styles(names: Iterable[str]) -> dict[str, dict[str, Any]]:
     names = list(dict.fromkeys(names))
     free = iter(k for k in range(len(names) + len(PLACES)) if k not in {PLACES.get(name) for name in names})
     return {name: _style(PLACES[name] if name in PLACES else next(free)) for name in names}
+
+
+def _squares(ax: Any, shares: np.ndarray, text: Callable[[int, int], str], labels: Sequence[str]) -> None:
+    """Shares (K, K) of each row as squares, the larger the darker, with the text of (row, column) on each."""
+    ax.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
+    for (row, column), share in np.ndenumerate(shares):
+        colour = "white" if share > 0.55 else "black"
+        ax.text(column, row, text(row, column), ha="center", va="center", color=colour)
+    ax.set_xticks(range(len(labels)), labels)
+    ax.set_yticks(range(len(labels)), labels)
 
 
 def training_curves(histories: Mapping[str, Sequence[Sequence[float]]], label: str = "loss", ax: Any = None) -> Any:
@@ -64,13 +74,8 @@ def confusion(matrix: np.ndarray, labels: Sequence[str], title: str = "", ax: An
     """A confusion matrix (K, K) with its counts; row the true class, column the predicted one."""
     ax = _axes(ax, (3.0, 2.8))
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    ax.imshow(share, cmap="Blues", vmin=0.0, vmax=1.0)
-    for (row, column), count in np.ndenumerate(matrix):
-        colour = "white" if share[row, column] > 0.55 else "black"
-        ax.text(column, row, f"{count:,}\n{share[row, column]:.1%}", ha="center", va="center", color=colour)
-    ax.set(xticks=range(len(labels)), yticks=range(len(labels)), xlabel="predicted", ylabel="true", title=title)
-    ax.set_xticklabels(labels)
-    ax.set_yticklabels(labels)
+    _squares(ax, share, lambda row, column: f"{matrix[row, column]:,}\n{share[row, column]:.1%}", labels)
+    ax.set(xlabel="predicted", ylabel="true", title=title)
     return ax
 
 
@@ -98,8 +103,8 @@ def accuracy_by_group(
     styles = _styles(accuracies)
     for name, values in accuracies.items():
         ax.plot(range(len(groups)), np.asarray(values) * 100, label=name, **styles[name])
-    ax.set(xticks=range(len(groups)), xlabel=label, ylabel="accuracy (%)")
-    ax.set_xticklabels(groups)
+    ax.set_xticks(range(len(groups)), groups)
+    ax.set(xlabel=label, ylabel="accuracy (%)")
     ax.legend(frameon=False)
     return ax
 
@@ -189,14 +194,9 @@ def em_objective(histories: Sequence[Sequence[float]], ax: Any = None) -> Any:
 def transitions(transmat: np.ndarray, names: Sequence[str] = (), ax: Any = None) -> Any:
     """A transition matrix (N, N): row the state before, column the one after."""
     ax = _axes(ax, (3.0, 2.8))
-    ax.imshow(transmat, cmap="Blues", vmin=0.0, vmax=1.0)
-    for (row, column), p in np.ndenumerate(transmat):
-        ax.text(column, row, f"{p:.3f}", ha="center", va="center", color="white" if p > 0.55 else "black")
-    N = len(transmat)
-    labels = list(names) or [str(k) for k in range(N)]
-    ax.set(xticks=range(N), yticks=range(N), xlabel="to state", ylabel="from state")
-    ax.set_xticklabels(labels)
-    ax.set_yticklabels(labels)
+    labels = list(names) or [str(k) for k in range(len(transmat))]
+    _squares(ax, transmat, lambda row, column: f"{transmat[row, column]:.3f}", labels)
+    ax.set(xlabel="to state", ylabel="from state")
     return ax
 
 
@@ -328,8 +328,6 @@ def step_sizes(sizes: Sequence[float], errors: Mapping[str, Any], ax: Any = None
 
 def activation_values(name: str, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """An activation function ("sigmoid", "tanh", "relu") and its derivative at z (Eqs 24-27)."""
-    from .kernels.activations import ACTIVATIONS
-
     if name not in ACTIVATIONS:
         raise ValueError(f"name is {name!r}, expected one of {', '.join(map(repr, ACTIVATIONS))}")
     y = ACTIVATIONS[name].function(np.array(z, dtype=float))
@@ -365,23 +363,6 @@ def attention(weights: np.ndarray, source: Sequence[str], target: Sequence[str],
     return ax
 
 
-def principal_components(vectors: np.ndarray, count: int = 2) -> tuple[np.ndarray, np.ndarray]:
-    """The vectors (N, D) along their `count` directions of largest variance (N, count), and the shares of variance."""
-    centred = np.asarray(vectors, dtype=float)
-    centred = centred - centred.mean(axis=0)
-    u, s, _ = np.linalg.svd(centred, full_matrices=False)
-    return u[:, :count] * s[:count], s[:count] ** 2 / (s**2).sum()
-
-
-def nearest(vectors: np.ndarray, index: int, count: int = 5) -> np.ndarray:
-    """The `count` rows of vectors (N, D) with the largest cosine to row `index`, nearest first, itself left out."""
-    vectors = np.asarray(vectors, dtype=float)
-    sizes = np.linalg.norm(vectors, axis=1)
-    cosine = vectors @ vectors[index] / np.maximum(sizes * sizes[index], np.finfo(float).tiny)
-    cosine[index] = -np.inf
-    return np.argsort(-cosine, kind="stable")[: min(count, len(vectors) - 1)]
-
-
 def neighbours(vectors: np.ndarray, words: Sequence[str], chosen: Sequence[str], count: int = 5, ax: Any = None) -> Any:
     """Chosen words and their nearest neighbours by cosine, on the first two principal components of those shown.
 
@@ -404,21 +385,6 @@ def neighbours(vectors: np.ndarray, words: Sequence[str], chosen: Sequence[str],
     ax.set(xlabel=f"component 1 ({shares[0]:.0%} of the variance)", ylabel=f"component 2 ({shares[1]:.0%})")
     ax.legend(frameon=False)
     return ax
-
-
-def groups_by_length(lengths: Any, count: int = 5) -> tuple[list[str], np.ndarray]:
-    """Names of groups of texts of like length, equally many in each, and the group (N,) of each text."""
-    lengths = np.asarray(lengths)
-    edges = np.unique(np.quantile(lengths, np.linspace(0, 1, count + 1)[1:-1]).astype(int))
-    bounds = [int(lengths.min()) - 1, *edges.tolist(), int(lengths.max())]
-    names = [f"{low + 1}–{high}" for low, high in zip(bounds, bounds[1:])]
-    return names, np.searchsorted(edges, lengths, side="left")
-
-
-def groups_by_negation(texts: Sequence[Sequence[str]]) -> tuple[list[str], np.ndarray]:
-    """Whether texts (lists of words) hold a negation: none, one or two, more; names, and the group (N,) of each."""
-    counts = [sum(word.replace("'", "") in NEGATIONS for word in text) for text in texts]
-    return ["none", "1–2", "3 or more"], np.digitize(counts, [1, 3])
 
 
 def to_png(ax: Any, dpi: int = 130) -> bytes:

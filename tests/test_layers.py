@@ -12,7 +12,7 @@ from cells import complex_step, relative_error
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnnscratch.layers import GRU, LSTM, RNN, Dense, Dropout, Embedding, Sequential
+from rnnscratch.layers import GRU, LSTM, RNN, Dense, Dropout, Embedding, LayerNormLSTM, PeepholeLSTM, Sequential
 
 CELLS = {
     "rnn tanh": (RNN, {}),
@@ -640,3 +640,13 @@ def test_wrong_upstream_gradients_of_the_other_layers_are_named(layer, x, name, 
     layer.forward(x, train=True)
     with pytest.raises(error, match=f"^{name} "):
         layer.backward(upstream)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "float16", "float32"])
+@pytest.mark.parametrize("kind", [RNN, LSTM, GRU, PeepholeLSTM, LayerNormLSTM])
+def test_an_input_of_another_dtype_is_named_not_the_parameters(kind, dtype):
+    layer = kind(3, 4, dtype="float64", seed=0)
+    with pytest.raises(TypeError, match=f"^x has dtype {dtype}, expected float64"):
+        layer.forward(np.ones((4, 2, 3), dtype))
+    with pytest.raises(TypeError, match=f"^x has dtype {dtype}, expected float64"):
+        layer.step(np.ones((2, 3), dtype))

@@ -205,35 +205,11 @@ def test_attention_has_a_row_for_each_word_put_out():
         plots.attention(weights, ["le", "chat"], ["a", "b", "c"])
 
 
-def test_principal_components_keep_distances_and_order_variance():
-    rng = np.random.default_rng(0)
-    vectors = rng.standard_normal((20, 3)) * [1.0, 5.0, 0.2] + 7
-    points, shares = plots.principal_components(vectors, 3)
-    distances = [np.linalg.norm(v[:, None] - v, axis=2) for v in (points, vectors)]
-    np.testing.assert_allclose(*distances, atol=1e-12)
-    assert shares.sum() == pytest.approx(1) and (np.diff(shares) < 0).all()
-    np.testing.assert_allclose(points.var(axis=0) / vectors.var(axis=0).sum(), shares)
-
-
-def test_neighbours_are_the_nearest_by_cosine():
+def test_neighbours_are_drawn_with_their_words():
     vectors = np.array([[1.0, 0.0], [5.0, 0.5], [0.0, 2.0], [0.1, 1.0], [-1.0, 0.0]])
-    assert plots.nearest(vectors, 0, 2).tolist() == [1, 3]
-    assert plots.nearest(vectors, 2, 9).tolist() == [3, 1, 0, 4]
     ax = plots.neighbours(vectors, list("abcde"), ["a", "c"], count=1)
     assert [text.get_text() for text in ax.texts] == ["a", "b", "c", "d"]
     assert [line.get_label() for line in ax.lines] == ["near 'a'", "near 'c'"]
     assert "of the variance)" in ax.get_xlabel()
     with pytest.raises(ValueError, match="chosen holds 'z', which is not among the 5 words"):
         plots.neighbours(vectors, list("abcde"), ["z"])
-
-
-def test_groups_by_length_hold_equally_many():
-    names, group = plots.groups_by_length(np.arange(1, 101), 4)
-    assert names == ["1–25", "26–50", "51–75", "76–100"]
-    np.testing.assert_array_equal(np.bincount(group), [25, 25, 25, 25])
-
-
-def test_groups_by_negation():
-    texts = [["an", "excellent", "film"], ["not", "good"], ["don't", "go"], ["no", "one", "is", "not", "nothing"]]
-    names, group = plots.groups_by_negation(texts)
-    assert [names[each] for each in group] == ["none", "1–2", "1–2", "3 or more"]

@@ -12,7 +12,7 @@ import math
 import platform
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from ..backend import module_for, to_cpu
 from ..files import atomic_write, load_arrays, save_arrays
 from ..hmm import CategoricalHMM, HMMClassifier
 from ..metrics import classification_scores, roc_auc
-from ..models.classifier import POOLINGS, SequenceClassifier
+from ..models.classifier import CELLS, SequenceClassifier, configuration
 from ..models.saved import save_model
 from ..optimizers import Adam
 from ..schedules import cosine_schedule, warm_up
@@ -31,32 +31,25 @@ from ..text import ImdbData, Reviews, Vocabulary, clean_texts, load_imdb, pad, v
 from ..text.clean import RECIPES
 from ..training import fit, predict
 from .baseline import BagOfWords
+from .report import write_report
+from .results import NAMES, Outcome, Prepared
 
-MODELS = ("bow", "hmm", "rnn", "lstm", "gru")
-NAMES = {"bow": "bag of words", "hmm": "HMM", "rnn": "vanilla RNN", "lstm": "LSTM", "gru": "GRU"}
+MODELS = ("bow", "hmm", *CELLS)  # that can be compared
+DATA_OPTIONS = {"vocabulary_size", "embedding_dim", "hidden_size", "num_classes", "cell", "seed"}  # set for each model
 HMM_STATES, HMM_STEPS = 8, 15
-COLUMNS = {
-    "model": "model",
-    "parameters": "parameters",
-    "accuracy": "accuracy",
-    "f1": "F1",
-    "seconds_per_epoch": "s/epoch",
-    "train_seconds": "total s",
-    "tokens_per_second": "tokens/s",
-    "peak_memory_mb": "peak MB",
-}
 
 
 @dataclass(frozen=True)
 class Settings:
     """One comparison.
 
-    `seeds` runs of each network differ in their seed only; `quick` takes a small part of the data.
+    `seeds` runs of each network differ in their seed only; `quick` takes a small part of the data; `model` holds
+    further options of `SequenceClassifier`.
     """
 
     data: str | None = None
     download: bool = False
-    models: tuple[str, ...] = MODELS
+    models: tuple[str, ...] = ("bow", "hmm", "rnn", "lstm", "gru")
     quick: bool = False
     recipe: str = "default"
     pooling: str = "mean"
@@ -74,42 +67,26 @@ class Settings:
     embedding_dropout: float = 0.3
     word_dropout: float = 0.5
     clip_norm: float = 1.0
+    model: dict[str, Any] = field(default_factory=dict)
+
+    def model_options(self) -> dict[str, Any]:
+        """What every network is made with, but for its cell, sizes and seed."""
+        options = configuration({"vocabulary_size": 1, **vars(self), **self.model})
+        return {name: value for name, value in options.items() if name not in DATA_OPTIONS}
 
     def check(self) -> None:
         """Raise ValueError, or RuntimeError without a GPU, for a setting that cannot be."""
-        for name, value, allowed in (("recipe", self.recipe, RECIPES), ("pooling", self.pooling, POOLINGS)):
-            if value not in allowed:
-                raise ValueError(f"{name} is {value!r}, expected one of {', '.join(allowed)}")
+        if self.recipe not in RECIPES:
+            raise ValueError(f"recipe is {self.recipe!r}, expected one of {', '.join(RECIPES)}")
         unknown = [model for model in self.models if model not in MODELS]
         if unknown or not self.models:
             raise ValueError(f"models is {', '.join(self.models) or 'empty'}, expected some of {', '.join(MODELS)}")
         for name in ("epochs", "hidden", "embedding", "seeds", "vocabulary", "max_length", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
-        module_for(self.device)
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """The reviews as token ids, split three ways."""
-
-    data: ImdbData
-    validation: Reviews
-    vocabulary: Vocabulary
-    train_ids: list[np.ndarray]
-    train_labels: np.ndarray
-    validation_ids: list[np.ndarray]
-    test_ids: list[np.ndarray]
-
-
-@dataclass
-class Outcome:
-    """What the report shows of one trained model."""
-
-    row: dict[str, Any]
-    logits: np.ndarray
-    history: list[dict[str, float]]
-    lag: np.ndarray | None = None
+        wrong = self.model.keys() - (self.model_options().keys() - vars(self).keys())
+        if wrong:
+            raise ValueError(f"model holds {', '.join(sorted(wrong))}, expected further options of SequenceClassifier")
 
 
 def run(settings: Settings, out: str | Path, resume: bool = False, progress: bool = True) -> list[dict[str, Any]]:
@@ -123,7 +100,8 @@ def run(settings: Settings, out: str | Path, resume: bool = False, progress: boo
     out = Path(out)
     _claim(out, settings, resume)
     if settings.quick:  # few reviews make few updates: more of them, with less held back
-        settings = replace(settings, max_length=min(settings.max_length, 150), batch_size=16, word_dropout=0.2)
+        settings = replace(settings, max_length=min(settings.max_length, 150), batch_size=16)
+        settings = replace(settings, word_dropout=min(settings.word_dropout, 0.2))
     prepared = prepare(settings, progress)
     _say(progress, prepared.data.describe())
     outcomes: list[Outcome] = []
@@ -143,8 +121,6 @@ def run(settings: Settings, out: str | Path, resume: bool = False, progress: boo
                 progress,
                 f"{NAMES[name]:>13}, seed {seed}: accuracy {outcome.row['accuracy']:.2%}, F1 {outcome.row['f1']:.4f}",
             )
-    from .report import write_report
-
     write_report(out / "report.html", settings, prepared, outcomes)
     return [outcome.row for outcome in outcomes]
 
@@ -174,13 +150,8 @@ def train_network(
         settings.embedding,
         settings.hidden,
         cell=name,
-        bidirectional=settings.bidirectional,
-        pooling=settings.pooling,
-        dropout=settings.dropout,
-        embedding_dropout=settings.embedding_dropout,
-        word_dropout=settings.word_dropout,
-        device=settings.device,
         seed=seed,
+        **settings.model_options(),
     )
     max_length, epochs = settings.max_length, settings.epochs
     updates = epochs * -(-len(prepared.train_ids) // settings.batch_size)
@@ -229,8 +200,7 @@ def train_baseline(
     model = BagOfWords(len(prepared.vocabulary)).fit(prepared.train_ids, prepared.train_labels)
     seconds = time.perf_counter() - start
     figures = {"parameters": model.num_params, "epochs": model.steps, "peak_memory_mb": memory.megabytes()}
-    row, logits = _other_row(settings, prepared, name, seed, figures, seconds, model.decision)
-    return Outcome(row, logits, [])
+    return _other_outcome(settings, prepared, name, seed, figures, seconds, model.decision)
 
 
 def train_hmm(
@@ -263,11 +233,10 @@ def train_hmm(
         "epochs": max(each.monitor_.iter for each in model.models_),
         "peak_memory_mb": memory.megabytes(),
     }
-    row, logits = _other_row(settings, prepared, name, seed, figures, seconds, decision)
-    return Outcome(row, logits, [])
+    return _other_outcome(settings, prepared, name, seed, figures, seconds, decision)
 
 
-def _other_row(
+def _other_outcome(
     settings: Settings,
     prepared: Prepared,
     name: str,
@@ -275,12 +244,12 @@ def _other_row(
     figures: dict[str, Any],
     seconds: float,
     decision: Callable[[Sequence[np.ndarray]], np.ndarray],
-) -> tuple[dict[str, Any], np.ndarray]:
-    """The row and the test logits of a model that is no network, whose `epochs` are passes over the data."""
+) -> Outcome:
+    """The outcome of a model that is no network, whose `epochs` are passes over the data."""
     logits = decision(prepared.test_ids)
     right = (decision(prepared.validation_ids) > 0) == prepared.validation.labels
     steps = figures["epochs"]
-    return {
+    row = {
         **_row(settings, prepared, name, seed, logits),
         **figures,
         "best_epoch": steps,
@@ -288,7 +257,8 @@ def _other_row(
         "train_seconds": seconds,
         "seconds_per_epoch": seconds / steps,
         "tokens_per_second": sum(map(len, prepared.train_ids)) * steps / seconds,
-    }, logits
+    }
+    return Outcome(row, logits, [])
 
 
 def gradient_by_lag(model: SequenceClassifier, sequences: Sequence[np.ndarray], lags: int = 100) -> np.ndarray:
@@ -340,24 +310,6 @@ class PeakMemory:
         return size / (2**20 if platform.system() == "Darwin" else 1024)
 
 
-def table(rows: Sequence[dict[str, Any]]) -> str:
-    """The rows as lines of text; several seeds of a model as mean ± standard deviation."""
-    lines = [list(COLUMNS.values())]
-    for name in dict.fromkeys(row["model"] for row in rows):
-        runs = [row for row in rows if row["model"] == name]
-        lines.append([NAMES[name], *(figure([run[key] for run in runs], key) for key in list(COLUMNS)[1:])])
-    widths = [max(len(line[k]) for line in lines) for k in range(len(COLUMNS))]
-    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(line, widths)) for line in lines)
-
-
-def figure(values: Sequence[float], key: str) -> str:
-    """Numbers of several seeds as text, in the form that suits the column."""
-    forms = {"accuracy": "{:.2%}", "f1": "{:.4f}", "seconds_per_epoch": "{:.1f}", "train_seconds": "{:.1f}"}
-    form = forms.get(key, "{:,.0f}")
-    text = form.format(float(np.mean(values)))
-    return text if len(set(values)) == 1 else f"{text} ± {form.format(float(np.std(values, ddof=1)))}"
-
-
 def _row(settings: Settings, prepared: Prepared, name: str, seed: int, logits: np.ndarray) -> dict[str, Any]:
     labels = prepared.data.test.labels
     return {
@@ -396,7 +348,7 @@ def _claim(out: Path, settings: Settings, resume: bool) -> None:
             raise ValueError(
                 f"{out} holds a run already: continue it with --resume, or choose another folder with --out"
             )
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = {"model": {}, **json.loads(file.read_text(encoding="utf-8"))}  # older runs have no `model`
         differing = [each.name for each in fields(settings) if found.get(each.name) != wanted[each.name]]
         if differing:
             names = ", ".join(f"{name} is {wanted[name]!r} here and {found.get(name)!r} there" for name in differing)

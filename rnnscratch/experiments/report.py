@@ -14,9 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from .. import plots
 from ..files import atomic_write
 from ..kernels.losses import sigmoid
 from ..metrics import confusion_matrix
+from ..text import groups_by_length
+from .results import NAMES, Outcome, Prepared, lines
 
 STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a}
@@ -28,7 +31,7 @@ th:first-child,td:first-child{text-align:left}thead th{border-bottom:2px solid #
 """
 
 
-def write_report(path: Path, settings: Any, prepared: Any, outcomes: Sequence[Any]) -> None:
+def write_report(path: Path, settings: Any, prepared: Prepared, outcomes: Sequence[Outcome]) -> None:
     """Write the page; without matplotlib (extra `plots`) it has no pictures and says so."""
     parts = [
         "<h1>RNN, LSTM and GRU on IMDB reviews</h1>",
@@ -53,31 +56,30 @@ def write_report(path: Path, settings: Any, prepared: Any, outcomes: Sequence[An
         file.write(page + "\n".join(parts) + "</html>\n")
 
 
-def first_runs(outcomes: Sequence[Any]) -> dict[str, Any]:
+def first_runs(outcomes: Sequence[Outcome]) -> dict[str, Outcome]:
     """Each model's run with its first seed, in the order of the run."""
-    first: dict[str, Any] = {}
+    first: dict[str, Outcome] = {}
     for outcome in outcomes:
         first.setdefault(outcome.row["model"], outcome)
     return first
 
 
+def measured_lags(outcomes: Sequence[Outcome]) -> dict[str, np.ndarray]:
+    """By model, the gradient by lag of its first run, where the test reviews were long enough to measure it."""
+    first = first_runs(outcomes)
+    return {NAMES[k]: o.lag for k, o in first.items() if o.lag is not None and np.isfinite(o.lag).all()}
+
+
 def results_table(rows: Sequence[dict[str, Any]]) -> str:
     """The table that the terminal shows, as HTML."""
-    from .imdb import COLUMNS, NAMES, figure
-
-    head = "".join(f"<th>{escape(title)}" for title in COLUMNS.values())
-    body = ""
-    for name in dict.fromkeys(row["model"] for row in rows):
-        runs = [row for row in rows if row["model"] == name]
-        cells = (figure([run[key] for run in runs], key) for key in list(COLUMNS)[1:])
-        body += f"<tr><td>{escape(NAMES[name])}" + "".join(f"<td>{escape(cell)}" for cell in cells)
-    return f"<table><thead><tr>{head}</thead><tbody>{body}</tbody></table>"
+    head, *body = lines(rows)
+    top = "".join(f"<th>{escape(title)}" for title in head)
+    rest = "".join("<tr>" + "".join(f"<td>{escape(cell)}" for cell in line) for line in body)
+    return f"<table><thead><tr>{top}</thead><tbody>{rest}</tbody></table>"
 
 
-def comparison(prepared: Any, outcomes: Sequence[Any]) -> list[str]:
+def comparison(prepared: Prepared, outcomes: Sequence[Outcome]) -> list[str]:
     """Sentences on who is better, by how much, whether chance could explain it, and what it costs."""
-    from .imdb import NAMES
-
     labels = prepared.data.test.labels
     first = first_runs(outcomes)
     ranked = sorted(first.values(), key=lambda outcome: -outcome.row["accuracy"])
@@ -102,13 +104,13 @@ def comparison(prepared: Any, outcomes: Sequence[Any]) -> list[str]:
             f"An epoch of the {NAMES[fastest.row['model']]} takes {fastest.row['seconds_per_epoch']:.0f} s, one of the "
             f"{NAMES[slowest.row['model']]} {slowest.row['seconds_per_epoch']:.0f} s, {ratio:.1f} times as long."
         )
-    measured = [outcome for outcome in networks if outcome.lag is not None and np.isfinite(outcome.lag).all()]
-    if measured:
+    lags = measured_lags(outcomes)
+    if lags:
         words = []
-        for outcome in measured:
-            lag = reach(outcome.lag)
-            far = f"{lag} words back" if lag is not None else f"more than {len(outcome.lag)} words back"
-            words.append(f"{far} in the {NAMES[outcome.row['model']]}")
+        for name, values in lags.items():
+            lag = reach(values)
+            far = f"{lag} words back" if lag is not None else f"more than {len(values)} words back"
+            words.append(f"{far} in the {name}")
         sentences.append(
             f"After training, the last word's gradient, going forwards, has fallen to a tenth {', '.join(words)}."
         )
@@ -143,13 +145,10 @@ def reach(lag: np.ndarray) -> int | None:
     return int(below[0]) if len(below) else None
 
 
-def pictures(prepared: Any, outcomes: Sequence[Any]) -> list[str]:
+def pictures(prepared: Prepared, outcomes: Sequence[Outcome]) -> list[str]:
     """Curves, confusion matrices, gradients against lag, and accuracy by length, as HTML with the images inside."""
-    from .. import plots
-    from .imdb import NAMES
-
     labels = prepared.data.test.labels
-    by_model: dict[str, list[Any]] = {}
+    by_model: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         if outcome.history:
             by_model.setdefault(NAMES[outcome.row["model"]], []).append(outcome)
@@ -164,7 +163,7 @@ def pictures(prepared: Any, outcomes: Sequence[Any]) -> list[str]:
         parts += section(
             "Loss and accuracy", [partial(plots.training_curves, curves(key), title) for key, title in training]
         )
-        lags = {name: runs[0].lag for name, runs in by_model.items() if np.isfinite(runs[0].lag).all()}
+        lags = measured_lags(outcomes)
         if lags:
             parts += section(
                 "How far back the gradient reaches",
@@ -172,7 +171,7 @@ def pictures(prepared: Any, outcomes: Sequence[Any]) -> list[str]:
                 "The norm of the gradient of the last state (times a random vector) with respect to the embedded "
                 f"words, after training, averaged over reviews of at least {len(next(iter(lags.values())))} words.",
             )
-    groups, group = plots.groups_by_length([len(ids) for ids in prepared.test_ids])
+    groups, group = groups_by_length([len(ids) for ids in prepared.test_ids])
     first = first_runs(outcomes)
     right = {NAMES[name]: (o.logits > 0) == labels for name, o in first.items()}
     shares = {name: [float(r[group == g].mean()) for g in range(len(groups))] for name, r in right.items()}
@@ -192,22 +191,18 @@ def pictures(prepared: Any, outcomes: Sequence[Any]) -> list[str]:
 
 def section(title: str, draw: Sequence[Callable[[], Any]], note: str = "", width: int = 470) -> list[str]:
     """A heading, a note, and pictures side by side."""
-    from ..plots import to_png
-
     images = []
     for function in draw:
         ax = function()
         alternative = escape(f"{title}: {ax.get_title() or ax.get_ylabel()}")
-        encoded = base64.b64encode(to_png(ax)).decode("ascii")
+        encoded = base64.b64encode(plots.to_png(ax)).decode("ascii")
         images.append(f'<img alt="{alternative}" width={width} src="data:image/png;base64,{encoded}">')
     text = f"<p class=note>{escape(note)}</p>" if note else ""
     return [f"<h2>{escape(title)}</h2>{text}<div class=pictures>{''.join(images)}</div>"]
 
 
-def confidently_wrong(prepared: Any, outcomes: Sequence[Any], count: int = 3) -> list[str]:
+def confidently_wrong(prepared: Prepared, outcomes: Sequence[Outcome], count: int = 3) -> list[str]:
     """The reviews that each network got wrong with the highest probability, shortened to their two ends."""
-    from .imdb import NAMES
-
     labels, texts = prepared.data.test.labels, prepared.data.test.texts
     parts = ["<h2>Most confidently wrong</h2>"]
     for name, outcome in first_runs(outcomes).items():

@@ -2,7 +2,9 @@
 
 from .batches import Batch, Batches, keep_last, pad
 from .clean import clean, clean_texts
+from .groups import groups_by_length, groups_by_negation
 from .imdb import ImdbData, Reviews, load_imdb, validation_split
+from .vectors import nearest, principal_components
 from .vocabulary import Vocabulary
 
 __all__ = [
@@ -13,8 +15,12 @@ __all__ = [
     "Vocabulary",
     "clean",
     "clean_texts",
+    "groups_by_length",
+    "groups_by_negation",
     "keep_last",
     "load_imdb",
+    "nearest",
     "pad",
+    "principal_components",
     "validation_split",
 ]

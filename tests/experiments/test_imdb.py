@@ -11,6 +11,7 @@ import pytest
 
 from rnnscratch import cli
 from rnnscratch.experiments import baseline, imdb, report
+from rnnscratch.models.classifier import CELLS
 from rnnscratch.models.saved import load_model
 
 GOOD, BAD = ["superb", "moving", "great"], ["dull", "awful", "boring"]
@@ -146,6 +147,7 @@ def test_a_folder_with_another_run_is_not_overwritten(finished, tmp_path):
         ({"models": ()}, "models is empty"),
         ({"epochs": 0}, "epochs is 0, expected at least 1"),
         ({"hidden": -1}, "hidden is -1"),
+        ({"model": {"layers": 2}}, "model holds layers, expected further options"),
         ({"device": "tpu"}, "device is 'tpu', expected 'cpu' or 'gpu'"),
     ],
 )
@@ -168,6 +170,24 @@ def test_the_command_runs_and_says_what_is_wrong(folder, tmp_path, capsys):
     assert "does not exist" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         cli.main(["imdb", "--pooling", "sum"])
+
+
+def test_the_command_offers_every_cell_and_option_of_the_model(folder, tmp_path):
+    out = tmp_path / "run"
+    arguments = ["imdb", "--data", str(folder), "--models", *CELLS, "--hidden", "4", "--epochs", "1"]
+    assert (
+        cli.main([*arguments, "--num-layers", "2", "--dtype", "float64", "--word-dropout", "0", "--out", str(out)]) == 0
+    )
+    for cell in CELLS:
+        model, _, _ = load_model(out / f"{cell}-seed0" / "model.npz")
+        config = model.config()
+        assert (config["cell"], config["num_layers"], config["dtype"], config["word_dropout"]) == (
+            cell,
+            2,
+            "float64",
+            0,
+        )
+        assert (config["pooling"], config["bidirectional"]) == ("mean", True)
 
 
 def test_the_default_folder_is_the_next_free_or_the_last(tmp_path):

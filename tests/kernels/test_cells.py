@@ -427,3 +427,13 @@ def test_the_layer_normalised_lstm_is_the_one_that_pytorch_differentiates(length
     total.backward()
     for key, tensor in t.items():
         assert relative_error(found[key], tensor.grad.numpy()) < 1e-11, key
+
+
+@pytest.mark.parametrize("dtype", ["int64", "float16"])
+@pytest.mark.parametrize("name", NAMES)
+def test_weights_of_another_dtype_are_named_as_such(name, dtype, rng):
+    arguments = draw(name, rng, 2, 3, 2, 3, "float64")
+    arguments["W"] = arguments["W"].astype(dtype)
+    message = f"^W's dtype is {dtype}, expected one of float32, float64, complex128$"
+    with pytest.raises(ValueError, match=message):
+        KERNELS[name].forward(arguments)
