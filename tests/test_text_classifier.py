@@ -51,6 +51,12 @@ def fitted():
     return classifier().fit(TEXTS, LABELS)
 
 
+def test_two_workers_learn_it_too_and_always_the_same():
+    first, second = (classifier(workers=2).fit(TEXTS, LABELS) for _ in range(2))
+    assert first.score(TEXTS, LABELS) > 0.95
+    np.testing.assert_array_equal(first.predict_proba(TEXTS), second.predict_proba(TEXTS))
+
+
 @pytest.mark.parametrize("words_of_class", [TWO, THREE], ids=len)
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_it_learns_which_word_tells(cell, words_of_class):
@@ -335,6 +341,7 @@ def test_wrong_data_are_named(texts, labels, error, message):
         ({"hidden_size": 0}, ValueError, "hidden_size is 0"),
         ({"num_layers": 0}, ValueError, "num_layers is 0"),
         ({"word_dropout": 1.0}, ValueError, "word_dropout is 1.0"),
+        ({"workers": 0}, ValueError, "workers is 0, expected at least 1"),
         ({"embedding_dim": 2.0}, TypeError, "embedding_dim is 2.0"),
         ({"dropout": 1.5}, ValueError, "dropout is 1.5"),
         ({"recipe": "soup"}, ValueError, "recipe is 'soup'"),

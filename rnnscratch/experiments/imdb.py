@@ -43,8 +43,8 @@ HMM_STATES, HMM_STEPS = 8, 15
 class Settings:
     """One comparison.
 
-    `seeds` runs of each network differ in their seed only; `quick` takes a small part of the data; `model` holds
-    further options of `SequenceClassifier`.
+    `seeds` runs of each network differ in their seed only; `quick` takes a small part of the data; `workers` processes
+    train a network; `model` holds further options of `SequenceClassifier`.
     """
 
     data: str | None = None
@@ -67,6 +67,7 @@ class Settings:
     embedding_dropout: float = 0.3
     word_dropout: float = 0.5
     clip_norm: float = 1.0
+    workers: int = 1
     model: dict[str, Any] = field(default_factory=dict)
 
     def model_options(self) -> dict[str, Any]:
@@ -81,7 +82,7 @@ class Settings:
         unknown = [model for model in self.models if model not in MODELS]
         if unknown or not self.models:
             raise ValueError(f"models is {', '.join(self.models) or 'empty'}, expected some of {', '.join(MODELS)}")
-        for name in ("epochs", "hidden", "embedding", "seeds", "vocabulary", "max_length", "batch_size"):
+        for name in ("epochs", "hidden", "embedding", "seeds", "vocabulary", "max_length", "batch_size", "workers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
         wrong = self.model.keys() - (self.model_options().keys() - vars(self).keys())
@@ -172,6 +173,7 @@ def train_network(
         checkpoint=folder / "checkpoint.npz",
         resume=resume,
         progress=progress,
+        workers=settings.workers,
     )
     peak = memory.megabytes()
     history.to_csv(folder / "history.csv")
@@ -348,7 +350,7 @@ def _claim(out: Path, settings: Settings, resume: bool) -> None:
             raise ValueError(
                 f"{out} holds a run already: continue it with --resume, or choose another folder with --out"
             )
-        found = {"model": {}, **json.loads(file.read_text(encoding="utf-8"))}  # older runs have no `model`
+        found = {"model": {}, "workers": 1, **json.loads(file.read_text(encoding="utf-8"))}  # that older runs lack
         differing = [each.name for each in fields(settings) if found.get(each.name) != wanted[each.name]]
         if differing:
             names = ", ".join(f"{name} is {wanted[name]!r} here and {found.get(name)!r} there" for name in differing)

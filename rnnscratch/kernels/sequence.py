@@ -416,6 +416,9 @@ def check_arguments(
     cell: Cell, x: Array, state: State, W: Array, U: Array, b: Array, mask: Any, weights: Mapping[str, Array]
 ) -> None:
     """Check every argument of forward but the lengths, before any work is done."""
+    for name, array in (("W", W), ("U", U), ("b", b)):
+        if not hasattr(array, "dtype"):
+            raise TypeError(f"{name} is {type(array).__name__}, expected an array")
     check_dtype(W.dtype, "W's dtype")
     G, H = len(cell.gates), len(U)
     if getattr(x, "ndim", 0) != 3 or 0 in x.shape:

@@ -138,6 +138,28 @@ def test_a_folder_with_another_run_is_not_overwritten(finished, tmp_path):
         imdb.run(imdb.Settings(**{**vars(settings), "hidden": 7}), out, resume=True, progress=False)
 
 
+def test_the_settings_file_of_an_older_run_is_understood(settings, tmp_path):
+    settings = imdb.Settings(**{**vars(settings), "models": ("bow",)})
+    rows = imdb.run(settings, tmp_path / "run", progress=False)
+    file = tmp_path / "run" / "settings.json"
+    older = {name: value for name, value in json.loads(file.read_text()).items() if name not in ("model", "workers")}
+    file.write_text(json.dumps(older))
+    assert imdb.run(settings, tmp_path / "run", resume=True, progress=False) == rows
+
+
+def test_two_workers_train_a_network(settings, tmp_path):
+    settings = imdb.Settings(**{**vars(settings), "models": ("gru",)})
+    alone, both, again = (
+        imdb.run(imdb.Settings(**{**vars(settings), "workers": workers}), tmp_path / name, progress=False)[0]
+        for name, workers in (("alone", 1), ("both", 2), ("again", 2))
+    )
+    models = [load_model(tmp_path / name / "gru-seed0" / "model.npz")[0] for name in ("alone", "both", "again")]
+    for name, array in models[1].params.items():
+        assert np.array_equal(array, models[2].params[name]), name
+        assert not np.array_equal(array, models[0].params[name]) or name.endswith("b"), name  # other dropout masks
+    assert abs(alone["accuracy"] - both["accuracy"]) < 0.2 and both["accuracy"] == again["accuracy"]
+
+
 @pytest.mark.parametrize(
     ("option", "message"),
     [
@@ -148,6 +170,7 @@ def test_a_folder_with_another_run_is_not_overwritten(finished, tmp_path):
         ({"epochs": 0}, "epochs is 0, expected at least 1"),
         ({"hidden": -1}, "hidden is -1"),
         ({"model": {"layers": 2}}, "model holds layers, expected further options"),
+        ({"workers": 0}, "workers is 0, expected at least 1"),
         ({"device": "tpu"}, "device is 'tpu', expected 'cpu' or 'gpu'"),
     ],
 )

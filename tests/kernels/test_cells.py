@@ -284,6 +284,9 @@ WRONG = [
     ("h0", lambda a: a["h0"][1:], ValueError, r"initial state h has shape \(2, 3\), expected \(3, 3\)"),
     ("c0", lambda a: a["c0"].astype("f4"), TypeError, "initial state c has dtype float32"),
     ("mask", lambda a: a["h0"][:, 1:], ValueError, r"mask has shape \(3, 2\)"),
+    ("W", lambda a: a["W"].tolist(), TypeError, "W is list, expected an array"),
+    ("U", lambda a: None, TypeError, "U is NoneType, expected an array"),
+    ("b", lambda a: a["b"].tolist(), TypeError, "b is list, expected an array"),
 ]
 
 
