@@ -28,7 +28,8 @@ def expectation(log_b: Array, start: Array, transmat: Array, frames: Frames) -> 
     """Forward, backward and posteriors of all sequences, whatever the size of the emissions.
 
     Every frame's emissions are divided by their largest before they leave the logarithm. Where that is not enough,
-    since the likely states cannot be reached, the sequence is done again in log space. An impossible frame makes the
+    since the likely states cannot be reached, and where posteriors do not add up to 1, since numbers on the way left
+    the range of doubles, the sequence is done again in log space. An impossible frame makes the
     likelihood 0 and is left out of the posteriors, as if it were missing.
     """
     xp = get_array_module(log_b, start, transmat)
@@ -42,7 +43,8 @@ def expectation(log_b: Array, start: Array, transmat: Array, frames: Frames) -> 
             alpha, scale = recursions.forward(b, start, transmat, frames)
             departure = None
         beta, weighted = recursions.backward(b, transmat, scale, frames, departure)
-    broken = broken_sequences(scale, frames)
+        right = (scale >= SMALLEST) & (abs(xp.einsum("nm,nm->m", alpha, beta) - 1.0) < 1e-8)
+    broken = sequences_of(~right, frames)
     if departure is not None:
         lost = frames.rank[~np.isfinite(to_cpu(departure)).all(axis=0)]
         broken = sorted({*broken, *frames.owner[lost].tolist()})
@@ -73,7 +75,7 @@ def log_likelihood(log_b: Array, start: Array, transmat: Array, frames: Frames) 
         arrival = chunks.entering(b, start, transmat, frames)[0] if frames.in_pieces else start
         _, scale = recursions.forward(b, arrival, transmat, frames)
         found = sum_by_sequence(xp.log(scale) + shift, frames)
-    for s in broken_sequences(scale, frames):
+    for s in sequences_of(~(scale >= SMALLEST), frames):
         columns = xp.asarray(frames.sequence(s))
         found[s] = log_space(to_cpu(log_b[:, columns]), to_cpu(start), to_cpu(transmat)).log_likelihood[0]
     return found
@@ -87,10 +89,9 @@ def scaled(log_b: Array) -> tuple[Array, Array]:
     return xp.exp(log_b - shift), shift
 
 
-def broken_sequences(scale: Array, frames: Frames) -> list[int]:
-    """The sequences whose scales are too small, zero or NaN."""
-    columns = np.flatnonzero(to_cpu(~(scale >= SMALLEST)))
-    return np.unique(frames.owner[frames.pieces[columns]]).tolist()
+def sequences_of(columns: Array, frames: Frames) -> list[int]:
+    """The sequences that have any of the columns (M,) which are True."""
+    return np.unique(frames.owner[frames.pieces[np.flatnonzero(to_cpu(columns))]]).tolist()
 
 
 def sum_by_sequence(values: Array, frames: Frames) -> np.ndarray:

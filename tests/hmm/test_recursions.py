@@ -234,6 +234,21 @@ def test_states_that_only_logarithms_can_hold_apart_are_done_in_log_space(piece)
     np.testing.assert_array_equal(found.pairs, [[0, 0], [0, 5]])
 
 
+@pytest.mark.parametrize("piece", [None, 4])
+def test_states_that_several_frames_together_put_out_of_reach_are_done_in_log_space(piece):
+    """No frame alone does: beta grows by 1e140 three times, beyond all doubles, where alpha has become 0."""
+    start, transmat = np.array([1.0, 0.0]), np.array([[0.5, 0.5], [0.0, 1.0]])
+    steps = np.array([0, 0, 0, -330, -330, -330, 0, 0, 330, 330, 330, 330, 0, 0], float)
+    log_b = np.stack([np.minimum(steps, 0.0), -np.maximum(steps, 0.0)])
+    log_b[1, :3] = -500.0
+    frames = lay_out([len(steps)], piece)
+    found = inference.expectation(log_b[:, frames.rows], start, transmat, frames)
+    right = inference.log_space(log_b, start, transmat)
+    np.testing.assert_allclose(found.posterior[:, frames.columns], right.posterior, rtol=1e-10, atol=1e-300)
+    np.testing.assert_allclose(found.pairs, right.pairs, rtol=1e-10)
+    np.testing.assert_allclose(found.log_likelihood, right.log_likelihood, rtol=1e-12)
+
+
 @pytest.mark.parametrize("piece", [None, 2])
 def test_an_impossible_frame_is_named_and_left_out_of_the_posteriors(piece):
     log_b, start, transmat, lengths = random_problem(3, [4, 5, 2])
