@@ -1,184 +1,50 @@
 """Wrong backward passes as they were seen in other libraries and in homework, each one change away from a right one.
 
-The right ones are written a second time here, one step at a time, without the tricks of the kernels: masks in place of
-shrinking batches, parameter gradients summed step by step. A mutant overrides one method and says in `cause` what the
-gradient checker must find. `CORRECT` pass, `MUTANTS` must not.
+The right ones are the cells themselves in the plain loop of plain.py. A mutant overrides one of the loop's methods, or
+one of the cell's functions: then it calls the right one and spoils what that found. `cause` is what the gradient
+checker must find. `CORRECT` pass, `MUTANTS` must not.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from ..kernels import gru, lstm
+from ..kernels.sequence import Cell
 from ..layers import GRU, LSTM, RNN, Dropout, Embedding
+from ..models.classifier import CELLS
+from . import plain
 
 
-def sigmoid(z: np.ndarray) -> np.ndarray:
-    return 0.5 * np.tanh(0.5 * z) + 0.5
-
-
-class Plain:
-    """One layer, one direction, step by step. Subclasses say what one step and its reverse are."""
+class Plain(plain.Plain):
+    """The plain loop around a layer's cell, with the mutant's own functions in place of the cell's."""
 
     cause = ""
-    states: str  # these four are the layer's
-    hidden_size: int
-    params: dict[str, np.ndarray]
-    grads: dict[str, np.ndarray]
 
-    def one_step(self, x: np.ndarray, before: list[np.ndarray]) -> Any:
-        """The states after one step, and what its reverse needs."""
-        raise NotImplementedError
-
-    def one_step_back(self, x: np.ndarray, before: Any, after: Any, kept: Any, d: list[np.ndarray]) -> Any:
-        """The gradients of the states before, of x, and of the parameters."""
-        raise NotImplementedError
-
-    def forward(self, x: np.ndarray, state: Any = None, lengths: Any = None, train: bool = False) -> Any:
-        T, B, _ = x.shape
-        dtype = self.params["U_l0"].dtype
-        parts = [state] if len(self.states) == 1 else list(state or (None, None))
-        now = [np.zeros((B, self.hidden_size), dtype) if part is None else part[0] for part in parts]
-        ends = np.full(B, T) if lengths is None else np.asarray(lengths)
-        self.x, self.steps, self.trail, outputs = x, [], [now], []
-        for t in range(T):
-            real = (t < ends)[:, None]
-            new, kept = self.one_step(x[t], now)
-            now = [np.where(real, a, b) for a, b in zip(new, now)]
-            outputs.append(np.where(real, now[0], 0))
-            self.steps.append((kept, real))
-            self.trail.append(now)
-        final = tuple(part[None] for part in now)
-        return np.stack(outputs), final if len(final) > 1 else final[0]
-
-    def backward(self, dhs: Any = None, dstate: Any = None, truncate: Any = None) -> Any:
-        given = [dstate] if len(self.states) == 1 else list(dstate or (None, None))
-        d = [np.zeros_like(now) if part is None else part[0].copy() for part, now in zip(given, self.trail[0])]
-        total = {name: np.zeros_like(array) for name, array in self.params.items()}
-        dx = np.zeros_like(self.x)
-        for t in reversed(range(len(self.x))):
-            kept, real = self.steps[t]
-            if dhs is not None:
-                d[0] = self.add_upstream(d[0], np.where(self.mask(real), dhs[t], 0))
-            into = [np.where(self.mask(real), part, 0) for part in d]
-            passed, dx[t], gradients = self.one_step_back(self.x[t], self.trail[t], self.trail[t + 1], kept, into)
-            d = [np.where(self.mask(real), a, b) for a, b in zip(self.hand_on(passed, t), d)]
-            for name, gradient in gradients.items():
-                total[name] = self.accumulate(total[name], gradient, name, t)
-        for name, gradient in total.items():
-            self.grads[name][...] = self.finish(gradient, name)
-        initial = self.initial_gradient([part[None] for part in d])
-        return dx, tuple(initial) if len(initial) > 1 else initial[0]
-
-    def mask(self, real: np.ndarray) -> np.ndarray:
-        return real
-
-    def add_upstream(self, dh: np.ndarray, dh_t: np.ndarray) -> np.ndarray:
-        return dh + dh_t
-
-    def hand_on(self, passed: list[np.ndarray], t: int) -> list[np.ndarray]:
-        return passed
-
-    def accumulate(self, total: np.ndarray, gradient: np.ndarray, name: str, t: int) -> np.ndarray:
-        return total + gradient
-
-    def finish(self, gradient: np.ndarray, name: str) -> np.ndarray:
-        return gradient
-
-    def initial_gradient(self, d: list[np.ndarray]) -> list[np.ndarray]:
-        return d
-
-    def through_affine(self, x: np.ndarray, h: np.ndarray, dz: np.ndarray) -> Any:
-        """dh_prev, dx and parameter gradients of z = x W + h U + b."""
-        W, U = self.params["W_l0"], self.params["U_l0"]
-        return self.back_through_U(dz, U), dz @ W.T, {"W_l0": x.T @ dz, "U_l0": h.T @ dz, "b_l0": dz.sum(axis=0)}
-
-    def back_through_U(self, dz: np.ndarray, U: np.ndarray) -> np.ndarray:
-        return dz @ U.T
+    @classmethod
+    def cell_of(cls, **options: Any) -> Cell:
+        """The layer's cell, changed."""
+        right: Cell = super().cell_of(**options)  # type: ignore[misc]
+        return replace(right, **{name: getattr(cls, name) for name in ("slopes", "step_back") if hasattr(cls, name)})
 
 
 class PlainRNN(Plain, RNN):  # type: ignore[misc]
     """h = tanh(x W + h_prev U + b)."""
 
-    def one_step(self, x: np.ndarray, now: Any) -> Any:
-        W, U, b = (self.params[f"{letter}_l0"] for letter in "WUb")
-        return [np.tanh(x @ W + now[0] @ U + b)], None
-
-    def one_step_back(self, x: np.ndarray, before: Any, after: Any, kept: Any, d: Any) -> Any:
-        dh, dx, gradients = self.through_affine(x, before[0], d[0] * self.slope(after[0]))
-        return [dh], dx, gradients
-
-    def slope(self, h: np.ndarray) -> np.ndarray:
-        return 1 - h**2
-
 
 class PlainLSTM(Plain, LSTM):  # type: ignore[misc]
     """c = f c_prev + i g, h = o tanh(c)."""
-
-    def one_step(self, x: np.ndarray, now: Any) -> Any:
-        W, U, b = (self.params[f"{letter}_l0"] for letter in "WUb")
-        zi, zf, zo, zg = np.split(x @ W + now[0] @ U + b, 4, axis=1)
-        i, f, o, g = sigmoid(zi), sigmoid(zf), sigmoid(zo), np.tanh(zg)
-        c = f * now[1] + i * g
-        return [o * np.tanh(c), c], (i, f, o, g, c)
-
-    def one_step_back(self, x: np.ndarray, before: Any, after: Any, kept: Any, d: Any) -> Any:
-        i, f, o, g, c = kept
-        dh, dc = d
-        dc = self.into_c(dc, dh, o, c)
-        blocks = self.blocks(dc, dh, before[1], kept)
-        dh_prev, dx, gradients = self.through_affine(x, before[0], np.concatenate(blocks, axis=1))
-        return [dh_prev, self.c_to_previous(dc, f)], dx, gradients
-
-    def into_c(self, dc: np.ndarray, dh: np.ndarray, o: np.ndarray, c: np.ndarray) -> np.ndarray:
-        return dc + dh * o * (1 - np.tanh(c) ** 2)
-
-    def blocks(self, dc: np.ndarray, dh: np.ndarray, c_prev: np.ndarray, kept: Any) -> list[np.ndarray]:
-        i, f, o, g, c = kept
-        return [
-            dc * g * i * (1 - i),
-            dc * c_prev * f * (1 - f),
-            dh * np.tanh(c) * o * (1 - o),
-            dc * i * (1 - g**2),
-        ]
-
-    def c_to_previous(self, dc: np.ndarray, f: np.ndarray) -> np.ndarray:
-        return dc * f
 
 
 class PlainGRU(Plain, GRU):  # type: ignore[misc]
     """n = tanh(x W_n + (r h_prev) U_n + b_n), h = z h_prev + (1 - z) n."""
 
-    def one_step(self, x: np.ndarray, now: Any) -> Any:
-        W, U, b = (self.params[f"{letter}_l0"] for letter in "WUb")
-        H, h = self.hidden_size, now[0]
-        zx = x @ W + b
-        r, z = (sigmoid(part) for part in np.split(zx[:, : 2 * H] + h @ U[:, : 2 * H], 2, axis=1))
-        n = np.tanh(zx[:, 2 * H :] + (r * h) @ U[:, 2 * H :])
-        return [z * h + (1 - z) * n], (r, z, n)
 
-    def one_step_back(self, x: np.ndarray, before: Any, after: Any, kept: Any, d: Any) -> Any:
-        (r, z, n), h, dh = kept, before[0], d[0]
-        W, U, H = self.params["W_l0"], self.params["U_l0"], self.hidden_size
-        dz_n = dh * (1 - z) * (1 - n**2)
-        drh = dz_n @ U[:, 2 * H :].T
-        dz_r = self.reset_gradient(drh, h, r)
-        dz_z = dh * (h - n) * z * (1 - z)
-        gates = np.concatenate([dz_r, dz_z], axis=1)
-        dz = np.concatenate([gates, dz_n], axis=1)
-        dU = np.concatenate([h.T @ gates, (r * h).T @ dz_n], axis=1)
-        dh_prev = self.direct(dh, z) + drh * r + gates @ U[:, : 2 * H].T
-        return [dh_prev], dz @ W.T, {"W_l0": x.T @ dz, "U_l0": dU, "b_l0": dz.sum(axis=0)}
-
-    def reset_gradient(self, drh: np.ndarray, h: np.ndarray, r: np.ndarray) -> np.ndarray:
-        return drh * h * r * (1 - r)
-
-    def direct(self, dh: np.ndarray, z: np.ndarray) -> np.ndarray:
-        return dh * z
-
-
-CORRECT = [PlainRNN, PlainLSTM, PlainGRU]
+CORRECT: list[Any] = [PlainRNN, PlainLSTM, PlainGRU]
+CORRECT += [type(f"Plain{kind.__name__}", (Plain, kind), {}) for kind in CELLS.values() if kind not in (RNN, LSTM, GRU)]
 
 
 class NoGradientThroughTime(PlainLSTM):
@@ -187,7 +53,7 @@ class NoGradientThroughTime(PlainLSTM):
     cause = "no gradient through time"
 
     def hand_on(self, passed: list[np.ndarray], t: int) -> list[np.ndarray]:
-        return [np.zeros_like(part) for part in passed] if t else passed
+        return [part * 0 for part in passed] if t else passed
 
 
 class NoGradientThroughTimeRNN(PlainRNN):
@@ -202,8 +68,9 @@ class SlopeOfTheActivatedTwice(PlainRNN):
 
     cause = "slope"
 
-    def slope(self, h: np.ndarray) -> np.ndarray:
-        return 1 - np.tanh(h) ** 2
+    @staticmethod
+    def slopes(s: Any, new: Any) -> None:
+        s.h_by_z[...] = 1 - np.tanh(new.h) ** 2
 
 
 class UpstreamOverwritten(PlainRNN):
@@ -228,7 +95,7 @@ class InitialStateTermDropped(PlainLSTM):
     cause = "initial state"
 
     def accumulate(self, total: np.ndarray, gradient: np.ndarray, name: str, t: int) -> np.ndarray:
-        return total if name == "U_l0" and t == 0 else total + gradient
+        return total if name == "U" and t == 0 else total + gradient
 
 
 class GatesExchanged(PlainLSTM):
@@ -246,8 +113,10 @@ class MissingTanhPath(PlainLSTM):
 
     cause = "slope"
 
-    def into_c(self, dc: np.ndarray, dh: np.ndarray, o: np.ndarray, c: np.ndarray) -> np.ndarray:
-        return dc
+    @staticmethod
+    def slopes(s: Any, gates: np.ndarray, prev: Any, kept: Any) -> None:
+        lstm.slopes(s, gates, prev, kept)
+        s.h_by_c[...] = 0
 
 
 class SecondTanhForgotten(PlainLSTM):
@@ -255,8 +124,11 @@ class SecondTanhForgotten(PlainLSTM):
 
     cause = "slope"
 
-    def into_c(self, dc: np.ndarray, dh: np.ndarray, o: np.ndarray, c: np.ndarray) -> np.ndarray:
-        return dc + dh * o
+    @staticmethod
+    def slopes(s: Any, gates: np.ndarray, prev: Any, kept: Any) -> None:
+        lstm.slopes(s, gates, prev, kept)
+        i, f, o, g = gates
+        s.h_by_c[...] = o
 
 
 class ForgetGateNotPassed(PlainLSTM):
@@ -264,8 +136,9 @@ class ForgetGateNotPassed(PlainLSTM):
 
     cause = "recursion"
 
-    def c_to_previous(self, dc: np.ndarray, f: np.ndarray) -> np.ndarray:
-        return dc
+    @staticmethod
+    def step_back(s: Any, gates: np.ndarray, d: Any, dz: Any) -> None:
+        lstm.step_back(s, np.ones_like(gates), d, dz)  # the gates' only use in it is `d.c *= f`
 
 
 class MaskForgotten(PlainGRU):
@@ -304,7 +177,8 @@ class CacheChanged(PlainRNN):
 
     def backward(self, dhs: Any = None, dstate: Any = None, truncate: Any = None) -> Any:
         result = super().backward(dhs, dstate, truncate)
-        self.trail = [[part * 0.5 for part in parts] for parts in self.trail]
+        for have, _ in self.steps:
+            have["new"].h *= 0.5
         return result
 
 
@@ -345,7 +219,7 @@ class InputWeightsTransposed(PlainRNN):
     cause = "transpose"
 
     def finish(self, gradient: np.ndarray, name: str) -> np.ndarray:
-        return gradient.T if name == "W_l0" else gradient
+        return gradient.T if name == "W" else gradient
 
 
 class BiasOfTheLastStepOnly(PlainRNN):
@@ -355,7 +229,7 @@ class BiasOfTheLastStepOnly(PlainRNN):
 
     def accumulate(self, total: np.ndarray, gradient: np.ndarray, name: str, t: int) -> np.ndarray:
         last = t == len(self.x) - 1
-        return total + gradient if name != "b_l0" or last else total
+        return total + gradient if name != "b" or last else total
 
 
 class StateGradientMissing(PlainGRU):
@@ -381,8 +255,10 @@ class DirectPathMissing(PlainGRU):
 
     cause = "recursion"
 
-    def direct(self, dh: np.ndarray, z: np.ndarray) -> np.ndarray:
-        return np.zeros_like(dh)
+    @staticmethod
+    def step_back(s: Any, gates: np.ndarray, d: Any, dz: Any, w: Any) -> None:
+        gru.step_back(s, gates, d, dz, w)
+        d.h[...] = 0
 
 
 class DuplicateIdsLost(Embedding):
@@ -424,7 +300,8 @@ def example(kind: type, seed: int = 0) -> tuple[Any, tuple[Any, ...], dict[str, 
         return kind(0.5, seed=seed), (rng.standard_normal((4, 3, 5)),), {"train": True}
     inputs = 4 if kind is InputWeightsTransposed else 3
     layer = kind(inputs, 4, seed=seed)
-    layer.params["b_l0"][...] += rng.standard_normal(layer.params["b_l0"].shape) * 0.3
+    for name in sorted(layer.params.keys() - {"W_l0", "U_l0"}):
+        layer.params[name][...] += rng.standard_normal(layer.params[name].shape) * 0.3
     state = tuple(rng.standard_normal((1, 3, 4)) for _ in layer.states)
     options = {"state": state if len(state) > 1 else state[0], "lengths": [5, 3, 4] if kind is MaskForgotten else None}
     return layer, (rng.standard_normal((5, 3, inputs)),), options

@@ -1,7 +1,9 @@
 """Proofs: the kernels' gradients are those that SymPy finds by differentiating the unrolled equations.
 
-A cell is "rnn", "lstm", "gru" or "gru reset_after". The loss is sum_t v_t . h_t with symbols v for its derivatives.
-Needs SymPy (extra `notebooks`).
+A cell is "rnn", "lstm", "gru", "gru reset_after" or "peephole" (which has no `derivation`). The layer-normalised LSTM
+is left out: its roots are no polynomials, and with one unit its normalised c is 0.
+
+The loss is sum_t v_t . h_t with symbols v for its derivatives. Needs SymPy (extra `notebooks`).
 """
 
 from __future__ import annotations
@@ -14,12 +16,15 @@ import mpmath
 import numpy as np
 import sympy
 
-from ..checks import check_sizes
-from ..kernels import gru, lstm, rnn
-from . import exact
+from ..checks import check_choice, check_sizes
+from ..kernels import sequence
+from ..layers import GRU
+from ..models.classifier import CELLS as LAYERS
+from . import exact, plain
 
-CELLS = {"rnn": rnn.CELLS["tanh"], "lstm": lstm.CELL, "gru": gru.BEFORE, "gru reset_after": gru.AFTER}
-GATES = {name: cell.gates for name, cell in CELLS.items()}
+CELLS = {name: layer.cell_of() for name, layer in LAYERS.items() if name != "layer_norm"}
+CELLS["gru reset_after"] = GRU.cell_of(reset_after=True)
+GATES = {name: cell.gates for name, cell in CELLS.items() if name != "peephole"}  # those of `derivation`
 
 
 @dataclass
@@ -27,7 +32,7 @@ class Unrolled:
     """A cell written out over T steps for one sequence: symbols by name, as object arrays, and the loss."""
 
     cell: str
-    symbols: dict[str, np.ndarray]  # x (T, D), v (T, H), h0 (H,), W (D, G*H), U (H, G*H), b (G*H,), c0, bn
+    symbols: dict[str, np.ndarray]  # x (T, D), v (T, H), h0 (H,), W (D, G*H), U (H, G*H), b (G*H,), c0, bn, P
     h: list[np.ndarray]  # of each step, as expressions of the symbols
     loss: sympy.Expr
 
@@ -42,10 +47,9 @@ def unroll(cell: str, T: int = 2, H: int = 1, D: int = 1) -> Unrolled:
     >>> unroll("rnn", T=1).h[0][0]
     tanh(U_h*h0 + W_h*x_1 + b_h)
     """
-    if cell not in GATES:
-        raise ValueError(f"cell is {cell!r}, expected one of {', '.join(map(repr, GATES))}")
+    check_choice("cell", cell, CELLS)
     check_sizes(T=T, H=H, D=D)
-    gates = GATES[cell]
+    gates = CELLS[cell].gates
 
     def symbols(name: str, *shape: int, steps: bool = False) -> np.ndarray:
         found = np.empty(shape, dtype=object)
@@ -61,41 +65,25 @@ def unroll(cell: str, T: int = 2, H: int = 1, D: int = 1) -> Unrolled:
 
     known = {"x": symbols("x", T, D, steps=True), "v": symbols("v", T, H, steps=True), "h0": symbols("h0", H)}
     known |= {"W": packed("W", D, H), "U": packed("U", H, H), "b": packed("b", H)}
-    if cell == "lstm":
-        known["c0"] = symbols("c0", H)
-    if cell == "gru reset_after":
-        known["bn"] = symbols("bn", H)
-    tanh = np.vectorize(sympy.tanh, otypes=[object])
-
-    def sigmoid(z: np.ndarray) -> np.ndarray:
-        return tanh(z / 2) / 2 + sympy.Rational(1, 2)  # 1 / (1 + e^-z), as a function of tanh
-
-    def gate(letter: str, array: np.ndarray) -> np.ndarray:
-        k = gates.index(letter) * H
-        return array[..., k : k + H]
-
-    def z(letter: str, t: int, h: np.ndarray) -> np.ndarray:
-        return known["x"][t] @ gate(letter, known["W"]) + h @ gate(letter, known["U"]) + gate(letter, known["b"])
-
-    h, c, outputs = known["h0"], known.get("c0"), []
-    for t in range(T):
-        if cell == "rnn":
-            h = tanh(z("h", t, h))
-        elif cell == "lstm":
-            i, f, o, g = sigmoid(z("i", t, h)), sigmoid(z("f", t, h)), sigmoid(z("o", t, h)), tanh(z("g", t, h))
-            c = f * c + i * g
-            h = o * tanh(c)
-        else:
-            r, u = sigmoid(z("r", t, h)), sigmoid(z("z", t, h))
-            into_n = known["x"][t] @ gate("n", known["W"]) + gate("n", known["b"])
-            if cell == "gru":
-                n = tanh(into_n + (r * h) @ gate("n", known["U"]))
-            else:
-                n = tanh(into_n + r * (h @ gate("n", known["U"]) + known["bn"]))
-            h = u * h + (1 - u) * n
-        outputs.append(h)
+    known |= {f"{letter}0": symbols(f"{letter}0", H) for letter in CELLS[cell].states}
+    known |= {name: symbols(name, k * H) for name, k in CELLS[cell].weights.items()}
+    steps, outputs = _Steps(cell, known), []
+    state = [exact.ndarray(known[f"{letter}0"][None]) for letter in CELLS[cell].states]
+    for x_t in known["x"]:
+        state, _ = steps.one_step(exact.ndarray(x_t[None]), state)
+        outputs.append(state[0].data[0])
     loss = sum((known["v"][t] @ outputs[t] for t in range(T)), sympy.Integer(0))
     return Unrolled(cell, known, outputs, loss)
+
+
+class _Steps(plain.Plain):
+    """A cell's plain loop on exact numbers."""
+
+    def __init__(self, cell: str, known: dict[str, Any]):
+        self.cell = CELLS[cell]
+        arrays = {name: exact.ndarray(array) for name, array in known.items()}
+        further = {name: arrays[name] for name in self.cell.weights}
+        self.weights = lambda suffix: (arrays["W"], arrays["U"], arrays["b"], further)
 
 
 def kernel_gradients(cell: str, values: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -106,9 +94,8 @@ def kernel_gradients(cell: str, values: dict[str, Any]) -> dict[str, np.ndarray]
     names = [f"{letter}0" for letter in kind.states]
     state = tuple(exact.ndarray(arrays[name].data[None]) for name in names)
     further = {name: arrays[name] for name in kind.weights}
-    kernel = {"rnn": rnn, "lstm": lstm}.get(cell, gru)
-    _, _, cache = kernel.forward(x, state, *(arrays[name] for name in "WUb"), **further)
-    dx, dstate, *gradients = kernel.backward(cache, dhs)
+    _, _, cache = sequence.forward(kind, x, state, *(arrays[name] for name in "WUb"), **further)
+    dx, dstate, *gradients = sequence.backward(cache, dhs)
     found = {"x": dx, **dict(zip(names, dstate)), **dict(zip(("W", "U", "b", *further), gradients))}
     return {name: array.data[:, 0] if name == "x" else array.data[0] if name in ("h0", "c0") else array.data
             for name, array in found.items()}  # fmt: skip
@@ -244,8 +231,7 @@ def derivation(cell: str = "rnn", T: int = 3, parameter: str = "U_h") -> Derivat
     >>> [path.through for path in derivation("rnn", T=2).paths]
     [('h_2',), ('h_2', 'h_1')]
     """
-    if cell not in GATES:
-        raise ValueError(f"cell is {cell!r}, expected one of {', '.join(map(repr, GATES))}")
+    check_choice("cell", cell, GATES)
     check_sizes(T=T)
     names = [f"{letter}_{gate}" for gate in GATES[cell] for letter in "WUb"] + ["bn"] * (cell == "gru reset_after")
     if parameter not in names:
@@ -347,4 +333,4 @@ def _in_brackets(value: sympy.Expr) -> str:
 def count_parameters(cell: str, D: int, H: int) -> int:
     """How many numbers a cell learns, counted off the unrolled symbols: (n + m + 1)m for each gate."""
     symbols = unroll(cell, 1, H, D).symbols
-    return sum(symbols[name].size for name in ("W", "U", "b", "bn") if name in symbols)
+    return sum(symbols[name].size for name in ("W", "U", "b", *CELLS[cell].weights))

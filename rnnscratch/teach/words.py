@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import to_cpu
-from ..layers import GRU, RNN, Recurrent
+from ..layers import Recurrent
 from ..models import SequenceClassifier
 from .trace import trace
 
@@ -18,12 +18,8 @@ from .trace import trace
 def forward_cell(model: SequenceClassifier) -> Recurrent:
     """The first recurrent layer of a model, read forwards, as a float64 layer of its own."""
     old = model.recurrent
-    options: dict[str, Any] = {}
-    if isinstance(old, RNN):
-        options["activation"] = old.activation
-    if isinstance(old, GRU):
-        options["reset_after"] = old.reset_after
-    layer = type(old)(old.input_size, old.hidden_size, dtype="float64", **options)
+    one = {"num_layers": 1, "bidirectional": False, "dtype": "float64", "device": "cpu"}
+    layer = type(old)(**old.config() | one)
     for name in layer.params:
         layer.params[name][...] = to_cpu(old.params[name])
     return layer

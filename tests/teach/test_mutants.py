@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import rnnscratch as rs
+from rnnscratch.models.classifier import CELLS
 from rnnscratch.teach.mutants import CORRECT, MUTANTS, RECURRENT_MUTANTS, example
 
 
@@ -29,7 +30,7 @@ def test_without_the_mutation_the_gradients_are_right(correct, lengths):
 
 
 @pytest.mark.parametrize("lengths", [None, [5, 3, 4]])
-@pytest.mark.parametrize(("plain", "layer"), list(zip(CORRECT, [rs.RNN, rs.LSTM, rs.GRU])), ids=["rnn", "lstm", "gru"])
+@pytest.mark.parametrize(("plain", "layer"), [(plain, plain.__bases__[1]) for plain in CORRECT], ids=CELLS)
 def test_the_plain_layers_agree_with_the_fast_ones(plain, layer, lengths):
     ours, inputs, options = example(plain)
     fast = layer(3, 4, dtype="float64")

@@ -8,7 +8,7 @@ import pytest
 import sympy
 
 import rnnscratch as rs
-from rnnscratch.kernels import lstm
+from rnnscratch.kernels import sequence
 from rnnscratch.teach import symbolic
 
 CELLS = list(symbolic.GATES)
@@ -27,14 +27,21 @@ def test_the_kernels_give_the_same_expression(cell):
     assert {"W", "U", "b", "x", "h0"} <= found.keys()
 
 
+def test_peepholes_are_right_to_thirty_digits_and_as_expressions():
+    assert symbolic.prove_digits("peephole", 1, 2, 2) < mpmath.mpf(10) ** -30
+    found = symbolic.prove_identical("peephole", T=2)
+    assert found == dict.fromkeys(found, True)
+    assert {"W", "U", "b", "P", "x", "h0", "c0"} <= found.keys()
+
+
 def test_a_wrong_kernel_is_found_out(monkeypatch):
-    right = lstm.backward
+    right = sequence.backward
 
     def wrong(cache, dhs):
         dx, d0, dW, dU, db = right(cache, dhs)
         return dx, d0, dW, dU + dU * 1e-22, db
 
-    monkeypatch.setattr(symbolic.lstm, "backward", wrong)
+    monkeypatch.setattr(symbolic.sequence, "backward", wrong)
     with pytest.raises(ArithmeticError, match="the gradient of U of the lstm differs by"):
         symbolic.prove_digits("lstm", T=2, H=1, D=1)
     assert symbolic.prove_identical("lstm", T=1) == {

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import rnnscratch as rs
+from rnnscratch.models.classifier import CELLS
 from rnnscratch.teach import words
 
 IDS = np.array([3, 1, 7, 3, 2])
@@ -38,7 +39,7 @@ def test_states_are_those_of_the_model_and_gates_make_them(cell, bidirectional):
         assert set(found) == {"h"}
 
 
-@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+@pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize(("classes", "label"), [(2, 1), (2, 0), (3, 2)])
 def test_occlusion_is_the_change_of_the_logit(cell, classes, label):
     model = make(cell, num_classes=classes, bidirectional=True, dropout=0.5)
@@ -60,7 +61,7 @@ def test_occlusion_is_the_change_of_the_logit(cell, classes, label):
         np.testing.assert_array_equal(array, before[name])
 
 
-@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru", "peephole"])
 def test_saliency_is_occlusion_to_first_order(cell):
     """For embeddings so small that the second order vanishes both agree, and repeated words count each for itself."""
     model = make(cell, pooling="mean")
