@@ -23,7 +23,7 @@ from .activations import dsigmoid_from_output, dtanh_from_output, tanh
 
 
 def step(gates: Array, prev: Any, new: Any, w: Any) -> None:
-    r, z, n = gates
+    r, z, n = gates  # r = sigmoid(z_r), z = sigmoid(z_z)  Eqs 35, 34; 75, 76
     tanh(n + (r * prev.h_in) @ w.U, out=n)  # Eq. 36, 77
     new.h[...] = z * prev.h + (1 - z) * n  # Eq. 78 (Eq. 37 with z and 1 - z exchanged)
 
@@ -51,9 +51,9 @@ def weight_gradients(dw: Any, gates: Array, prev: Any, dz: Any) -> None:
 
 
 def step_after(gates: Array, prev: Any, new: Any, kept: Any, w: Any) -> None:
-    r, z, n = gates
+    r, z, n = gates  # r = sigmoid(z_r), z = sigmoid(z_z)  Eqs 35, 34; 75, 76
     kept.hn[...] = prev.hU + w.bn  # hU: h_prev U_n
-    tanh(n + r * kept.hn, out=n)
+    tanh(n + r * kept.hn, out=n)  # Eq. 36, 77, with r after the product
     new.h[...] = z * prev.h + (1 - z) * n  # Eq. 78
 
 

@@ -56,7 +56,7 @@ def step(gates: Array, prev: Any, new: Any, kept: Any, w: Any) -> None:
     i, f, o, g = gates
     new.c[...] = f * prev.c + i * g  # Eq. 31, 69
     normalize(new.c, 1, kept.c_hat, kept.c_scale)
-    kept.tanh_c[...] = tanh(kept.c_hat * w.gc + w.bc)
+    kept.tanh_c[...] = tanh(kept.c_hat * w.gc + w.bc)  # in Eq. 33, 71, of the normalised c
     new.h[...] = o * kept.tanh_c  # Eq. 33, 71
 
 

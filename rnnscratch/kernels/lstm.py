@@ -18,7 +18,7 @@ from .activations import dsigmoid_from_output, dtanh_from_output, tanh
 def step(gates: Array, prev: Any, new: Any, kept: Any) -> None:
     i, f, o, g = gates  # sigmoid(z_i), sigmoid(z_f), sigmoid(z_o), tanh(z_g)  Eqs 29, 28, 32, 30; 67, 66, 70, 68
     new.c[...] = f * prev.c + i * g  # Eq. 31, 69
-    kept.tanh_c[...] = tanh(new.c)
+    kept.tanh_c[...] = tanh(new.c)  # in Eq. 33, 71
     new.h[...] = o * kept.tanh_c  # Eq. 33, 71
 
 

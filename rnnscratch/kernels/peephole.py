@@ -25,7 +25,7 @@ def step(gates: Array, prev: Any, new: Any, kept: Any, w: Any) -> None:
     f[...] = sigmoid(f + P_f * prev.c)  # Eq. 28 with a peephole
     new.c[...] = f * prev.c + i * g  # Eq. 31, 69
     o[...] = sigmoid(o + P_o * new.c)  # Eq. 32 with a peephole
-    kept.tanh_c[...] = tanh(new.c)
+    kept.tanh_c[...] = tanh(new.c)  # in Eq. 33, 71
     new.h[...] = o * kept.tanh_c  # Eq. 33, 71
 
 

@@ -99,6 +99,7 @@ class Plain:
             dU += h.T @ dhU
         if cell.own:
             ways[cell.own] = d.h_in
+        self.ways = ways
         if cell.weight_gradients:
             self.call(cell.weight_gradients, have)
         grads["b"] += dz.sum(axis=1).reshape(-1)

@@ -1,20 +1,26 @@
 """Every number of a forward and a backward pass, step by step, with its formula and equation.
 
-Written as one would with pencil and paper, apart from the kernels, so that each checks the other: no chunks, no packed
-buffers, one gate after the other. Small sizes make the tables readable: T = 2 or 3 steps, H = 1 or 2 units.
+The cell's own functions run, in the plain loop of plain.py, on arrays that know how they came about: assigning to one
+writes a row, whose formula is what the line of source computes and whose equation is named in the line's comment. Small
+sizes make the tables readable: T = 2 or 3 steps, H = 1 or 2 units.
 """
 
 from __future__ import annotations
 
+import linecache
+import re
+import sys
 from collections.abc import Callable, Iterator
 from html import escape
+from inspect import getsource
+from types import CellType, FunctionType, SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..checks import check_shape
-from ..kernels.activations import ACTIVATIONS
-from ..layers import GRU, LSTM, RNN, Recurrent
+from ..layers import Recurrent
+from .plain import Plain
 
 
 class Entry(NamedTuple):
@@ -93,205 +99,379 @@ def trace(layer: Recurrent, x: Any, state: Any = None, dhs: Any = None, dstate: 
 
     state and dstate as for `layer.forward` and `layer.backward`: h (1, B, H), or for an LSTM (h, c); dhs (T, B, H) are
     the gradients of the outputs. Without dhs and dstate the loss is the sum of all outputs, so dhs is 1. Raises
-    TypeError or ValueError for anything but a single RNN, LSTM or GRU layer without a reverse direction, and for wrong
+    TypeError or ValueError for anything but a single recurrent layer without a reverse direction, and for wrong
     shapes.
 
+    >>> from rnnscratch import LSTM
     >>> lstm = LSTM(1, 1, dtype="float64", seed=0)
     >>> steps = trace(lstm, np.array([[[0.5]], [[-1.0]]]))
     >>> lstm.forward(np.array([[[0.5]], [[-1.0]]]))[0][1] == steps["h", 2]
     array([[ True]])
     """
-    if not isinstance(layer, (RNN, LSTM, GRU)):
-        raise TypeError(f"layer is {type(layer).__name__}, expected RNN, LSTM or GRU")
+    if not isinstance(layer, Recurrent):
+        raise TypeError(f"layer is {type(layer).__name__}, expected RNN, LSTM or GRU, or another recurrent layer")
     if layer.num_layers != 1 or layer.bidirectional:
         raise ValueError(f"layer is {layer!r}, expected one layer in one direction")
     layer._check_x(x)
     T, B, _ = x.shape
     H = layer.hidden_size
-    starts = [np.zeros((B, H), x.dtype) if part is None else part[0] for part in layer._unpack(state, B, "state")]
-    ends = [np.zeros((B, H), x.dtype) if part is None else part[0] for part in layer._unpack(dstate, B, "dstate")]
+    layer._unpack(state, B, "state"), layer._unpack(dstate, B, "dstate")
     if dhs is None:
         dhs = np.zeros((T, B, H), x.dtype) if dstate is not None else np.ones((T, B, H), x.dtype)
     check_shape("dhs", dhs, (T, B, H), x.dtype, "(T, B, H)")
     found = Trace()
-    cell = _CELLS[type(layer)](layer, found)
-    now, memory = starts, []
-    for t in range(T):
-        before = now
-        now, kept = cell.forward(t + 1, x[t], before)
-        memory.append((before, kept))
-    dstates = ends
-    dx = np.zeros_like(x)
-    totals = {name: np.zeros_like(array) for name, array in layer.params.items()}
-    for t in reversed(range(T)):
-        before, kept = memory[t]
-        dx[t], dstates, parts = cell.backward(t + 1, x[t], dhs[t], dstates, before, kept)
-        for name, part in parts.items():
-            totals[name] += part
-    for name, total in totals.items():
+    loop = Loop(layer, found)
+    loop.forward(x, state)
+    found.dx, dinitial = loop.backward(dhs, dstate)
+    found.dinitial = tuple(part[0] for part in loop.parts(dinitial))
+    found.totals = loop.grads
+    for name, total in found.totals.items():
         short = name.removesuffix("_l0")
-        found.rows.append(Entry(0, "sum", f"d{short}", f"sum over t of d{short}_t", _SUMS[short[0]], total))
-    found.totals, found.dx, found.dinitial = totals, dx, tuple(dstates)
+        found.rows.append(Entry(0, "sum", f"d{short}", f"sum over t of d{short}_t", SUMS.get(short[0], ""), total))
     return found
 
 
-def sigmoid(z: np.ndarray) -> np.ndarray:
-    """1 / (1 + e^-z) (Eq. 24), by tanh, which works on complex numbers too."""
-    return 0.5 * np.tanh(0.5 * z) + 0.5
+SUMS = {"W": "8", "U": "5", "b": "14"}  # what the report calls U and W are W and U here
 
 
-class _Cell:
-    """Names what it computes: `note` takes a value down and hands it on."""
+class Loop(Plain):
+    """The plain loop around a layer's cell, which writes rows."""
 
-    def __init__(self, layer: Any, found: Trace):
-        self.layer, self.found = layer, found
-        H = layer.hidden_size
-        self.weights = {}
-        for k, gate in enumerate(layer.gates):
-            for letter in "WUb":
-                self.weights[letter + gate] = layer.params[f"{letter}_l0"][..., k * H : (k + 1) * H]
-        self.phase, self.t = "forward", 0
+    def __init__(self, layer: Recurrent, found: Trace):
+        self.cell, self.states, self.hidden_size = layer.cell, layer.states, layer.hidden_size
+        self.params, self.weights = layer.params, layer.weights
+        self.grads = {name: np.zeros_like(array) for name, array in layer.params.items()}
+        self.found, self.t, self.phase = found, 0, "forward"
+        self.slopes: dict[str, Written] = {}  # what `slopes` of this step has put into `s`
+        self.added: dict[str, list[str]] = {}  # the formulas of what the cell adds to gradients of weights
+        gates = self.cell.gates
+        self.suffix = {gate: "" if gates == "h" else f"_{gate}" for gate in gates}
+        self.packed = "dz" if "z" not in gates else f"[{' '.join(f'dz{end}' for end in self.suffix.values())}]"
+        unpacked = re.search(r"= gates .*Eqs ([\d, ]+)(?:; ([\d, ]+))?", getsource(self.cell.step))
+        lists = [each.split(", ") for each in unpacked.groups() if each] if unpacked else []
+        self.equations = {gate: ", ".join(numbers) for gate, *numbers in zip(gates, *lists)} if lists else {}
 
-    def note(self, name: str, formula: str, equation: str, value: np.ndarray) -> np.ndarray:
-        self.found.rows.append(Entry(self.t, self.phase, name, formula, equation, value))
-        return value
+    def note(self, name: str, formula: str, equation: str, value: np.ndarray) -> None:
+        self.found.rows.append(Entry(self.t, self.phase, name, formula, equation, value.copy()))
 
-    def begin(self, phase: str, t: int) -> Callable[..., np.ndarray]:
-        self.phase, self.t = phase, t
-        return self.note
+    def one_step(self, x: np.ndarray, prev: list[np.ndarray]) -> Any:
+        self.t += 1
+        self.input = "x W"
+        return super().one_step(x, prev)
 
-    def affine(self, gate: str, equation: str, x: np.ndarray, h: np.ndarray) -> np.ndarray:
-        W, U, b = (self.weights[letter + gate] for letter in "WUb")
-        sign = "" if self.layer.gates == "h" else f"_{gate}"
-        formula = f"x W{sign} + h_prev U{sign} + b{sign}"
-        return self.note(f"z{sign}", formula, equation, x @ W + h @ U + b)
+    def add_upstream(self, dh: np.ndarray, dh_t: np.ndarray) -> np.ndarray:
+        self.t -= self.phase == "backward"
+        self.phase = "backward"
+        self.note("dh (output)", "dL_t/dh", "", dh_t)
+        self.note("dh (future)", "from step t+1", "6" if self.states == "h" else "", dh)
+        self.note("dh", "dh (output) + dh (future)", "6" if self.states == "h" else "", dh + dh_t)
+        return dh + dh_t
 
-    def parts(self, x: np.ndarray, h: np.ndarray, dz: np.ndarray) -> dict[str, np.ndarray]:
-        """What this step adds to the gradients of W, U and b: the terms of the sums over time."""
-        return {
-            "W_l0": self.note("dW_t", "x^T dz", "8", x.T @ dz),
-            "U_l0": self.note("dU_t", "h_prev^T dz", "5", h.T @ dz),
-            "b_l0": self.note("db_t", "sum of dz over the batch", "14", dz.sum(axis=0)),
+    def one_step_back(self, x: np.ndarray, have: dict[str, Any], after: list[np.ndarray]) -> Any:
+        self.slopes.clear()
+        self.added.clear()
+        passed, dx, gradients = super().one_step_back(x, have, after)
+        cell, packed, ends = self.cell, self.packed, self.suffix
+        own = self.added.get("U", []) + ["h_prev^T dhU"] * cell.apart  # of the gates whose product is the cell's
+        products = [f"h_prev^T dz{ends[gate]}" for gate in self.joint]
+        dxW = "d(x W)" if cell.inputs_back else packed
+        formulas = {"W": f"x^T {dxW}", "b": f"sum of {packed} over the batch"}
+        formulas["U"] = f"[{', '.join(products + own)}]" if own else f"h_prev^T {packed}"
+        for name, gradient in gradients.items():
+            formula = formulas.get(name) or ", ".join(self.added[name])
+            self.note(f"d{name}_t", formula, SUMS.get(name[0], ""), gradient)
+        self.note("dx", f"{dxW} W^T", "", dx)
+        ways = {gate: way for gate, way in self.ways.items() if gate in self.joint}
+        through = " + ".join(f"dz{ends[gate]} U{ends[gate]}^T" for gate in ways)
+        if cell.apart:
+            self.note(f"dh_prev (through {cell.gates[-1]})", f"dhU U_{cell.gates[-1]}^T", "", self.ways[cell.gates[-1]])
+        if ways and len(ways) < len(self.ways):
+            self.note(f"dh_prev (through {', '.join(ways)})", through, "", sum(ways.values()))
+        names = [*(["direct"] if "direct" in self.ways else []), *([f"through {', '.join(ways)}"] if ways else [])]
+        names += [f"through {', '.join(gates)}" for gates in self.ways if gates not in ways and gates != "direct"]
+        whole = " + ".join(names) if len(self.ways) > len(ways) else f"{packed} U^T"
+        self.note("dh_prev", whole, "6" if self.states == "h" else "", passed[0])
+        return passed, dx, gradients
+
+    def call(self, function: Any, have: dict[str, Any]) -> None:
+        cell = self.cell
+        if function is cell.step:
+            for gate, z, value in zip(cell.gates, have["z"], have["gates"]):
+                if gate not in cell.late:
+                    end, kind = self.suffix[gate], "sigmoid" if gate in cell.sigmoids else "tanh"
+                    equation = self.equations.get(gate, "")
+                    self.note(f"z{end}", f"x W{end} + h_prev U{end} + b{end}", equation, z)
+                    self.note(gate, f"{kind}(z{end})", equation, value)
+        written = {name: self.write(name, have[name], function) for name in cell.asked[function]}
+        bound(function, self)(*written.values())
+
+    def write(self, name: str, raw: Any, function: Any) -> Any:
+        """What the cell's function gets under this name, as arrays that know how they came about."""
+        cell = self.cell
+        if name in ("gates", "xW"):
+            late = cell.late if function is cell.step else ""
+            return Gates(raw, self.input, loop=self, parts=[self.gate(k, raw[k], late) for k in range(len(raw))])
+        if name == "s":
+            for key in cell.slopes_as:
+                self.slopes.setdefault(key, Written(getattr(raw, key), key, loop=self, name="s"))
+            return SimpleNamespace(**self.slopes)
+        if name == "w":
+            own = {"U": f"U_{cell.own}" if len(cell.own) == 1 else "U"}
+            return SimpleNamespace(
+                **{key: Written(getattr(raw, key), own.get(key, key), letters=cell.gates) for key in vars_of(raw)}
+            )
+        texts = {
+            "prev": lambda key: {"h_in": "h_prev", "hU": f"h_prev U_{cell.gates[-1]}"}.get(key, f"{key}_prev"),
+            "new": lambda key: key,
+            "kept": lambda key: re.sub(r"^(tanh|sigmoid)_(\w+)$", r"\1(\2)", key),
+            "d": lambda key: f"d{key}",
+            "dz": lambda key: self.packed if key == "all" else f"dz{self.suffix[key]}",
+            "dw": lambda key: key,
         }
+        found = {}
+        for key in vars_of(raw):
+            source = {key.removesuffix("_in")} if name in ("d", "dz") else set()
+            found[key] = Written(getattr(raw, key), texts[name](key), loop=self, name=f"{name}.{key}", sources=source)
+        return SimpleNamespace(**found)
 
-    def arriving(self, dh_out: np.ndarray, dh_future: np.ndarray) -> np.ndarray:
-        self.note("dh (output)", "dL_t/dh", "", dh_out)
-        self.note("dh (future)", "from step t+1", "6", dh_future)
-        return self.note("dh", "dh (output) + dh (future)", "6", dh_out + dh_future)
+    def gate(self, k: int, value: np.ndarray, late: str) -> Written:
+        letter = self.cell.gates[k]
+        if letter not in late:
+            return Written(value, letter, loop=self, name=f"gates.{letter}")
+        end = "" if self.cell.inputs else self.suffix[letter]
+        joint = f" + h_prev U{end}" if letter in self.joint else ""
+        return Written(value, f"{self.input}{end}{joint} + b{end}", 0, loop=self, name=f"gates.{letter}")
 
-
-class _RNN(_Cell):
-    def forward(self, t: int, x: np.ndarray, before: Any) -> Any:
-        note = self.begin("forward", t)
-        z = self.affine("h", "1, 62", x, before[0])
-        activation = ACTIVATIONS[self.layer.activation]
-        h = note("h", f"{self.layer.activation}(z)", "1, 62", activation.function(z.copy()))
-        return [h], h
-
-    def backward(self, t: int, x: np.ndarray, dh_out: np.ndarray, dnext: Any, before: Any, h: Any) -> Any:
-        note = self.begin("backward", t)
-        dh = self.arriving(dh_out, dnext[0])
-        slope = ACTIVATIONS[self.layer.activation].slope_from_output(h)
-        dz = note("dz", f"dh * {self.layer.activation}'(z)", "6", dh * slope)
-        parts = self.parts(x, before[0], dz)
-        dx = note("dx", "dz W^T", "", dz @ self.layer.params["W_l0"].T)
-        dh_prev = note("dh_prev", "dz U^T", "6", dz @ self.layer.params["U_l0"].T)
-        return dx, [dh_prev], parts
-
-
-class _LSTM(_Cell):
-    EQUATIONS = {"i": "29, 67", "f": "28, 66", "o": "32, 70", "g": "30, 68"}
-
-    def forward(self, t: int, x: np.ndarray, before: Any) -> Any:
-        note = self.begin("forward", t)
-        h_prev, c_prev = before
-        gates = {}
-        for gate, equation in self.EQUATIONS.items():
-            z = self.affine(gate, equation, x, h_prev)
-            function = "tanh" if gate == "g" else "sigmoid"
-            gates[gate] = note(gate, f"{function}(z_{gate})", equation, np.tanh(z) if gate == "g" else sigmoid(z))
-        c = note("c", "f c_prev + i g", "31, 69", gates["f"] * c_prev + gates["i"] * gates["g"])
-        tanh_c = note("tanh c", "tanh(c)", "33, 71", np.tanh(c))
-        h = note("h", "o tanh(c)", "33, 71", gates["o"] * tanh_c)
-        return [h, c], (gates, tanh_c)
-
-    def backward(self, t: int, x: np.ndarray, dh_out: np.ndarray, dnext: Any, before: Any, kept: Any) -> Any:
-        note = self.begin("backward", t)
-        (h_prev, c_prev), (gates, tanh_c) = before, kept
-        i, f, o, g = (gates[gate] for gate in "ifog")
-        dh = self.arriving(dh_out, dnext[0])
-        do = note("do", "dh tanh(c)", "", dh * tanh_c)
-        through_h = note("dc (through h)", "dh o (1 - tanh(c)^2)", "", dh * o * (1 - tanh_c**2))
-        note("dc (future)", "from step t+1", "", dnext[1])
-        dc = note("dc", "dc (through h) + dc (future)", "", through_h + dnext[1])
-        di = note("di", "dc g", "", dc * g)
-        df = note("df", "dc c_prev", "", dc * c_prev)
-        dg = note("dg", "dc i", "", dc * i)
-        dz = {
-            "i": note("dz_i", "di i (1 - i)", "25", di * i * (1 - i)),
-            "f": note("dz_f", "df f (1 - f)", "25", df * f * (1 - f)),
-            "o": note("dz_o", "do o (1 - o)", "25", do * o * (1 - o)),
-            "g": note("dz_g", "dg (1 - g^2)", "27", dg * (1 - g**2)),
-        }
-        packed = note("dz", "[dz_i dz_f dz_o dz_g]", "", np.concatenate([dz[gate] for gate in "ifog"], axis=1))
-        parts = self.parts(x, h_prev, packed)
-        dx = note("dx", "dz W^T", "", packed @ self.layer.params["W_l0"].T)
-        dh_prev = note("dh_prev", "dz U^T", "", packed @ self.layer.params["U_l0"].T)
-        dc_prev = note("dc_prev", "dc f", "31", dc * f)
-        return dx, [dh_prev, dc_prev], parts
+    def assigned(self, target: Written, value: Written, equation: str, added: bool = False) -> None:
+        """A line of the cell has put `value` into `target`, or added it."""
+        kind, _, key = target.name.partition(".")
+        if kind == "s":
+            target.text, target.level, target.split, target.sources = (
+                value.text,
+                value.level,
+                value.split,
+                value.sources,
+            )
+        elif kind == "dw":
+            self.added.setdefault(key, []).append(value.text)
+        elif kind == "dz" and key != "all":
+            end = self.suffix[key]
+            formula = value.text
+            if value.split is not None and end:
+                before, slope = value.split
+                self.note(f"d{key}", before.text, "", before.value)
+                formula, equation = f"d{key} {slope.factor()}", equation or slope.equation
+            self.note(f"dz{end}", formula, equation, target.value)
+        elif kind == "d" and added:
+            through = ", ".join(sorted(value.sources))
+            self.note(f"{target.text} (through {through})", value.text, "", value.value)
+            self.note(f"{target.text} (future)", "from step t+1", "", target.value - value.value)
+            self.note(target.text, f"{target.text} (through {through}) + {target.text} (future)", "", target.value)
+        elif kind == "d":
+            ways = {"h": "dh_prev (direct)", "h_in": f"dh_prev (through {', '.join(self.cell.own)})", "hU": "dhU"}
+            self.note(ways.get(key, f"d{key}_prev"), value.text, equation, target.value)
+        elif kind in ("gates", "new", "kept"):
+            if value.inner is not None and key in self.cell.gates:
+                end = self.suffix[key]
+                self.note(f"z{end}", value.inner.text, equation, value.inner.value)
+                value = Written(value.value, f"{value.text.partition('(')[0]}(z{end})")
+            if kind == "gates":
+                target.text, target.level = key, 2
+            self.note(re.sub("^(tanh|sigmoid)_", r"\1 ", key), value.text, equation, target.value)
 
 
-class _GRU(_Cell):
-    def forward(self, t: int, x: np.ndarray, before: Any) -> Any:
-        note = self.begin("forward", t)
-        h_prev = before[0]
-        r = note("r", "sigmoid(z_r)", "35, 75", sigmoid(self.affine("r", "35, 75", x, h_prev)))
-        z = note("z", "sigmoid(z_z)", "34, 76", sigmoid(self.affine("z", "34, 76", x, h_prev)))
-        W, U, b = (self.weights[letter + "n"] for letter in "WUb")
-        if self.layer.reset_after:
-            hn = note("h_n", "h_prev U_n + bn", "", h_prev @ U + self.layer.params["bn_l0"])
-            z_n = note("z_n", "x W_n + b_n + r h_n", "36, 77", x @ W + b + r * hn)
+def vars_of(raw: Any) -> list[str]:
+    """The names of the fields."""
+    return list(raw.__slots__)
+
+
+class Written:
+    """An array, the formula that made it, and how tightly that binds: 0 a sum, .5 a matrix product, 1 a product, 2 a
+    name.
+    """
+
+    def __init__(
+        self,
+        value: Any,
+        text: str,
+        level: float = 2,
+        loop: Loop | None = None,
+        name: str = "",
+        sources: Any = (),
+        letters: str = "",
+    ):
+        self.value, self.text, self.level, self.loop, self.name = value, text, level, loop, name
+        self.sources, self.letters = set(sources), letters
+        self.split: tuple[Written, Written] | None = None  # a product whose last factor is the slope of a gate
+        self.inner: Written | None = None  # what an activation was given
+        self.equation = ""
+
+    T = property(lambda self: Written(self.value.T, f"{self.factor(2)}^T", sources=self.sources))
+    shape = property(lambda self: self.value.shape)
+
+    def factor(self, level: float = 1) -> str:
+        """The formula as a factor."""
+        return self.text if self.level >= level else f"({self.text})"
+
+    def __iter__(self) -> Iterator[Written]:
+        for letter, part in zip(self.letters or " " * len(self.value), self.value):
+            yield Written(part, f"{self.text}_{letter}".rstrip("_ "), loop=self.loop, name=self.name)
+
+    def __getitem__(self, key: Any) -> Written:
+        return Written(self.value[key], self.text, self.level, sources=self.sources)
+
+    def swapaxes(self, a: int, b: int) -> Written:
+        return Written(self.value.swapaxes(a, b), f"{self.factor(2)}^T", sources=self.sources)
+
+    def sum(self, axis: int) -> Written:
+        of = "the batch" if axis == self.value.ndim - 2 else "the gates"  # (n, H) or (G, n, H)
+        return Written(self.value.sum(axis=axis), f"sum of {self.text} over {of}", sources=self.sources)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        value = written(value)
+        self.value[key] = value.value
+        self.assign(value)
+
+    def assign(self, value: Written, added: bool = False, equation: str | None = None) -> None:
+        """Write the row; the line of source that does it is that of the caller's caller."""
+        if self.loop is not None and self.name:
+            self.loop.assigned(self, value, equation_of(sys._getframe(2)) if equation is None else equation, added)
+
+    def __iadd__(self, other: Any) -> Written:
+        other = written(other)
+        self.value += other.value
+        self.assign(other, added=True)
+        return self
+
+    def __imul__(self, other: Any) -> Written:
+        result = self * other
+        self.value[...] = result.value
+        self.assign(result)
+        return self
+
+    def __add__(self, other: Any) -> Written:
+        return self._with(other, np.add, "{} + {}", (0, 0), 0)
+
+    def __sub__(self, other: Any) -> Written:
+        return self._with(other, np.subtract, "{} - {}", (0, 1), 0)
+
+    def __rsub__(self, other: Any) -> Written:
+        return written(other) - self
+
+    def __mul__(self, other: Any) -> Written:
+        other = written(other)
+        result = self._with(other, np.multiply, "{} {}", (1, 1), 1)
+        if other.equation:
+            result.split = self, other
+        elif other.split is not None:
+            result.split = self * other.split[0], other.split[1]
+        return result
+
+    def __matmul__(self, other: Any) -> Written:
+        return self._with(other, np.matmul, "{} {}", (2, 2), 0.5)
+
+    def _with(self, other: Any, operate: Any, form: str, levels: tuple[float, float], level: float) -> Written:
+        other = written(other)
+        text = form.format(self.factor(levels[0]), other.factor(levels[1]))
+        return Written(operate(self.value, other.value), text, level, sources=self.sources | other.sources)
+
+
+class Gates(Written):
+    """The gates of a step, which can be taken apart."""
+
+    def __init__(self, value: Any, text: str, loop: Loop, parts: list[Written]):
+        super().__init__(value, text, 0, loop)
+        self.parts = parts
+
+    def __iter__(self) -> Iterator[Written]:
+        return iter(self.parts)
+
+    def __getitem__(self, key: Any) -> Written:
+        parts = self.parts[key]
+        return Written(self.value[key], (parts[0] if isinstance(parts, list) else parts).text, 0)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.value[key] = value.value
+        if key is ...:  # before the step: x W
+            assert self.loop is not None
+            self.loop.input = value.text
+            return
+        many, equation = isinstance(key, slice), equation_of(sys._getframe(1))
+        parts = self.parts[key] if many else [self.parts[key]]
+        equations = equation.split(", ") if many else [equation]
+        for k, part in enumerate(parts):
+            each = Written(part.value, value.text)
+            if value.inner is not None:
+                each.inner = Written(value.inner.value[k] if many else value.inner.value, value.inner.text, 0)
+            part.assign(each, equation=equations[k] if len(equations) == len(parts) else equation)
+
+    def __iadd__(self, other: Any) -> Written:
+        self.value += other.value
+        for part in self.parts:
+            part.text = f"{part.text} + {other.text}"
+        return self
+
+
+def written(value: Any) -> Written:
+    """A number as an array that is its own formula."""
+    return value if isinstance(value, Written) else Written(np.asarray(value), str(value))
+
+
+def equation_of(frame: Any) -> str:
+    """The equations that the comment of a frame's line names, but for the slopes through which one goes."""
+    line = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
+    found = re.search(r"Eqs?\.? (\d+(?:, \d+)*)", line.partition("#")[2])
+    return found.group(1) if found else ""
+
+
+SLOPES = {"dsigmoid_from_output": ("{} (1 - {})", 1, "25"), "dtanh_from_output": ("1 - {}^2", 0, "27")}
+
+
+def wrapped(function: Any) -> Callable[..., Any]:
+    """A function of the kernels that takes arrays with formulas, and gives one or fills those with a name."""
+
+    def call(*arguments: Any, out: Any = None) -> Any:
+        values = [each.value if isinstance(each, Written) else each for each in arguments]
+        first = arguments[0]
+        inner = Written(np.array(first.value), first.text, first.level)  # `out` may be its place
+        value = function(*values)
+        name = function.__name__
+        if value is None:
+            for each in arguments[1:]:
+                if isinstance(each, Written):
+                    each.assign(Written(each.value, f"{name}({first.text})"))
+            return None
+        result = Written(value, f"{name}({first.text})", sources=first.sources)
+        if name in SLOPES:
+            form, result.level, result.equation = SLOPES[name]
+            result.text = form.format(first.factor(2), first.factor(2))
         else:
-            hn = note("r h_prev", "r h_prev", "36, 77", r * h_prev)
-            z_n = note("z_n", "x W_n + (r h_prev) U_n + b_n", "36, 77", x @ W + hn @ U + b)
-        n = note("n", "tanh(z_n)", "36, 77", np.tanh(z_n))
-        h = note("h", "z h_prev + (1 - z) n", "78", z * h_prev + (1 - z) * n)
-        return [h], (r, z, n, hn)
+            result.inner = inner
+        if out is not None:
+            out.value[...] = value
+            out.assign(result)
+        return result
 
-    def backward(self, t: int, x: np.ndarray, dh_out: np.ndarray, dnext: Any, before: Any, kept: Any) -> Any:
-        note = self.begin("backward", t)
-        h_prev, (r, z, n, hn) = before[0], kept
-        U = {gate: self.weights["U" + gate] for gate in "rzn"}
-        dh = self.arriving(dh_out, dnext[0])
-        dz = note("dz", "dh (h_prev - n)", "", dh * (h_prev - n))
-        dn = note("dn", "dh (1 - z)", "", dh * (1 - z))
-        dz_n = note("dz_n", "dn (1 - n^2)", "27", dn * (1 - n**2))
-        if self.layer.reset_after:
-            dhn = note("dh_n", "dz_n r", "", dz_n * r)
-            dr = note("dr", "dz_n h_n", "", dz_n * hn)
-            through_n = note("dh_prev (through n)", "dh_n U_n^T", "", dhn @ U["n"].T)
-        else:
-            dhn = note("d(r h_prev)", "dz_n U_n^T", "", dz_n @ U["n"].T)
-            dr = note("dr", "d(r h_prev) h_prev", "", dhn * h_prev)
-            through_n = note("dh_prev (through n)", "d(r h_prev) r", "", dhn * r)
-        dz_r = note("dz_r", "dr r (1 - r)", "25", dr * r * (1 - r))
-        dz_z = note("dz_z", "dz z (1 - z)", "25", dz * z * (1 - z))
-        packed = np.concatenate([dz_r, dz_z, dz_n], axis=1)
-        gates = [h_prev.T @ dz_r, h_prev.T @ dz_z, h_prev.T @ dhn if self.layer.reset_after else hn.T @ dz_n]
-        last = "h_prev^T dh_n" if self.layer.reset_after else "(r h_prev)^T dz_n"
-        parts = {
-            "W_l0": note("dW_t", "x^T [dz_r dz_z dz_n]", "8", x.T @ packed),
-            "U_l0": note("dU_t", f"[h_prev^T dz_r, h_prev^T dz_z, {last}]", "5", np.concatenate(gates, axis=1)),
-            "b_l0": note("db_t", "sum of [dz_r dz_z dz_n] over the batch", "14", packed.sum(axis=0)),
-        }
-        if self.layer.reset_after:
-            parts["bn_l0"] = note("dbn_t", "sum of dh_n over the batch", "14", dhn.sum(axis=0))
-        dx = note("dx", "[dz_r dz_z dz_n] W^T", "", packed @ self.layer.params["W_l0"].T)
-        through_gates = note("dh_prev (through r, z)", "dz_r U_r^T + dz_z U_z^T", "", dz_r @ U["r"].T + dz_z @ U["z"].T)
-        direct = note("dh_prev (direct)", "dh z", "78", dh * z)
-        dh_prev = note("dh_prev", "direct + through r, z + through n", "", direct + through_gates + through_n)
-        return dx, [dh_prev], parts
+    return call
 
 
-_SUMS = {"W": "8", "U": "5", "b": "14"}  # what the report calls U and W are W and U here
-_CELLS: dict[type, Any] = {RNN: _RNN, LSTM: _LSTM, GRU: _GRU}
+def multiply(a: Written, b: Written, out: Written) -> None:
+    """a b into out."""
+    result = a * b
+    out.value[...] = result.value
+    out.assign(result)
+
+
+def bound(function: Any, loop: Loop) -> Any:
+    """The cell's function with the functions that it calls wrapped."""
+
+    def wrap(value: Any) -> Any:
+        if getattr(value, "__name__", "") == "get_array_module":
+            return lambda *arrays: SimpleNamespace(multiply=multiply)
+        return wrapped(value) if callable(value) and isinstance(value, FunctionType) else value
+
+    names = {
+        name: wrap(function.__globals__[name]) for name in function.__code__.co_names if name in function.__globals__
+    }
+    closure = tuple(CellType(wrap(cell.cell_contents)) for cell in function.__closure__ or ())
+    return FunctionType(function.__code__, {**function.__globals__, **names}, closure=closure or None)

@@ -1,4 +1,4 @@
-"""The trace is worked out apart from the kernels, and both agree in every number they share."""
+"""The trace runs the cells in a loop of its own, and agrees with the kernels in every number they share."""
 
 from __future__ import annotations
 
@@ -37,6 +37,57 @@ def test_the_trace_agrees_with_the_kernels(kind, with_states):
         parts = [row.value for row in found if row.name == f"d{short}_t"]
         assert len(parts) == 3
         np.testing.assert_allclose(sum(parts), gradient, rtol=1e-12, atol=1e-14)
+
+
+NEWER = {
+    "peephole": lambda: rs.PeepholeLSTM(3, 2, dtype="float64", seed=1),
+    "layer norm": lambda: rs.LayerNormLSTM(3, 2, dtype="float64", seed=1),
+}
+
+
+@pytest.mark.parametrize("kind", NEWER)
+def test_the_trace_takes_up_other_cells_by_itself(kind):
+    layer = NEWER[kind]()
+    x, state, dhs, dstate = draw(layer)
+    found = trace(layer, x, state, dhs, dstate)
+    hs, final = layer.forward(x, state)
+    dx, dinitial = layer.backward(dhs, dstate)
+    np.testing.assert_allclose([found["h", t] for t in (1, 2, 3)], hs, rtol=1e-12)
+    np.testing.assert_allclose(found["c", 3], final[1][0], rtol=1e-12)
+    np.testing.assert_allclose(found.dx, dx, rtol=1e-11, atol=1e-14)
+    np.testing.assert_allclose(found.dinitial, [part[0] for part in dinitial], rtol=1e-11, atol=1e-14)
+    np.testing.assert_allclose(found["dh_prev", 1], dinitial[0][0], rtol=1e-11, atol=1e-14)
+    np.testing.assert_allclose(found["dc_prev", 1], dinitial[1][0], rtol=1e-11, atol=1e-14)
+    for name, gradient in layer.grads.items():
+        np.testing.assert_allclose(found.totals[name], gradient, rtol=1e-11, atol=1e-13, err_msg=name)
+    gates = {gate: found[gate, 2] for gate in "ifog"}
+    for gate, value in gates.items():  # what the formulas say
+        z = found[f"z_{gate}", 2]
+        np.testing.assert_allclose(value, np.tanh(z) if gate == "g" else 1 / (1 + np.exp(-z)), rtol=1e-12)
+        slope = 1 - value**2 if gate == "g" else value * (1 - value)
+        np.testing.assert_allclose(found[f"dz_{gate}", 2], found[f"d{gate}", 2] * slope, rtol=1e-12)
+    np.testing.assert_allclose(found["c", 2], gates["f"] * found["c", 1] + gates["i"] * gates["g"], rtol=1e-12)
+    np.testing.assert_allclose(found["df", 2], found["dc", 2] * found["c", 1], rtol=1e-12)
+    np.testing.assert_allclose(found["h", 2], gates["o"] * found["tanh c", 2], rtol=1e-12)
+
+
+def test_the_formulas_are_those_of_the_cells():
+    rows = {}
+    for kind, layer in {**LAYERS, **NEWER}.items():
+        layer = layer()
+        rows[kind] = {row.name: (row.formula, row.equation) for row in trace(layer, draw(layer)[0])}
+    assert rows["rnn tanh"]["dz"] == ("dh (1 - h^2)", "6") and rows["rnn tanh"]["h"] == ("tanh(z)", "1, 62")
+    assert rows["lstm"]["tanh c"] == ("tanh(c)", "33, 71") and rows["lstm"]["do"] == ("dh tanh(c)", "")
+    assert rows["lstm"]["dc (through h)"][0] == "dh o (1 - tanh(c)^2)" and rows["lstm"]["dc_prev"] == ("dc f", "31")
+    assert rows["lstm"]["dz_f"] == ("df f (1 - f)", "25") and rows["lstm"]["dz_g"] == ("dg (1 - g^2)", "27")
+    assert rows["gru"]["z_n"] == ("x W_n + b_n + (r h_prev) U_n", "36, 77")
+    assert rows["gru"]["h"] == ("z h_prev + (1 - z) n", "78") and rows["gru"]["dr"][0] == "(dz_n U_n^T) h_prev"
+    assert rows["gru"]["dU_t"][0] == "[h_prev^T dz_r, h_prev^T dz_z, (r h_prev)^T dz_n]"
+    assert rows["gru after"]["z_n"][0] == "x W_n + b_n + r hn" and rows["gru after"]["hn"][0] == "h_prev U_n + bn"
+    assert rows["peephole"]["z_o"] == ("x W_o + h_prev U_o + b_o + P_o c", "32")
+    assert rows["peephole"]["dc (through h, o)"][0] == "dh o (1 - tanh(c)^2) + dz_o P_o"
+    assert rows["layer norm"]["z_f"] == ("x_hat gx + b + h_hat gh", "28")
+    assert rows["layer norm"]["dc (through h)"][0] == "normalize_back(dh o (1 - tanh(c)^2) gc)"
 
 
 def test_without_gradients_the_loss_is_the_sum_of_the_outputs():

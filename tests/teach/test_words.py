@@ -21,16 +21,19 @@ def make(cell="lstm", **options):
     return model
 
 
-@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+@pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_states_are_those_of_the_model_and_gates_make_them(cell, bidirectional):
     model = make(cell, bidirectional=bidirectional, num_layers=1)
     found = words.gates(model, IDS)
     hs, _ = model.recurrent.forward(model.embedding.forward(IDS[:, None]))
     np.testing.assert_allclose(found["h"], hs[:, 0, :3], rtol=1e-12)
-    if cell == "lstm":
+    if cell in ("lstm", "peephole", "layer_norm"):
         assert set(found) == set("ifoghc")
-        np.testing.assert_allclose(found["o"] * np.tanh(found["c"]), found["h"], rtol=1e-12)
+        before = np.vstack([np.zeros(3), found["c"][:-1]])
+        np.testing.assert_allclose(found["f"] * before + found["i"] * found["g"], found["c"], rtol=1e-12)
+        if cell != "layer_norm":
+            np.testing.assert_allclose(found["o"] * np.tanh(found["c"]), found["h"], rtol=1e-12)
     elif cell == "gru":
         assert set(found) == set("rznh")
         before = np.vstack([np.zeros(3), found["h"][:-1]])
