@@ -131,7 +131,7 @@ def check_dtype(dtype: Any, name: str = "dtype") -> np.dtype:
     return found
 
 
-SMALL = 128  # hidden units, from which on BLAS has all its threads
+SMALL = 256  # hidden units, from which on BLAS has all its threads
 
 
 @contextmanager
@@ -139,10 +139,10 @@ def blas_threads(params: Mapping[str, Array], workers: int = 1) -> Iterator[None
     """Within, BLAS has one thread if the matrices among the parameters are small, or there are several workers, else
     all that it had.
 
-    Their size is the largest of min(rows, columns): H for U (H, G*H), E for an embedding (V, E). Small products
-    gain up to a quarter from a second thread on a quiet machine (5 % with 64 hidden units, 25 % with 32), and are up to
-    16 times slower while other programs run, since the threads wait for each other at every one. `python -m
-    benchmarks.threads` measures both.
+    Their size is the largest of min(rows, columns): H for U (H, G*H), E for an embedding (V, E). With small products a
+    second thread gains 5 to 25 % on a quiet machine, less than a second worker does (`workers.py`), and costs a factor
+    of up to a hundred while other programs run, since the threads wait for each other at every product. `python -m
+    benchmarks.threads` measures it.
     """
     sizes = [min(array.shape) for array in params.values() if getattr(array, "ndim", 0) == 2]
     if workers == 1 and (get_array_module(*params.values()) is not np or not sizes or max(sizes) >= SMALL):
