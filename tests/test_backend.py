@@ -171,7 +171,7 @@ def test_small_matrices_get_one_blas_thread_and_large_ones_all_also_after_an_err
 
     with threadpool_limits(2, user_api="blas"):
         before = threads()
-        small, large = {"U": np.zeros((127, 508)), "E": np.zeros((9000, 64)), "b": np.zeros(900)}, np.zeros((128, 512))
+        small, large = {"U": np.zeros((255, 300)), "E": np.zeros((9000, 64)), "b": np.zeros(900)}, np.zeros((256, 300))
         with backend.blas_threads(small):
             assert threads() == {1}
             with backend.blas_threads({**small, "U": large}):
