@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from .text import Vocabulary, clean_texts
 from .training import fit, predict
 
 
+@dataclass(repr=False, eq=False)
 class TextClassifier(Estimator):
     """A recurrent classifier of texts that follows scikit-learn's rules, without needing scikit-learn.
 
@@ -33,64 +35,35 @@ class TextClassifier(Estimator):
     ['yes', 'no']
     """
 
-    classes_: np.ndarray
-    vocabulary_: Vocabulary
-    model_: SequenceClassifier
-    history_: Any
-
-    def __init__(
-        self,
-        cell: str = "lstm",
-        embedding_dim: int = 64,
-        hidden_size: int = 64,
-        pooling: str = "mean+max",
-        dropout: float = 0.5,
-        embedding_dropout: float = 0.5,
-        recipe: str = "default",
-        min_count: int = 2,
-        max_size: int | None = 20000,
-        max_length: int | None = 400,
-        epochs: int = 4,
-        batch_size: int = 64,
-        learning_rate: float = 0.002,
-        clip_norm: float | None = 1.0,
-        validation_fraction: float = 0.1,
-        device: str = "cpu",
-        random_state: int | None = 0,
-        progress: bool = False,
-        num_layers: int = 1,
-        bidirectional: bool = False,
-        word_dropout: float = 0.0,
-        recurrent_dropout: float = 0.0,
-        activation: str = "tanh",
-        reset_after: bool = False,
-        workers: int = 1,
-    ):
-        self.cell = cell
-        self.embedding_dim = embedding_dim
-        self.hidden_size = hidden_size
-        self.pooling = pooling
-        self.dropout = dropout
-        self.embedding_dropout = embedding_dropout
-        self.recipe = recipe
-        self.min_count = min_count
-        self.max_size = max_size
-        self.max_length = max_length
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.clip_norm = clip_norm
-        self.validation_fraction = validation_fraction
-        self.device = device
-        self.random_state = random_state
-        self.progress = progress
-        self.num_layers = num_layers
-        self.bidirectional = bidirectional
-        self.word_dropout = word_dropout
-        self.recurrent_dropout = recurrent_dropout
-        self.activation = activation
-        self.reset_after = reset_after
-        self.workers = workers
+    cell: str = "lstm"
+    embedding_dim: int = 64
+    hidden_size: int = 64
+    pooling: str = "mean+max"
+    dropout: float = 0.5
+    embedding_dropout: float = 0.5
+    recipe: str = "default"
+    min_count: int = 2
+    max_size: int | None = 20000
+    max_length: int | None = 400
+    epochs: int = 4
+    batch_size: int = 64
+    learning_rate: float = 0.002
+    clip_norm: float | None = 1.0
+    validation_fraction: float = 0.1
+    device: str = "cpu"
+    random_state: int | None = 0
+    progress: bool = False
+    num_layers: int = 1
+    bidirectional: bool = False
+    word_dropout: float = 0.0
+    recurrent_dropout: float = 0.0
+    activation: str = "tanh"
+    reset_after: bool = False
+    workers: int = 1
+    classes_: np.ndarray = field(init=False)
+    vocabulary_: Vocabulary = field(init=False)
+    model_: SequenceClassifier = field(init=False)
+    history_: Any = field(init=False)
 
     def fit(self, texts: Sequence[str], labels: Sequence[Any]) -> TextClassifier:
         """Learn from N texts and their N labels, of at least two classes.
