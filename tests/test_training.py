@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 import pytest
+from same_bits import assert_same_bits, bits
 
 from rnnscratch import files, metrics, training
 from rnnscratch.models import SequenceClassifier
@@ -43,16 +44,6 @@ def run(model, epochs=2, optimizer=None, validation=VALIDATION, **options):
     optimizer = optimizer or Adam(0.01)
     options = {"batch_size": 16, "progress": False, **options}
     return fit(model, options.pop("train", TRAIN), validation, optimizer=optimizer, epochs=epochs, **options)
-
-
-def bits(model):
-    return {name: array.copy() for name, array in model.params.items()}
-
-
-def assert_same_bits(found, right):
-    assert found.keys() == right.keys()
-    for name, array in right.items():
-        np.testing.assert_array_equal(found[name], array, err_msg=name)
 
 
 def scripted(monkeypatch, monitor, values):

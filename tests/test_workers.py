@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from same_bits import assert_same_bits, bits
 from team_models import Fails, Killed, Line
 
 import rnnscratch
@@ -37,16 +38,6 @@ def classifier(kind=SequenceClassifier, **options):
 def run(model, workers, epochs=2, **options):
     options = {"batch_size": 10, "clip_norm": 1.0, "progress": False, **options}
     return fit(model, data(45), data(12, 1), optimizer=Adam(0.01), epochs=epochs, workers=workers, **options)
-
-
-def bits(model):
-    return {name: array.copy() for name, array in model.params.items()}
-
-
-def assert_same_bits(found, right):
-    assert found.keys() == right.keys()
-    for name, array in right.items():
-        np.testing.assert_array_equal(found[name], array, err_msg=name)
 
 
 def batch(count):
