@@ -202,6 +202,8 @@ def fit(
                 put_params(model, run.best)
             team.result = run.rows, run.best_epoch
     except (KeyboardInterrupt, WorkerFailed) as error:
+        if team.rank:
+            raise
         message = f"interrupted after {len(run.rows)} of {epochs} epochs"
         if run.saved:
             message += f"; {checkpoint} holds {run.saved}, from which resume=True goes on"
@@ -306,7 +308,7 @@ class Run:
             "finished": self.finished,
             "optimizer": numbers,
             "plateau": None if self.plateau is None else self.plateau.state_dict(),
-            "generators": [rng.bit_generator.state for rng in self._generators()],
+            "generators": [plain(rng.bit_generator.state) for rng in self._generators()],
         }
         save_arrays(path, header, arrays)
         self.saved = len(self.rows)
@@ -337,6 +339,13 @@ class Run:
             raise ValueError(f"{path} does not fit together: {error}") from None
         self.best = groups["best"] or None
         self.saved = len(self.rows)
+
+
+def plain(state: Any) -> Any:
+    """The state of a bit generator, with lists for arrays, so that JSON can hold it."""
+    if isinstance(state, dict):
+        return {name: plain(value) for name, value in state.items()}
+    return state.tolist() if isinstance(state, np.ndarray) else state
 
 
 def train_epoch(

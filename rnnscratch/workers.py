@@ -46,9 +46,10 @@ class Communicator(Protocol):
 
 
 class MPI:
-    """The processes that `mpiexec -n 2 python train.py` starts, each of which runs the whole script.
+    """The processes that `mpiexec -n 2 python -m mpi4py train.py` starts, each of which runs the whole script.
 
-    `comm` is a communicator of mpi4py (extra `mpi`): its COMM_WORLD where none is given.
+    `comm` is a communicator of mpi4py (extra `mpi`): its COMM_WORLD where none is given. With `-m mpi4py` an error
+    that one process has before or after training ends all of them, where the others would wait for it.
     """
 
     def __init__(self, comm: Any = None):
@@ -184,19 +185,22 @@ class Processes(Shared):
     def _send(self, rank: int, value: Any) -> None:
         try:
             super()._send(rank, value)
-        except OSError:
-            self._has_ended(rank)
+        except OSError as error:
+            self._has_ended(rank, error)
 
     def _receive(self, rank: int) -> Any:
         try:
             return super()._receive(rank)
-        except (EOFError, OSError):
-            self._has_ended(rank)
+        except (EOFError, OSError) as error:
+            self._has_ended(rank, error)
 
-    def _has_ended(self, rank: int) -> None:
+    def _has_ended(self, rank: int, error: Exception) -> None:
         process = self._processes[rank - 1]
-        process.join()
-        hint = '; a script must train with workers under `if __name__ == "__main__":`' if self._starting else ""
+        process.join(5.0)
+        if process.is_alive():  # then that is not what went wrong
+            raise error
+        hint = '; a script must be a file, and train with workers under `if __name__ == "__main__":`'
+        hint = hint if self._starting else ""
         raise WorkerFailed(f"worker {rank} ended with exit code {process.exitcode}{hint}") from None
 
     def close(self) -> None:
@@ -243,13 +247,15 @@ class Team:
 
     def __init__(self, model: Any, workers: Any):
         self.size = check_workers(workers, model)
+        self.rank = 0
         self.result: Any = None  # what the other ranks of `mpiexec` are to hear at the end
         self._model, self._workers = model, workers
 
     def __enter__(self) -> Team:
         own = isinstance(self._workers, (int, np.integer))
         self._communicator = Processes(self._model, self.size) if own and self.size > 1 else self._workers
-        self.rank = 0 if own else self._workers.rank
+        if not own:
+            self.rank = self._workers.rank
         return self
 
     def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
@@ -277,16 +283,18 @@ class Team:
             return loss, figures
         rng = getattr(model, "rng", None)
         batches = model.split(batch, self.size)
+        if not 0 < len(batches) <= self.size:
+            raise ValueError(f"split gives {len(batches)} parts of a batch, expected 1 to {self.size}")
         weights = [float(model.weight(each)) if hasattr(model, "weight") else 1.0 for each in batches]
         seed = int(rng.integers(2**63)) if isinstance(rng, np.random.Generator) else None
         parts = [Part(each, weight / sum(weights), seed) for each, weight in zip(batches, weights)]
         parts += [Part(None, 0.0, None)] * (self.size - len(parts))
         mine = communicator.scatter(parts)
         communicator.share(model.params)
-        error: Exception | None = None
+        error: BaseException | None = None
         try:
             found = take_part(model, mine)
-        except Exception as raised:  # the others wait for gather and sum
+        except BaseException as raised:  # the others wait for gather and sum
             found, error = {}, raised
         results = communicator.gather(found)
         communicator.sum(model.grads)
@@ -337,10 +345,12 @@ def work(rank: int, size: int, memory: Any, end: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # rank 0 is interrupted, and then ends the others
     shared = Shared(rank, size, memory, [end])
     with contextlib.suppress(EOFError, ConnectionError):  # rank 0 has ended
+        pickled = shared.scatter(None)
         try:
-            model = pickle.loads(shared.scatter(None))
-        except (AttributeError, ImportError, TypeError, ValueError):
-            shared.gather(Failure(traceback.format_exc()))
+            model = pickle.loads(pickled)
+        except Exception:
+            advice = "a model's class must be in a module that can be imported, not in a notebook"
+            shared.gather(Failure(f"{traceback.format_exc()}{advice}"))
             return
         shared.gather(None)
         serve(model, shared)
@@ -348,7 +358,7 @@ def work(rank: int, size: int, memory: Any, end: Connection) -> None:
 
 def check_workers(workers: Any, model: Any) -> int:
     """How many processes train. Raises ValueError or TypeError for a wrong number, or a model that cannot be shared."""
-    if isinstance(workers, (int, np.integer)) or not hasattr(workers, "sum"):
+    if isinstance(workers, (int, np.integer)) or not hasattr(workers, "scatter"):
         check_sizes(workers=workers)
         size = int(workers)
     else:
@@ -357,4 +367,7 @@ def check_workers(workers: Any, model: Any) -> int:
         raise TypeError(f"workers is {size}, but {type(model).__name__} has no split(batch, parts): see Trainable")
     if size > 1 and get_array_module(*model.params.values()) is not np:
         raise ValueError(f"workers is {size}, expected 1 for a model on the GPU")
+    for name, array in model.params.items() if size > 1 else ():
+        if not (array.flags.c_contiguous and model.grads[name].flags.c_contiguous):
+            raise ValueError(f"params[{name!r}] or its gradient is not C-contiguous, as what is shared must be")
     return size

@@ -42,6 +42,27 @@ class Line:
         return (error**2).mean(), back, {"threads": threads, "process": os.getpid()}
 
 
+class Shapes:
+    """A parameter of no, of one and of no axis with an entry; the gradient is the mean of the batch's numbers."""
+
+    def __init__(self, dtype):
+        self.params = {name: np.ones(shape, dtype) for name, shape in (("a", ()), ("b", (2, 3)), ("c", (0, 4)))}
+        self.grads = {name: np.zeros_like(array) for name, array in self.params.items()}
+
+    def split(self, batch, parts):
+        return [batch[k::parts] for k in range(parts)]
+
+    def weight(self, batch):
+        return len(batch)
+
+    def batch_loss(self, batch, train=False):
+        def back():
+            for name, array in self.grads.items():
+                array[...] = batch.mean() * self.params[name]
+
+        return 0.0, back, {}
+
+
 class Fails(Line):
     """Its worker fails at its third batch: by an error, or by the end of its process."""
 

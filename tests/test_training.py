@@ -609,3 +609,21 @@ def test_a_users_schedule_is_called_for_the_updates_and_for_nothing_else():
     seen = []
     run(classifier(), 1, schedule=lambda update: seen.append(update) or 0.1)
     assert seen == list(range(8))
+
+
+@pytest.mark.parametrize("kind", [np.random.MT19937, np.random.Philox, np.random.SFC64])
+def test_any_generator_goes_into_a_checkpoint_and_back(kind, tmp_path):
+    """Some keep arrays in their state."""
+
+    def with_rng():
+        model = dropping()
+        model.rng = np.random.Generator(kind(3))
+        for layer in (model.embedding_dropout, model.recurrent, model.dropout):
+            layer.rng = model.rng
+        return model
+
+    right, first, later = with_rng(), with_rng(), with_rng()
+    run(right, epochs=3)
+    run(first, epochs=1, checkpoint=tmp_path / "run.npz")
+    run(later, epochs=3, checkpoint=tmp_path / "run.npz", resume=True)
+    assert_same_bits(bits(later), bits(right))

@@ -7,13 +7,14 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from same_bits import assert_same_bits, bits
-from team_models import Fails, Killed, Line
+from team_models import Fails, Killed, Line, Shapes
 
 import rnnscratch
 from rnnscratch.models import SequenceClassifier
@@ -189,6 +190,7 @@ def test_a_batch_that_is_not_finite_is_named_and_spoils_no_weights():
         (Line, 1.5, TypeError, "workers is 1.5, expected a whole number"),
         (Line, "2", TypeError, "workers is '2', expected a whole number"),
         (Line, True, TypeError, "workers is True, expected a whole number"),
+        (Line, np.array(2), TypeError, r"workers is array\(2\), expected a whole number"),
     ],
 )
 def test_bad_numbers_of_workers_are_named(model, workers, error, message):
@@ -238,12 +240,15 @@ def script(tmp_path, guard='if __name__ == "__main__":', sleep=0):
 
 
 def in_shared_memory():
-    return set(os.listdir("/dev/shm")) if os.path.isdir("/dev/shm") else set()
+    places = [place for place in ("/dev/shm", tempfile.gettempdir()) if os.path.isdir(place)]
+    return {name for place in places for name in os.listdir(place)}
 
 
 def test_a_script_without_its_main_guard_is_told_so(tmp_path):
     out, errors = script(tmp_path, guard="if True:").communicate(timeout=60)
-    assert "worker 1 ended with exit code 1; a script must train with workers under `if __name__" in errors
+    assert (
+        "worker 1 ended with exit code 1; a script must be a file, and train with workers under `if __name__" in errors
+    )
     assert "done" not in out
 
 
@@ -261,8 +266,7 @@ def test_nothing_is_left_when_a_run_ends_or_is_killed(tmp_path):
     while any(map(running, workers)) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(map(running, workers))
-    left = {name for name in in_shared_memory() - before if name.startswith(("pym-", "psm_", "mp-"))}
-    assert not left
+    assert not {name for name in in_shared_memory() - before if name.startswith(("pym-", "pymp-", "psm_", "sem.mp-"))}
 
 
 def running(pid):
@@ -285,17 +289,21 @@ np.savez(sys.argv[1] + str(comm.rank), best=history.best_epoch, loss=history["lo
 """
 
 
-def test_under_mpiexec_two_processes_give_the_bits_of_two_workers(tmp_path):
+def under_mpiexec(source, tmp_path, argument):
     pytest.importorskip("mpi4py", reason="mpi4py comes with the extra mpi")
     beside = Path(sys.executable).with_name("mpiexec")  # that of the library which mpi4py loads, where pip installed it
     mpiexec = str(beside) if beside.exists() else shutil.which("mpiexec")
     if mpiexec is None:
         pytest.skip("mpiexec comes with an MPI library, which is not installed")
     path = tmp_path / "train.py"
-    path.write_text(MPI_SCRIPT)
+    path.write_text(source)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
-    command = [mpiexec, "-n", "2", sys.executable, str(path), str(tmp_path / "rank")]
-    subprocess.run(command, env=environment, timeout=120, check=True)
+    command = [mpiexec, "-n", "2", sys.executable, "-m", "mpi4py", str(path), argument]
+    return subprocess.run(command, env=environment, timeout=60, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def test_under_mpiexec_two_processes_give_the_bits_of_two_workers(tmp_path):
+    under_mpiexec(MPI_SCRIPT, tmp_path, str(tmp_path / "rank"))
     right = classifier()
     history = run(right, 2, epochs=3)
     for rank in (0, 1):
@@ -304,6 +312,100 @@ def test_under_mpiexec_two_processes_give_the_bits_of_two_workers(tmp_path):
         assert found.pop("best") == history.best_epoch
         np.testing.assert_array_equal(found.pop("loss"), history["loss"])
         assert_same_bits(found, bits(right))
+
+
+ERROR_SCRIPT = """
+import sys
+from rnnscratch.optimizers import Adam
+from rnnscratch.training import fit
+from rnnscratch.workers import MPI
+from team_models import Line
+from test_workers import line_batches
+
+comm = MPI()
+
+class Stopped(Line):
+    count = 0
+
+    def batch_loss(self, batch, train=False):
+        self.count += train
+        if comm.rank == int(sys.argv[1]) and self.count == 3:
+            raise {"0": KeyboardInterrupt, "1": ZeroDivisionError}[sys.argv[1]]("stopped")
+        return super().batch_loss(batch, train)
+
+try:
+    fit(Stopped(), line_batches(), optimizer=Adam(0.1), epochs=2, workers=comm, progress=False)
+except BaseException as error:
+    print(f"rank {comm.rank}: {type(error).__name__}: {error}", flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("rank", "messages"),
+    [
+        (
+            0,
+            ["rank 0: KeyboardInterrupt: interrupted after 0 of 2", "rank 1: WorkerFailed: rank 0 ended with Keyboard"],
+        ),
+        (
+            1,
+            ["rank 0: WorkerFailed: worker 1 failed", "rank 1: WorkerFailed: rank 0 ended with WorkerFailed: worker 1"],
+        ),
+    ],
+)
+def test_under_mpiexec_an_error_ends_all_and_none_waits(rank, messages, tmp_path):
+    found = under_mpiexec(ERROR_SCRIPT, tmp_path, str(rank))
+    for message in messages:
+        assert message in found
+
+
+@pytest.mark.parametrize("dtype", ["float32", "complex128"])
+def test_what_is_shared_may_have_any_shape(dtype):
+    model, alone = Shapes(dtype), Shapes(dtype)
+    with Team(model, 3) as team:
+        for _ in range(2):
+            team.gradient(np.arange(7))
+            _, back, _ = alone.batch_loss(np.arange(7))
+            back()
+            for name, gradient in alone.grads.items():
+                np.testing.assert_allclose(model.grads[name], gradient, rtol=1e-6)
+                assert model.grads[name].dtype == dtype
+                model.params[name] += 1
+                alone.params[name] += 1
+
+
+class Unsendable:
+    """A batch that cannot be sent."""
+
+    def __getstate__(self):
+        raise OSError("on a disk that is gone")
+
+
+def test_a_batch_that_cannot_be_sent_is_no_worker_that_ended():
+    model = Line()
+    model.split = lambda batch, parts: [line_batches()[0], Unsendable()]
+    model.weight = lambda batch: 1
+    with Team(Line(), 2) as team:
+        team._model = model
+        with pytest.raises(OSError, match="on a disk that is gone"):
+            team.gradient(None)
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize("parts", [0, 3])
+def test_a_split_into_too_many_or_no_parts_is_named(parts):
+    model = Line()
+    with Team(model, 2) as team:
+        model.split = lambda batch, size: [batch] * parts
+        with pytest.raises(ValueError, match=f"split gives {parts} parts of a batch, expected 1 to 2"):
+            team.gradient(line_batches()[0])
+
+
+def test_arrays_that_are_not_contiguous_are_named():
+    model = Line()
+    model.params["w"] = np.zeros((3, 2)).T
+    with pytest.raises(ValueError, match=r"params\['w'\] or its gradient is not C-contiguous"):
+        fit(model, line_batches(), optimizer=Adam(0.1), workers=2, progress=False)
 
 
 def test_communicators_are_what_the_protocol_says():

@@ -56,14 +56,14 @@ def step(gates: Array, prev: Any, new: Any, kept: Any, w: Any) -> None:
     i, f, o, g = gates
     new.c[...] = f * prev.c + i * g  # Eq. 31, 69
     normalize(new.c, 1, kept.c_hat, kept.c_scale)
-    kept.tanh_c[...] = tanh(kept.c_hat * w.gc + w.bc)  # in Eq. 33, 71, of the normalised c
-    new.h[...] = o * kept.tanh_c  # Eq. 33, 71
+    kept.tanh_a[...] = tanh(kept.c_hat * w.gc + w.bc)  # in Eq. 33, 71, of the normalised c
+    new.h[...] = o * kept.tanh_a  # Eq. 33, 71
 
 
 def slopes(s: Any, gates: Array, prev: Any, kept: Any) -> None:
     i, f, o, g = gates
-    s.h_by_a[...] = o * dtanh_from_output(kept.tanh_c)  # h = o tanh(a), a = N(c) gc + bc
-    s.h_by_zo[...] = kept.tanh_c * dsigmoid_from_output(o)  # Eq. 33 through Eq. 25
+    s.h_by_a[...] = o * dtanh_from_output(kept.tanh_a)  # h = o tanh(a), a = N(c) gc + bc
+    s.h_by_zo[...] = kept.tanh_a * dsigmoid_from_output(o)  # Eq. 33 through Eq. 25
     s.c_by_zi[...] = g * dsigmoid_from_output(i)  # c = f c_prev + i g  Eq. 31 through Eq. 25
     s.c_by_zf[...] = prev.c * dsigmoid_from_output(f)
     s.c_by_zg[...] = i * dtanh_from_output(g)  # Eq. 31 through Eq. 27
@@ -99,7 +99,7 @@ CELL = sequence.Cell(
     own="ifog",
     states="hc",
     direct="c",
-    keeps={"x_hat": 4, "x_scale": 0, "h_hat": 4, "h_scale": 0, "c_hat": 1, "c_scale": 0, "tanh_c": 1},
+    keeps={"x_hat": 4, "x_scale": 0, "h_hat": 4, "h_scale": 0, "c_hat": 1, "c_scale": 0, "tanh_a": 1},
     weights={"gx": 4, "gh": 4, "gc": 1, "bc": 1},
     step=step,
     slopes=slopes,

@@ -99,13 +99,13 @@ class Plain:
             dU += h.T @ dhU
         if cell.own:
             ways[cell.own] = d.h_in
-        self.ways = ways
         if cell.weight_gradients:
             self.call(cell.weight_gradients, have)
         grads["b"] += dz.sum(axis=1).reshape(-1)
         if cell.inputs_back:
             self.call(cell.inputs_back, have)
         flat = dz.swapaxes(0, 1).reshape(len(x), -1)
+        self.dxW, self.ways = flat, ways
         grads["W"] += x.T @ flat
         return [sum(ways.values()), *[getattr(d, letter) for letter in cell.states[1:]]], flat @ W.T, grads
 

@@ -147,7 +147,11 @@ class Loop(Plain):
         gates = self.cell.gates
         self.suffix = {gate: "" if gates == "h" else f"_{gate}" for gate in gates}
         self.packed = "dz" if "z" not in gates else f"[{' '.join(f'dz{end}' for end in self.suffix.values())}]"
-        unpacked = re.search(r"= gates .*Eqs ([\d, ]+)(?:; ([\d, ]+))?", getsource(self.cell.step))
+        try:
+            source = getsource(self.cell.step)
+        except OSError:  # made without a file
+            source = ""
+        unpacked = re.search(r"= gates .*Eqs ([\d, ]+)(?:; ([\d, ]+))?", source)
         lists = [each.split(", ") for each in unpacked.groups() if each] if unpacked else []
         self.equations = {gate: ", ".join(numbers) for gate, *numbers in zip(gates, *lists)} if lists else {}
 
@@ -163,9 +167,12 @@ class Loop(Plain):
         self.t -= self.phase == "backward"
         self.phase = "backward"
         self.note("dh (output)", "dL_t/dh", "", dh_t)
-        self.note("dh (future)", "from step t+1", "6" if self.states == "h" else "", dh)
+        self.note("dh (future)", self.future(), "6" if self.states == "h" else "", dh)
         self.note("dh", "dh (output) + dh (future)", "6" if self.states == "h" else "", dh + dh_t)
         return dh + dh_t
+
+    def future(self) -> str:
+        return "from step t+1" if self.t < len(self.x) else "of the final state"
 
     def one_step_back(self, x: np.ndarray, have: dict[str, Any], after: list[np.ndarray]) -> Any:
         self.slopes.clear()
@@ -177,6 +184,8 @@ class Loop(Plain):
         dxW = "d(x W)" if cell.inputs_back else packed
         formulas = {"W": f"x^T {dxW}", "b": f"sum of {packed} over the batch"}
         formulas["U"] = f"[{', '.join(products + own)}]" if own else f"h_prev^T {packed}"
+        if cell.inputs_back:
+            self.note(dxW, f"{cell.inputs_back.__name__}({packed})", "", self.dxW)
         for name, gradient in gradients.items():
             formula = formulas.get(name) or ", ".join(self.added[name])
             self.note(f"d{name}_t", formula, SUMS.get(name[0], ""), gradient)
@@ -242,8 +251,8 @@ class Loop(Plain):
         joint = f" + h_prev U{end}" if letter in self.joint else ""
         return Written(value, f"{self.input}{end}{joint} + b{end}", 0, loop=self, name=f"gates.{letter}")
 
-    def assigned(self, target: Written, value: Written, equation: str, added: bool = False) -> None:
-        """A line of the cell has put `value` into `target`, or added it."""
+    def assigned(self, target: Written, value: Written, equation: str, before: Any = None) -> None:
+        """A line of the cell has put `value` into `target`, or added it to what was there before."""
         kind, _, key = target.name.partition(".")
         if kind == "s":
             target.text, target.level, target.split, target.sources = (
@@ -262,10 +271,10 @@ class Loop(Plain):
                 self.note(f"d{key}", before.text, "", before.value)
                 formula, equation = f"d{key} {slope.factor()}", equation or slope.equation
             self.note(f"dz{end}", formula, equation, target.value)
-        elif kind == "d" and added:
+        elif kind == "d" and before is not None:
             through = ", ".join(sorted(value.sources))
             self.note(f"{target.text} (through {through})", value.text, "", value.value)
-            self.note(f"{target.text} (future)", "from step t+1", "", target.value - value.value)
+            self.note(f"{target.text} (future)", self.future(), "", before)
             self.note(target.text, f"{target.text} (through {through}) + {target.text} (future)", "", target.value)
         elif kind == "d":
             ways = {"h": "dh_prev (direct)", "h_in": f"dh_prev (through {', '.join(self.cell.own)})", "hU": "dhU"}
@@ -332,15 +341,15 @@ class Written:
         self.value[key] = value.value
         self.assign(value)
 
-    def assign(self, value: Written, added: bool = False, equation: str | None = None) -> None:
+    def assign(self, value: Written, before: Any = None, equation: str | None = None) -> None:
         """Write the row; the line of source that does it is that of the caller's caller."""
         if self.loop is not None and self.name:
-            self.loop.assigned(self, value, equation_of(sys._getframe(2)) if equation is None else equation, added)
+            self.loop.assigned(self, value, equation_of(sys._getframe(2)) if equation is None else equation, before)
 
     def __iadd__(self, other: Any) -> Written:
-        other = written(other)
+        other, before = written(other), self.value.copy()
         self.value += other.value
-        self.assign(other, added=True)
+        self.assign(other, before)
         return self
 
     def __imul__(self, other: Any) -> Written:
@@ -424,7 +433,11 @@ def equation_of(frame: Any) -> str:
     return found.group(1) if found else ""
 
 
-SLOPES = {"dsigmoid_from_output": ("{} (1 - {})", 1, "25"), "dtanh_from_output": ("1 - {}^2", 0, "27")}
+SLOPES = {
+    "dsigmoid_from_output": ("{} (1 - {})", 1, "25"),
+    "dtanh_from_output": ("1 - {}^2", 0, "27"),
+    "drelu_from_output": ("[{} > 0]", 2, ""),
+}
 
 
 def wrapped(function: Any) -> Callable[..., Any]:
@@ -439,7 +452,8 @@ def wrapped(function: Any) -> Callable[..., Any]:
         if value is None:
             for each in arguments[1:]:
                 if isinstance(each, Written):
-                    each.assign(Written(each.value, f"{name}({first.text})"))
+                    what = each.name.partition(".")[2]
+                    each.assign(Written(each.value, f"{what} of {name}({first.text})"))
             return None
         result = Written(value, f"{name}({first.text})", sources=first.sources)
         if name in SLOPES:
@@ -474,4 +488,8 @@ def bound(function: Any, loop: Loop) -> Any:
         name: wrap(function.__globals__[name]) for name in function.__code__.co_names if name in function.__globals__
     }
     closure = tuple(CellType(wrap(cell.cell_contents)) for cell in function.__closure__ or ())
-    return FunctionType(function.__code__, {**function.__globals__, **names}, closure=closure or None)
+    found = FunctionType(
+        function.__code__, {**function.__globals__, **names}, argdefs=function.__defaults__, closure=closure or None
+    )
+    found.__kwdefaults__ = function.__kwdefaults__
+    return found

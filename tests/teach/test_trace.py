@@ -68,7 +68,13 @@ def test_the_trace_takes_up_other_cells_by_itself(kind):
         np.testing.assert_allclose(found[f"dz_{gate}", 2], found[f"d{gate}", 2] * slope, rtol=1e-12)
     np.testing.assert_allclose(found["c", 2], gates["f"] * found["c", 1] + gates["i"] * gates["g"], rtol=1e-12)
     np.testing.assert_allclose(found["df", 2], found["dc", 2] * found["c", 1], rtol=1e-12)
-    np.testing.assert_allclose(found["h", 2], gates["o"] * found["tanh c", 2], rtol=1e-12)
+    squashed = found["tanh c" if kind == "peephole" else "tanh a", 2]
+    np.testing.assert_allclose(found["h", 2], gates["o"] * squashed, rtol=1e-12)
+    for t, formula in ((3, "of the final state"), (2, "from step t+1")):  # what comes back is what went on
+        rows = {row.name: row for row in found if row.step == t}
+        assert rows["dc (future)"].formula == rows["dh (future)"].formula == formula
+    np.testing.assert_array_equal(found["dc (future)", 1], found["dc_prev", 2])
+    np.testing.assert_array_equal(found["dc (future)", 3], dstate[1][0])
 
 
 def test_the_formulas_are_those_of_the_cells():
@@ -87,7 +93,11 @@ def test_the_formulas_are_those_of_the_cells():
     assert rows["peephole"]["z_o"] == ("x W_o + h_prev U_o + b_o + P_o c", "32")
     assert rows["peephole"]["dc (through h, o)"][0] == "dh o (1 - tanh(c)^2) + dz_o P_o"
     assert rows["layer norm"]["z_f"] == ("x_hat gx + b + h_hat gh", "28")
-    assert rows["layer norm"]["dc (through h)"][0] == "normalize_back(dh o (1 - tanh(c)^2) gc)"
+    assert rows["layer norm"]["dc (through h)"][0] == "normalize_back(dh o (1 - tanh(a)^2) gc)"
+    assert rows["layer norm"]["tanh a"] == ("tanh(c_hat gc + bc)", "33, 71")
+    assert rows["layer norm"]["c_scale"][0] == "c_scale of normalize(c)"
+    assert rows["layer norm"]["dx"][0] == "d(x W) W^T" and rows["layer norm"]["d(x W)"][0] == "inputs_back(dz)"
+    assert rows["rnn relu"]["dz"][0] == "dh [h > 0]"
 
 
 def test_without_gradients_the_loss_is_the_sum_of_the_outputs():
