@@ -1,14 +1,204 @@
-"""Validators of arguments: one wording of errors, each naming the argument, what came and what was expected."""
+"""Validators of arguments: one wording of errors, each naming the argument, what came and what was expected.
+
+`as_array`, `as_column`, `as_list`, `as_labels` and `check_texts` are the one door for data: what comes in through any
+public call goes through one of them, so that the same containers mean the same everywhere.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from numbers import Number
 from typing import Any
 
 import numpy as np
 
 from .backend import Array, get_array_module, to_cpu
+
+KINDS = {"f": "numbers", "i": "integers", "u": "integers", "b": "booleans", "c": "complex numbers", "U": "strings"}
+
+
+def as_array(name: str, value: Any, kinds: str = "fiub", missing: bool = False) -> Array:
+    """The value as an array of these kinds of entries, on the host, or on the device where it lies.
+
+    Takes what NumPy can turn into one: lists and numbers, rows and columns of data frames whatever their index, tensors
+    of other libraries on the CPU, generators and maps. With `missing`, what is masked, None or NA becomes NaN, else it
+    is refused; as are dicts, sets, strings, sparse matrices, and objects that are no numbers. The array may be the
+    caller's own, so it is only read.
+
+    Raises TypeError or ValueError, naming the argument.
+    """
+    found = value if get_array_module(value) is not np else _on_host(name, value, missing)
+    if found.dtype.kind in "OT" and kinds != "U":
+        found = _numbers(name, found, missing)
+    elif found.dtype.kind in "OT":
+        for place, entry in np.ndenumerate(found):
+            if not isinstance(entry, str):
+                raise TypeError(f"{name}{_at(place)} is {entry!r:.60}, expected a string")
+        found = found.astype(np.str_)
+    if found.size == 0 and not hasattr(value, "dtype"):
+        found = found.astype({"f": np.float64, "U": np.str_}.get(kinds[0], np.int64))
+    if found.dtype.kind not in kinds:
+        expected = " or ".join(dict.fromkeys(KINDS[kind] for kind in (kinds[0] if kinds[0] == "f" else kinds)))
+        raise TypeError(f"{name} has dtype {found.dtype}, expected {expected}")
+    return found if found.dtype.isnative else found.astype(found.dtype.newbyteorder("="))
+
+
+def as_column(name: str, value: Any, kinds: str = "fiub", missing: bool = False) -> Array:
+    """`as_array` of a row (n,); one column (n, 1) is taken as one."""
+    return _column(name, as_array(name, value, kinds, missing))
+
+
+def as_list(name: str, value: Any) -> list[Any]:
+    """The entries along the first axis of a list, array, data frame or whatever can be gone through in order.
+
+    Raises TypeError or ValueError, naming the argument.
+    """
+    if get_array_module(value) is not np or not _is_array(value):
+        _refuse_unordered(name, value)
+        try:
+            return list(value)
+        except TypeError:
+            raise TypeError(f"{name} is {value!r:.60}, expected a list") from None
+    found = _on_host(name, value, False)
+    if found.ndim == 0:
+        raise TypeError(f"{name} is the one number {value!r:.60}, expected a list")
+    return list(found)
+
+
+def _column(name: str, found: Array) -> Array:
+    if found.ndim == 2 and found.shape[1] == 1:
+        found = found[:, 0]
+    if found.ndim != 1:
+        raise ValueError(f"{name} has shape {found.shape}, expected one row or column")
+    return found
+
+
+def _at(place: tuple[int, ...]) -> str:
+    return f"[{', '.join(map(str, place))}]" if place else ""
+
+
+def _is_array(value: Any) -> bool:
+    return any(hasattr(value, mark) for mark in ("__array__", "__array_interface__", "__dlpack__"))
+
+
+def _refuse_unordered(name: str, value: Any) -> None:
+    if isinstance(value, (str, bytes, bytearray)):
+        raise TypeError(
+            f"{name} is one {'string' if isinstance(value, str) else type(value).__name__}, expected a list"
+        )
+    if value is None or isinstance(value, (Mapping, set, frozenset)):
+        raise TypeError(f"{name} is {'None' if value is None else type(value).__name__}, expected a list or an array")
+
+
+def _on_host(name: str, value: Any, missing: bool) -> np.ndarray:
+    """What NumPy makes of the value, on the host."""
+    _refuse_unordered(name, value)
+    kind = f"{type(value).__module__}.{type(value).__qualname__}"
+    if isinstance(value, np.ma.MaskedArray):
+        hidden = np.ma.getmaskarray(value)
+        if not hidden.any():
+            return np.asarray(value.data)
+        if not missing:
+            place = tuple(np.argwhere(hidden)[0].tolist())
+            raise ValueError(f"{name}{_at(place)} is masked, expected a value")
+        return np.asarray(value.astype(np.float64).filled(np.nan))  # type: ignore[attr-defined]
+    if hasattr(value, "toarray") and hasattr(value, "nnz"):
+        raise TypeError(f"{name} is sparse ({kind}), expected a dense array: value.toarray() makes one")
+    if not _is_array(value) and isinstance(value, Iterable) and not hasattr(value, "__getitem__"):
+        value = list(value)  # a generator, a map, the values of a dict
+    try:
+        if not hasattr(value, "__array__") and hasattr(value, "__dlpack__"):
+            return np.from_dlpack(value)
+        found = np.asarray(value)
+    except ValueError as error:
+        if _is_array(value):
+            raise TypeError(f"{name} is {kind}, of which NumPy makes no array: {error}") from None
+        raise ValueError(f"{name} is ragged, expected rows of one length") from None
+    except (TypeError, RuntimeError, BufferError) as error:  # a tensor with a gradient, or on a device
+        raise TypeError(f"{name} is {kind}, of which NumPy makes no array: {error}") from None
+    if found.dtype.names is not None:
+        raise TypeError(f"{name} has fields {', '.join(found.dtype.names)}, expected plain numbers")
+    return found
+
+
+def _numbers(name: str, objects: np.ndarray, missing: bool) -> np.ndarray:
+    """An array of objects as numbers: integers if all are, else floats. Raises TypeError or ValueError."""
+    entries = []
+    for place, entry in np.ndenumerate(objects):
+        if entry is None or entry is np.ma.masked or type(entry).__name__ in ("NAType", "NaTType"):
+            if not missing:
+                raise ValueError(f"{name}{_at(place)} is missing ({entry}), expected a value")
+            entry = math.nan
+        elif not isinstance(entry, (Number, np.number, np.bool_)):
+            raise TypeError(f"{name}{_at(place)} is {entry!r:.60}, expected a number")
+        entries.append(entry)
+    if not entries:
+        return np.zeros(objects.shape)
+    if any(isinstance(entry, (complex, np.complexfloating)) for entry in entries):
+        return np.array(entries, dtype=complex).reshape(objects.shape)
+    if all(isinstance(entry, (bool, np.bool_)) for entry in entries):
+        return np.array(entries, dtype=bool).reshape(objects.shape)
+    whole = all(isinstance(entry, (int, np.integer)) and -(2**63) <= entry < 2**63 for entry in entries)
+    try:
+        return np.array([int(e) if whole else float(e) for e in entries]).reshape(objects.shape)
+    except (OverflowError, ValueError, TypeError) as error:
+        raise ValueError(f"{name} holds what is no number for a float: {error}") from None
+
+
+def as_labels(name: str, labels: Any, count: int | None = None) -> np.ndarray:
+    """Labels as a row (count,) of strings, whole or other numbers, or booleans, which come back as they were given.
+
+    Refused are: labels of several kinds, since NumPy would make one of them ("1" of 1); missing ones; members of an
+    Enum, which no file could bring back; and more or fewer than `count`. Raises TypeError or ValueError.
+    """
+    given = _column(name, _on_host(name, labels, False)) if _is_array(labels) else as_list(name, labels)
+    if count is not None and len(given) != count:
+        raise ValueError(f"{name} has shape ({len(given)},), expected ({count},): one for each example")
+    if isinstance(given, np.ndarray) and given.dtype.kind in "biufU":
+        found = given if given.dtype.isnative else given.astype(given.dtype.newbyteorder("="))
+    else:
+        entries = [entry.item() if isinstance(entry, np.generic) else entry for entry in given]
+        entries = [entry.item() if getattr(entry, "ndim", None) == 0 else entry for entry in entries]
+        for k, entry in enumerate(entries):
+            if isinstance(entry, Enum):
+                raise TypeError(f"{name}[{k}] is {entry!r}, a member of an Enum, expected its value")
+            if entry is None or type(entry).__name__ in ("NAType", "NaTType") or entry != entry:
+                raise ValueError(f"{name}[{k}] is not finite or missing: {entry}")
+            if not isinstance(entry, (str, bool, int, float)):
+                raise TypeError(f"{name}[{k}] is {entry!r:.60}, expected a string, a number or a boolean")
+            if _label_kind(entry) != _label_kind(entries[0]):
+                raise TypeError(f"{name}[0] is {entries[0]!r:.60} and {name}[{k}] is {entry!r:.60}, expected one kind")
+        found = np.array(entries) if entries else np.zeros(0, np.int64)
+        for k, (entry, back) in enumerate(zip(entries, found.tolist())):
+            if entry != back:
+                raise ValueError(f"{name}[{k}] is {entry!r:.60}, which NumPy holds as {back!r:.60}")
+    if found.dtype.kind == "f" and not np.isfinite(found).all():
+        raise ValueError(f"{name}[{int(np.argmin(np.isfinite(found)))}] is not finite")
+    return found
+
+
+def _label_kind(label: Any) -> type:
+    return str if isinstance(label, str) else bool if isinstance(label, bool) else Number
+
+
+def check_same_kind(name: str, labels: np.ndarray, other: str, others: np.ndarray) -> None:
+    """Raise TypeError where strings would be compared with numbers, which are never equal."""
+    if len(labels) and len(others) and (labels.dtype.kind == "U") != (others.dtype.kind == "U"):
+        raise TypeError(
+            f"{name} holds {labels[:1].tolist()[0]!r} and {other} {others[:1].tolist()[0]!r}, expected one kind of "
+            "labels: strings and numbers are never equal"
+        )
+
+
+def positions(name: str, labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Where each label stands among the classes (K,), which are sorted. Raises TypeError or ValueError for others."""
+    check_same_kind(name, labels, "the model's classes", classes)
+    found = np.minimum(np.searchsorted(classes, labels), len(classes) - 1)
+    for k in np.flatnonzero(classes[found] != labels)[:1]:
+        raise ValueError(f"{name}[{k}] is {labels[k : k + 1].tolist()[0]!r}, expected one of {classes.tolist()}")
+    return found
 
 
 def check_sizes(**sizes: Any) -> None:
@@ -55,9 +245,7 @@ def check_lengths(lengths: Any, T: int, B: int) -> np.ndarray | None:
         return None
     if get_array_module(lengths) is not np:
         raise TypeError("lengths is a device array, expected integers on the host: they steer the loop")
-    found = np.asarray(lengths)
-    if found.dtype.kind not in "iu":
-        raise TypeError(f"lengths has dtype {found.dtype}, expected integers")
+    found = as_column("lengths", lengths, "iu")
     if found.shape != (B,):
         raise ValueError(f"lengths has shape {found.shape}, expected ({B},): one for each sequence of x")
     for index in np.flatnonzero((found < 1) | (found > T))[:1]:
@@ -70,7 +258,7 @@ def check_lengths(lengths: Any, T: int, B: int) -> np.ndarray | None:
 
 
 def check_shape(name: str, array: Array, shape: tuple[int, ...], dtype: Any, meaning: str) -> None:
-    """Raise TypeError or ValueError unless `array` is an array of this shape and dtype."""
+    """Raise TypeError or ValueError unless `array` is a NumPy or CuPy array of this shape and dtype."""
     if not hasattr(array, "shape") or not hasattr(array, "dtype"):
         raise TypeError(f"{name} is {type(array).__name__}, expected an array of shape {shape} {meaning}")
     if array.shape != shape:
@@ -131,34 +319,22 @@ def check_labels(data: Any, num_classes: int) -> None:
     """Raise ValueError or TypeError unless data is (sequences, labels) with whole numbers from 0 to num_classes - 1."""
     if not isinstance(data, tuple) or len(data) != 2:
         raise TypeError(f"is {type(data).__name__}, expected the pair (sequences, labels)")
-    labels = np.asarray(data[1])
-    if labels.dtype.kind not in "iub" or labels.ndim != 1 or len(labels) != len(data[0]):
-        raise ValueError(
-            f"labels have shape {labels.shape} of {labels.dtype}, expected ({len(data[0])},) whole numbers"
-        )
+    labels = as_column("labels", data[1], "iub")
+    if len(labels) != len(data[0]):
+        raise ValueError(f"labels have shape {labels.shape}, expected ({len(data[0])},) whole numbers")
     if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:
         raise ValueError(f"labels go from {labels.min()} to {labels.max()}, expected 0 to {num_classes - 1}")
 
 
 def check_texts(texts: Any) -> list[str]:
-    """The texts as a list. Raises TypeError for one string, ValueError when there is none."""
-    if isinstance(texts, str):
-        raise TypeError("texts is one string, expected a list of strings")
-    texts = list(texts)
-    if not texts:
+    """The texts as a list of strings. Raises TypeError or ValueError when there is none, or one that is no string."""
+    if _is_array(texts):
+        found = _column("texts", _on_host("texts", texts, False)).tolist()
+    else:
+        found = as_list("texts", texts)
+    if not found:
         raise ValueError("texts is empty, expected at least one")
-    return texts
-
-
-def check_answers(labels: Any, count: int) -> np.ndarray:
-    """The labels as an array (count,). Raises ValueError or TypeError unless they are as many numbers or strings."""
-    y = np.asarray(labels)
-    if y.shape != (count,):
-        raise ValueError(f"labels has shape {y.shape}, expected ({count},): one for each text")
-    if y.dtype == object and all(isinstance(label, str) for label in y):
-        y = y.astype(str)
-    if y.dtype.kind not in "biufU":
-        raise TypeError(f"labels has dtype {y.dtype}, expected strings or numbers")
-    if y.dtype.kind == "f" and not np.isfinite(y).all():
-        raise ValueError(f"labels[{int(np.argmin(np.isfinite(y)))}] is not finite")
-    return y
+    for k, text in enumerate(found):
+        if not isinstance(text, str):
+            raise TypeError(f"texts[{k}] is {type(text).__name__} ({text!r:.60}), expected a string")
+    return found

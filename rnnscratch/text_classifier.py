@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .checks import check_answers, check_rates, check_sizes, check_texts
+from .checks import as_labels, check_rates, check_sizes, check_texts, positions
 from .estimator import Estimator, NotFittedError
 from .models.classifier import SequenceClassifier, configuration, probabilities
 from .models.saved import load_model, save_model
@@ -72,7 +72,7 @@ class TextClassifier(Estimator):
         options.
         """
         texts = check_texts(texts)
-        y = check_answers(labels, len(texts))
+        y = as_labels("labels", labels, len(texts))
         classes, codes = np.unique(y, return_inverse=True)
         if len(classes) < 2:
             raise ValueError(f"labels has the one class {classes.tolist()}, expected at least two")
@@ -122,8 +122,8 @@ class TextClassifier(Estimator):
         """The share of texts that are classified right."""
         self._check_fitted()
         texts = check_texts(texts)
-        y = check_answers(labels, len(texts))
-        return float((self.predict(texts) == y).mean())
+        codes = positions("labels", as_labels("labels", labels, len(texts)), self.classes_)
+        return float((self.predict_proba(texts).argmax(axis=1) == codes).mean())
 
     def __sklearn_tags__(self) -> Any:
         """What scikit-learn's model selection asks; scikit-learn is imported only when it does."""
@@ -157,7 +157,7 @@ class TextClassifier(Estimator):
             raise ValueError(f"{path} holds a model, but no TextClassifier")
         try:
             classifier = cls(**{**extra["text_classifier"], "device": device})
-            classes = check_answers(extra["classes"], model.num_classes)
+            classes = as_labels("classes", extra["classes"], model.num_classes)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path} does not fit together: {error}") from None
         classifier.model_, classifier.vocabulary_, classifier.classes_ = model, vocabulary, classes

@@ -318,12 +318,12 @@ def test_before_fit_a_clear_error_says_so(method, tmp_path):
         (["a", None], [0, 1], TypeError, r"texts\[1\] is NoneType"),
         ([b"a", "b"], [0, 1], TypeError, r"texts\[0\] is bytes"),
         (["a", "b"], [0], ValueError, r"labels has shape \(1,\), expected \(2,\)"),
-        (["a", "b"], [[0], [1]], ValueError, r"labels has shape \(2, 1\)"),
-        (["a", "b"], 1, ValueError, r"labels has shape \(\)"),
+        (["a", "b"], [[0, 1], [1, 0]], TypeError, r"labels\[0\] is \[0, 1\], expected a string, a number or a boolean"),
+        (["a", "b"], 1, TypeError, "labels is 1, expected a list"),
         (["a", "b"], [1, 1], ValueError, r"labels has the one class \[1\], expected at least two"),
         (["a", "b"], [0.0, np.nan], ValueError, r"labels\[1\] is not finite"),
-        (["a", "b"], ["yes", None], TypeError, "labels has dtype object"),
-        (["a", "b"], [1j, 2j], TypeError, "labels has dtype complex128"),
+        (["a", "b"], ["yes", None], ValueError, r"labels\[1\] is not finite or missing: None"),
+        (["a", "b"], [1j, 2j], TypeError, r"labels\[0\] is 1j, expected a string, a number or a boolean"),
     ],
 )
 def test_wrong_data_are_named(texts, labels, error, message):

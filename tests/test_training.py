@@ -493,7 +493,7 @@ def test_progress_bars_show_loss_accuracy_and_speed(capsys):
         ({"train": TRAIN[0]}, TypeError, "train is list, expected the pair"),
         ({"train": ([], [])}, ValueError, "train"),
         ({"train": (TRAIN[0], TRAIN[1][:-1])}, ValueError, r"train labels have shape \(119,\)"),
-        ({"train": (TRAIN[0], TRAIN[1] * 0.5)}, ValueError, "train labels .* float64"),
+        ({"train": (TRAIN[0], TRAIN[1] * 0.5)}, TypeError, "train labels .* float64"),
         ({"train": (TRAIN[0], TRAIN[1] + 1)}, ValueError, "train labels go from 1 to 2, expected 0 to 1"),
         ({"train": (TRAIN[0], -TRAIN[1])}, ValueError, "train labels go from -1 to 0"),
         (
