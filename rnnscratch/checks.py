@@ -41,6 +41,8 @@ def as_array(name: str, value: Any, kinds: str = "fiub", missing: bool = False) 
         found = found.astype({"f": np.float64, "U": np.str_}.get(kinds[0], np.int64))
     if found.dtype.kind not in kinds:
         expected = " or ".join(dict.fromkeys(KINDS[kind] for kind in (kinds[0] if kinds[0] == "f" else kinds)))
+        if found.dtype.kind == "c":
+            raise ValueError(f"{name} has dtype {found.dtype}, expected {expected}: Complex data not supported")
         raise TypeError(f"{name} has dtype {found.dtype}, expected {expected}")
     return found if found.dtype.isnative else found.astype(found.dtype.newbyteorder("="))
 
@@ -147,6 +149,11 @@ def _refuse_unordered(name: str, value: Any) -> None:
         raise TypeError(
             f"{name} is one {'string' if isinstance(value, str) else type(value).__name__}, expected a list"
         )
+    if hasattr(value, "toarray") and hasattr(value, "nnz"):
+        kind = f"{type(value).__module__}.{type(value).__qualname__}"
+        raise TypeError(
+            f"{name} is sparse ({kind}): sparse input is not supported, value.toarray() makes a dense array"
+        )
     if value is None or isinstance(value, (Mapping, set, frozenset)):
         raise TypeError(f"{name} is {'None' if value is None else type(value).__name__}, expected a list or an array")
 
@@ -165,8 +172,6 @@ def _on_host(name: str, value: Any, missing: bool) -> np.ndarray:
         if value.dtype.kind not in "fiub":
             return np.asarray(value.astype(object).filled(None))  # type: ignore[attr-defined]
         return np.asarray(value.astype(np.float64).filled(np.nan))  # type: ignore[attr-defined]
-    if hasattr(value, "toarray") and hasattr(value, "nnz"):
-        raise TypeError(f"{name} is sparse ({kind}), expected a dense array: value.toarray() makes one")
     if not is_array(value) and isinstance(value, Iterable) and not hasattr(value, "__getitem__"):
         value = list(value)  # a generator, a map, the values of a dict
     try:

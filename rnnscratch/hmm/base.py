@@ -51,7 +51,7 @@ class BaseHMM(Estimator):
     Parameters may also be set by hand, as arrays or lists. Nothing but `fit` changes a model.
     """
 
-    _input_tags = {"one_d_array": True, "three_d_array": True, "allow_nan": True}
+    _input_tags = {"three_d_array": True, "allow_nan": True}
     emission: ClassVar[type[Emission]] = Emission
 
     n_components: int = 1
@@ -76,6 +76,11 @@ class BaseHMM(Estimator):
     def n_features_(self) -> int:
         """How many features an observation has, or how many symbols there are."""
         return self._parameters().emission.n_features_
+
+    @property
+    def n_features_in_(self) -> int:
+        """What scikit-learn asks: how many columns X has."""
+        return 1 if self.emission.symbols else self.n_features_
 
     def score_sequences(self, X: Any, lengths: Any = None) -> np.ndarray:
         """The log-likelihood of each sequence (S,); -inf for one that the model cannot produce."""

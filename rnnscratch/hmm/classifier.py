@@ -50,7 +50,12 @@ class HMMClassifier(Estimator):
         prototype = self.model if self.model is not None else CategoricalHMM(2, random_state=0)
         if not isinstance(prototype, BaseHMM):
             raise TypeError(f"model is {prototype!r:.60}, expected a hidden Markov model")
+        if y is None:
+            raise ValueError("HMMClassifier requires y to be passed, but the target y is None")
+        prototype._check_options()
         sequences = as_sequences(X)
+        emission = prototype.emission(**{**vars(prototype), "vocabulary_": None, "learning": True})
+        emission, frames, _ = read(emission, sequences, None)
         labels = as_labels("y", y, len(sequences))
         classes, codes = np.unique(labels, return_inverse=True)
         if len(classes) < 2:
@@ -60,9 +65,6 @@ class HMMClassifier(Estimator):
             shares = check_distribution("priors", self.priors, len(classes))
             if shares.ndim != 1:
                 raise ValueError(f"priors has shape {shares.shape}, expected ({len(classes)},)")
-        prototype._check_options()
-        emission = prototype.emission(**{**vars(prototype), "vocabulary_": None, "learning": True})
-        emission, frames, _ = read(emission, sequences, None)
         params = prototype.get_params(deep=False)
         if emission.symbols and emission.vocabulary_ is not None:
             params["vocabulary"] = emission.vocabulary_
@@ -81,8 +83,6 @@ class HMMClassifier(Estimator):
         """
         self._check_fitted()
         sequences = as_sequences(X)
-        if not sequences:
-            raise ValueError("X is empty, expected at least one sequence")
         with np.errstate(divide="ignore"):
             log_priors = np.log(self.priors_)
         joint = np.stack([model.score_sequences(sequences) for model in self.models_], axis=1) + log_priors

@@ -149,6 +149,7 @@ class CategoricalHMM(BaseHMM):
     (array([0, 0, 1]), 0.01512)
     """
 
+    _input_tags = {**BaseHMM._input_tags, "string": True}
     emission = Categorical
 
     n_features: int | None = None
@@ -239,6 +240,7 @@ class PoissonHMM(BaseHMM):
     every state had emitted `lambdas_prior` in all in `lambdas_weight` further frames.
     """
 
+    _input_tags = {**BaseHMM._input_tags, "positive_only": True}
     emission = Poisson
 
     _: KW_ONLY

@@ -91,6 +91,8 @@ class Emission:
             found = found[:, None]
         if found.ndim != 2:
             raise ValueError(f"{name} has shape {found.shape}, expected (frames, features)")
+        if not found.shape[1]:
+            raise ValueError(f"{name} has 0 feature(s) (shape={found.shape}) while a minimum of 1 is required.")
         found = found.astype(np.float64, copy=False)
         if bool(to_cpu(get_array_module(found).isinf(found).any())):
             raise ValueError(f"{name} holds infinity; a missing observation is NaN")
@@ -106,7 +108,9 @@ class Emission:
     def check_data(self, X: Array) -> None:
         """Raise ValueError unless the frames fit the parameters."""
         if X.shape[1] != self.n_features_:
-            raise ValueError(f"X has {X.shape[1]} features, but the model has {self.n_features_}")
+            raise ValueError(
+                f"X has {X.shape[1]} features, but {type(self).__name__} is expecting {self.n_features_} features as input"
+            )
 
     def missing(self, X: Array) -> Array:
         """Which frames (M,) were not observed."""

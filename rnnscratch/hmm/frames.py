@@ -168,6 +168,8 @@ def read(emission: Emission, sequences: Sequences, lengths: Any) -> tuple[Emissi
 
     Raises ValueError or TypeError.
     """
+    if not sequences:
+        raise ValueError("X is empty, expected at least one sequence")
     names = ["X"] if len(sequences) == 1 else [f"X[{s}]" for s in range(len(sequences))]
     emission, parts = emission.encode([emission.as_frames(x, name) for x, name in zip(sequences, names)], names)
     frames = parts[0] if len(parts) == 1 else get_array_module(*parts).concatenate(parts)

@@ -320,10 +320,10 @@ def test_a_family_of_ones_own_is_decoded_saved_loaded_and_interrupted_like_any_o
     frozen.startprob_, frozen.transmat_, frozen.means_ = model.startprob_, [[0.5, 0.5]] * 2, [1.0, 20.0]
     frozen.fit(X)
     assert frozen.means_.tolist() == [1.0, 20.0] and frozen.num_params == 2
-    with pytest.raises(ValueError, match="X has 2 features, but the model has 1"):
+    with pytest.raises(ValueError, match="X has 2 features, but Exponential is expecting 1"):
         model.score(np.ones((3, 2)))
     before = dict(vars(model))
-    with pytest.raises(ValueError, match="X has 2 features, but the model has 1"):
+    with pytest.raises(ValueError, match="X has 2 features, but Exponential is expecting 1"):
         model.fit(np.ones((3, 2)))
     assert vars(model) == before
 
@@ -344,7 +344,7 @@ def test_a_family_of_ones_own_may_have_options():
 def test_the_public_names_are_hmmlearns_the_documented_ones_and_the_options(cls):
     methods = """aic bic decode fit get_params get_stationary_distribution predict predict_proba sample score
         score_samples set_params score_sequences filter decode_best sample_paths update predict_next
-        log_likelihood_gradient num_params save emission n_features_"""
+        log_likelihood_gradient num_params save emission n_features_ n_features_in_"""
     assert {name for name in dir(cls) if not name.startswith("_")} == {*methods.split(), *cls().get_params()}
 
 
@@ -552,7 +552,7 @@ NUMBERS, ONES = np.zeros((5, 2)), np.ones((2, 2, 2))
         (lambda: ready().score([0, 1, 2], [3, 0]), ValueError, r"lengths\[1\] is 0, expected at least 1"),
         (lambda: ready().score([0, 1, 2], [1.5, 1.5]), TypeError, "lengths has dtype float64, expected integers"),
         (lambda: ready().score(np.zeros(0, int)), ValueError, r"lengths\[0\] is 0"),
-        (lambda: ready("gaussian diag").score(np.zeros((3, 4))), ValueError, "X has 4 features, but the model has 2"),
+        (lambda: ready("gaussian diag").score(np.zeros((3, 4))), ValueError, "X has 4 features, but Gaussian is expecting 2"),
         (lambda: ready("gaussian diag").score([[np.inf, 1]]), ValueError, "X holds infinity"),
         (lambda: ready("gaussian diag").score([["a", "b"]]), TypeError, "X has dtype"),
         (lambda: ready("poisson").score([[0.5, 1]]), ValueError, "no counts"),
