@@ -59,7 +59,7 @@ class ConvergenceMonitor:
     @classmethod
     def of(cls, model: BaseHMM) -> ConvergenceMonitor:
         """A new one with the model's options, or like the one of another kind that was set as `monitor_`."""
-        given = getattr(model, "monitor_", None)
+        given = vars(model).get("monitor_")
         if given is None or type(given) is ConvergenceMonitor:
             return cls(model.tol, model.n_iter, bool(model.verbose))
         found = copy.copy(given)
