@@ -224,7 +224,9 @@ class BaseHMM(Estimator):
         for _ in range(self.n_init):
             p = Parameters.of(emission.replace(**learning.begin(self, emission, observed, rng)))
             p.emission.check_data(observed)
-            found = learning.climb(self, p if known is None else learning.learn_from_known(p, data), data)
+            if known is not None:
+                p = learning.learn_from_known(p, data, emission.chosen("init_params"))
+            found = learning.climb(self, p, data)
             if best is None or found[1].history[-1] > best[1].history[-1]:
                 best = found
         assert best is not None
