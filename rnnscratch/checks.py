@@ -170,7 +170,9 @@ def _on_host(name: str, value: Any, missing: bool) -> np.ndarray:
             place = tuple(np.argwhere(hidden)[0].tolist())
             raise ValueError(f"{name}{_at(place)} is masked, expected a value")
         if value.dtype.kind not in "fiub":
-            return np.asarray(value.astype(object).filled(None))  # type: ignore[attr-defined]
+            found = np.array(value.data, dtype=object)
+            found[hidden] = None
+            return found
         return np.asarray(value.astype(np.float64).filled(np.nan))  # type: ignore[attr-defined]
     if not is_array(value) and isinstance(value, Iterable) and not hasattr(value, "__getitem__"):
         value = list(value)  # a generator, a map, the values of a dict
