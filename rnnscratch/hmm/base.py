@@ -196,8 +196,9 @@ class BaseHMM(Estimator):
         if not len(observed):
             raise ValueError("X holds no observation that is not missing")
         rng, best = self._generator(None), None
-        for _ in range(self.n_init):
-            p = Parameters.of(emission.replace(**learning.begin(self, emission, observed, rng)))
+        for restart in range(self.n_init):
+            begun = learning.begin(self, emission.replace(restart=restart), observed, rng)
+            p = Parameters.of(emission.replace(**begun))
             p.emission.check_data(observed)
             found = learning.climb(self, p if known is None else learning.learn_from_known(p, data), data)
             if best is None or found[1].history[-1] > best[1].history[-1]:

@@ -12,7 +12,16 @@ from ..backend import Array, get_array_module, to_cpu
 from ..checks import check_distribution, check_number, check_sizes
 from .base import BaseHMM
 from .chain import is_text, look_up, vocabulary_of
-from .emission import Emission, as_parameter, centres, dirichlet_log_density, draw, shares
+from .emission import (
+    Emission,
+    as_parameter,
+    centres,
+    check_seen,
+    dirichlet_log_density,
+    draw,
+    mean_and_variance,
+    shares,
+)
 
 
 class Categorical(Emission):
@@ -135,29 +144,37 @@ class CategoricalHMM(BaseHMM):
 
 
 class Poisson(Emission):
-    """lambdas_ (N, D): the means of D independent counts."""
+    """lambdas_ (N, D): the means of D independent counts, of which a frame may lack some."""
 
     letters = {"l": "lambdas_"}
+    marginalises = True
 
     def log_density(self, X: Array) -> Array:
         xp, lambdas = get_array_module(X), self.lambdas_
+        absent = xp.isnan(X)
+        X = xp.where(absent, 0.0, X)
         counts = to_cpu(X)
         values, place = np.unique(counts, return_inverse=True)
         log_factorial = np.array([math.lgamma(value + 1) for value in values])[place].reshape(counts.shape).sum(axis=1)
         with np.errstate(divide="ignore"):
             logs = np.maximum(np.log(lambdas), -1e300)  # a rate of 0 emits 0 and nothing else, and 0 log 0 is 0
-        found = xp.asarray(logs) @ X.T - xp.asarray(lambdas.sum(axis=1))[:, None] - xp.asarray(log_factorial)
+        rates = xp.asarray(lambdas) @ (~absent).astype(X.dtype).T
+        found = xp.asarray(logs) @ X.T - rates - xp.asarray(log_factorial)
         return xp.where(found < -1e299, -np.inf, found)
 
     def initialize(self, X: np.ndarray, rng: np.random.Generator) -> dict[str, Any]:
         if not self.chosen("init_params"):
             return {}
-        found = centres(X, self.n_components, rng, self.init)
-        return {"lambdas_": (found + X.mean(axis=0)) / 2 + 1e-3}  # no rate of 0, from which there is no way back
+        check_seen(X)
+        found = centres(X, self.n_components, rng, self.init, self.restart)
+        mean, _ = mean_and_variance(X)
+        return {"lambdas_": (found + mean) / 2 + 1e-3}  # no rate of 0, from which there is no way back
 
     def statistics(self, X: Array, weights: Array) -> tuple[np.ndarray, np.ndarray]:
-        """The sums of counts (N, D), and the number of frames (N, 1)."""
-        return to_cpu(weights @ X), to_cpu(weights.sum(axis=1))[:, None]
+        """The sums of counts, and the number of frames that have them: both (N, D)."""
+        xp = get_array_module(X, weights)
+        absent = xp.isnan(X)
+        return to_cpu(weights @ xp.where(absent, 0.0, X)), to_cpu(weights @ (~absent).astype(X.dtype))
 
     def estimate(self, statistics: tuple[np.ndarray, np.ndarray]) -> dict[str, Any]:
         sums, mass = statistics[0] + self.lambdas_prior, statistics[1] + self.lambdas_weight
@@ -200,6 +217,8 @@ class Poisson(Emission):
 @dataclass(repr=False, eq=False)
 class PoissonHMM(BaseHMM):
     """Each state emits D counts, independent and Poisson with means lambdas_ (N, D). Letter l.
+
+    A count that is NaN is missing and is summed over, alone.
 
     `lambdas_prior` and `lambdas_weight` are a conjugate prior: as if every state had emitted `lambdas_prior` in all in
     `lambdas_weight` further frames.

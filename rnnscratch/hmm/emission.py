@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import numpy as np
 
 from ..backend import Array, get_array_module, to_cpu
+from ..checks import as_array
 from .chain import thresholds
 
 Self = TypeVar("Self", bound="Emission")
@@ -17,8 +18,10 @@ class Emission:
 
     It holds the model's options and parameters under the names that they have there (`self.n_components`,
     `self.means_`). Its methods return new values and set none. X are M observed frames (M, D), on the host or the
-    device; weights (N, M) say how much each counts for each state, and where a frame is missing they are 0. A family
-    is a subclass with
+    device; weights (N, M) say how much each counts for each state, and where a frame is missing they are 0. Where a
+    frame lacks some of its features but not all, X holds NaN, if the family says `marginalises = True`: then its
+    densities are those of the features that there are, and `initialize` and `statistics` too must do without the
+    others. To other families such frames are never shown; they are refused. A family is a subclass with
 
         letters                      the parameters, by their letters in `params` and `init_params`: {"m": "means_"}
         initialize(X, rng)           where learning begins, a dict of all parameters by name; X is on the host. Under
@@ -37,6 +40,8 @@ class Emission:
 
     letters: ClassVar[dict[str, str]] = {}
     remembers: ClassVar[tuple[str, ...]] = ()  # what a model keeps of a fit besides parameters
+    marginalises: ClassVar[bool] = False  # whether a frame may lack some of its features
+    restart: int = 0  # which of the `n_init` starts is to begin: those after the first should differ from it
 
     if TYPE_CHECKING:
 
@@ -98,8 +103,8 @@ class Emission:
             raise ValueError(f"X has {X.shape[1]} features, but the model has {self.n_features_}")
 
     def missing(self, X: Array) -> Array:
-        """Which frames (M,) were not observed."""
-        return get_array_module(X).isnan(X).any(axis=1)
+        """Which frames (M,) were not observed at all."""
+        return get_array_module(X).isnan(X).all(axis=1)
 
     def chosen(self, option: str) -> list[str]:
         """The parameters whose letters are in `params` or `init_params`; all where it is None."""
@@ -141,13 +146,13 @@ def draw(probabilities: np.ndarray, states: np.ndarray, rng: np.random.Generator
 
 def check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
     """Raise ValueError unless the value is one of those allowed."""
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         raise ValueError(f"{name} is {value!r}, expected one of {', '.join(map(repr, allowed))}")
 
 
 def as_parameter(name: str, values: Any, shape: tuple[int | None, ...]) -> np.ndarray:
-    """The values as floats, if finite and of this shape, None being any length. Raises ValueError otherwise."""
-    found = np.asarray(values, dtype=float)
+    """The values as floats, if finite and of this shape, None being any length. Raises TypeError or ValueError."""
+    found = to_cpu(as_array(name, values)).astype(float)
     fits = found.ndim == len(shape) and all(n in (None, m) for n, m in zip(shape, found.shape))
     if not fits or not np.isfinite(found).all():
         expected = ", ".join("D" if n is None else str(n) for n in shape)
@@ -155,36 +160,140 @@ def as_parameter(name: str, values: Any, shape: tuple[int | None, ...]) -> np.nd
     return found
 
 
-def centres(X: np.ndarray, k: int, rng: np.random.Generator, init: str) -> np.ndarray:
-    """k points (k, D) to begin with: centres of clusters of X (M, D) for "kmeans", frames for "random"."""
-    return k_means(X, k, rng) if init == "kmeans" else X[rng.choice(len(X), k, len(X) < k)]
+def as_prior(name: str, value: Any, shape: tuple[int, ...], least: float | None = None) -> np.ndarray:
+    """A number, or an array that broadcasts to the shape, as floats of that shape, all finite and at least `least`.
+
+    Raises TypeError or ValueError otherwise.
+    """
+    found = to_cpu(as_array(name, value, "fiu")).astype(float)
+    bound = "" if least is None else f", at least {least:g}"
+    if found.ndim > len(shape) or any(n not in (1, m) for n, m in zip(found.shape[::-1], shape[::-1])):
+        raise ValueError(f"{name} has shape {found.shape}, expected a number or an array that broadcasts to {shape}")
+    if not np.isfinite(found).all() or (least is not None and (found < least).any()):
+        wrong = found[~(np.isfinite(found) & (found >= (-np.inf if least is None else least)))]
+        raise ValueError(f"{name} holds {wrong[0]}, expected finite numbers{bound}")
+    return np.broadcast_to(found, shape)
 
 
-def k_means(X: np.ndarray, k: int, rng: np.random.Generator, rounds: int = 30) -> np.ndarray:
+def check_dirichlet(name: str, prior: Any, shape: tuple[int, ...]) -> None:
+    """Raise TypeError or ValueError unless the prior is a number, or an array that broadcasts to the shape, from 1 on.
+
+    Below 1 the density of Dirichlet's distribution is infinite where a probability is 0, so it has no largest value
+    for learning to climb to.
+    """
+    as_prior(name, prior, shape, least=1.0)
+
+
+def mean_and_variance(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of each feature (D,), over the frames of X (M, D) that have it; 0 where none has.
+
+    Raises ValueError for numbers whose squares leave the range of doubles.
+    """
+    seen = ~np.isnan(X)
+    count = np.maximum(seen.sum(axis=0), 1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = np.where(seen, X, 0.0).sum(axis=0) / count
+        variance = (np.where(seen, X - mean, 0.0) ** 2).sum(axis=0) / count
+    for d in np.flatnonzero(~np.isfinite(variance))[:1]:
+        raise ValueError(f"X[:, {d}] holds numbers up to {np.nanmax(abs(X[:, d]))}, too large for their variance")
+    return mean, variance
+
+
+def check_seen(X: np.ndarray) -> None:
+    """Raise ValueError for a feature of X (M, D) that no frame has: nothing can be learned about it."""
+    for d in np.flatnonzero(np.isnan(X).all(axis=0))[:1]:
+        raise ValueError(f"X[:, {d}] is NaN throughout, expected each feature to be observed at least once")
+
+
+def centres(X: np.ndarray, k: int, rng: np.random.Generator, init: str, restart: int = 0) -> np.ndarray:
+    """k points (k, D) to begin with: centres of clusters of X (M, D) for "kmeans", frames for "random".
+
+    Clusters after the first start are those of frames drawn apart from each other: each start has others.
+    """
+    if init == "random":
+        drawn = X[rng.choice(len(X), k, len(X) < k)]
+        return np.where(np.isnan(drawn), mean_and_variance(X)[0], drawn)
+    return k_means(X, k, rng) if restart == 0 else k_means(X, k, rng, rounds=1, tries=1, candidates=1)
+
+
+def nearest(X: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """Which of the points (k, D) is nearest to each frame of X (M, D), by the features that the frame has (M,)."""
+    points, seen, back = standardise(X)
+    return distances(points, seen, (found - back[0]) / back[1]).argmin(axis=1)
+
+
+def k_means(
+    X: np.ndarray,
+    k: int,
+    rng: np.random.Generator,
+    rounds: int = 30,
+    tries: int = 5,
+    candidates: int | None = None,
+) -> np.ndarray:
     """Centres (k, D) of clusters of X (M, D): k-means++ (Arthur & Vassilvitskii 2007), then Lloyd's rounds.
 
-    Features are scaled to unit variance for the distances. At most 20,000 frames are looked at.
+    The best of several tries begins; each next centre is the best of some candidates, 2 + log k if not given. Features
+    are scaled to unit variance for the distances, which are over the features that a frame has (Chi, Chi & Baraniuk
+    2016). At most 20,000 frames are looked at.
     """
     if len(X) > 20_000:
         X = X[rng.choice(len(X), 20_000, replace=False)]
-    spread = X.std(axis=0)
-    spread = np.where(spread > 0, spread, 1.0)
-    points = (X - X.mean(axis=0)) / spread
-    chosen = [int(rng.integers(len(points)))]
-    nearest = np.full(len(points), np.inf)
-    for _ in range(1, k):
-        nearest = np.minimum(nearest, ((points - points[chosen[-1]]) ** 2).sum(axis=1))
-        total = nearest.sum()
-        weights = nearest / total if total > 0 else None  # all points are chosen already: any will do
-        chosen.append(int(rng.choice(len(points), p=weights)))
-    found = points[chosen]
+    points, seen, (mean, spread) = standardise(X)
+    candidates = candidates or 2 + int(np.log(k))
+    best = None
+    for _ in range(tries):
+        chosen, near = seeds(points, seen, k, rng, candidates)
+        if best is None or near < best[1]:
+            best = points[chosen], near
+    assert best is not None
+    found = best[0]
     for _ in range(rounds):
-        distances = -2.0 * points @ found.T + (found**2).sum(axis=1)
-        label = distances.argmin(axis=1)
-        counts = np.bincount(label, minlength=k)
-        sums = np.stack([np.bincount(label, column, minlength=k) for column in points.T], axis=1)
-        moved = np.where(counts[:, None] > 0, sums / np.maximum(counts, 1)[:, None], found)
+        label = distances(points, seen, found).argmin(axis=1)
+        counts = np.bincount(label, minlength=k)[:, None] if seen is None else sums_by_label(label, seen, k)
+        moved = np.where(counts > 0, sums_by_label(label, points, k) / np.maximum(counts, 1), found)
         if np.allclose(moved, found):
             break
         found = moved
-    return found * spread + X.mean(axis=0)
+    return found * spread + mean
+
+
+def seeds(
+    points: np.ndarray, seen: np.ndarray | None, k: int, rng: np.random.Generator, candidates: int
+) -> tuple[list[int], float]:
+    """Which k points begin, and the sum of all squared distances from the nearest of them.
+
+    A point is drawn in proportion to its squared distance; of the candidates the one stays that leaves the least sum.
+    """
+    chosen = [int(rng.integers(len(points)))]
+    near = distances(points, seen, points[chosen])[:, 0]
+    for _ in range(1, k):
+        total = near.sum()
+        weights = near / total if total > 0 else None  # all points are chosen already: any will do
+        drawn = rng.choice(len(points), candidates, p=weights)
+        left = np.minimum(near[:, None], distances(points, seen, points[drawn]))
+        best = int(left.sum(axis=0).argmin())
+        chosen.append(int(drawn[best]))
+        near = left[:, best]
+    return chosen, float(near.sum())
+
+
+def standardise(X: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, tuple[np.ndarray, np.ndarray]]:
+    """X (M, D) with mean 0 and variance 1, and 0 where missing; 1 where there is a number, or None if all are there;
+    and the mean and the spread (D,)."""
+    mean, variance = mean_and_variance(X)
+    spread = np.where(variance > 0, np.sqrt(variance), 1.0)
+    seen = ~np.isnan(X)
+    if seen.all():
+        return (X - mean) / spread, None, (mean, spread)
+    return np.where(seen, (X - mean) / spread, 0.0), seen.astype(float), (mean, spread)
+
+
+def distances(points: np.ndarray, seen: np.ndarray | None, found: np.ndarray) -> np.ndarray:
+    """The squares of the distances (M, k) of points (M, D) from others (k, D), over what is seen (M, D)."""
+    sizes = (found**2).sum(axis=1) if seen is None else seen @ (found**2).T
+    return np.maximum((points**2).sum(axis=1)[:, None] - 2.0 * points @ found.T + sizes, 0.0)
+
+
+def sums_by_label(label: np.ndarray, values: np.ndarray, k: int) -> np.ndarray:
+    """The sums (k, D) of the values (M, D) that have each label (M,)."""
+    return np.stack([np.bincount(label, column, minlength=k) for column in values.T], axis=1)

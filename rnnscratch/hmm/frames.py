@@ -103,7 +103,7 @@ class Data(NamedTuple):
     """Observations in the order of the columns of `frames`."""
 
     X: Array  # (M, D), or symbols (M,); rows without meaning where missing
-    missing: Array | None  # (M,) True where nothing was observed
+    missing: Array | None  # (M,) True where nothing was observed; a feature alone that was not is NaN in X
     states: Array | None  # (M,) known states, -1 where unknown
     frames: Frames
 
@@ -135,8 +135,13 @@ def read(emission: Emission, X: Any, lengths: Any) -> tuple[Array, np.ndarray]:
 def prepare(
     emission: Emission, X: Array, lengths: np.ndarray, states: np.ndarray | None = None, cut: bool = True
 ) -> Data:
-    """Sort the frames into columns; a long sequence is cut into pieces if that is faster."""
+    """Sort the frames into columns; a long sequence is cut into pieces if that is faster.
+
+    Raises ValueError for a frame that lacks some of its features, if the family cannot do without them.
+    """
     xp = get_array_module(X)
+    if not emission.marginalises:
+        refuse_partly_missing(emission, X, lengths)
     frames = lay_out(lengths, piece_length(lengths, emission.n_components) if cut else None)
     if len(frames.owner) > 1:
         X = X[xp.asarray(frames.rows)]
@@ -146,6 +151,20 @@ def prepare(
     else:
         missing = None
     return Data(X, missing, None if states is None else xp.asarray(states[frames.rows]), frames)
+
+
+def refuse_partly_missing(emission: Emission, X: Array, lengths: np.ndarray) -> None:
+    """Raise ValueError naming the first frame that lacks some of its features, but not all."""
+    if X.ndim == 1 or X.dtype.kind != "f":
+        return
+    partly = to_cpu(get_array_module(X).isnan(X).any(axis=1) & ~emission.missing(X))
+    for row in np.flatnonzero(partly)[:1]:
+        ends = np.cumsum(lengths)
+        s = int(np.searchsorted(ends, row, side="right"))
+        raise ValueError(
+            f"frame {row - ends[s] + lengths[s]} of sequence {s} lacks some of its features, which "
+            f"{type(emission).__name__} cannot do without; a frame of which all are NaN is missing"
+        )
 
 
 def check_states(states: Any, frames: int, N: int) -> np.ndarray:
