@@ -240,13 +240,7 @@ def k_means(
         X = X[rng.choice(len(X), 20_000, replace=False)]
     points, seen, (mean, spread) = standardise(X)
     candidates = candidates or 2 + int(np.log(k))
-    best = None
-    for _ in range(tries):
-        chosen, near = seeds(points, seen, k, rng, candidates)
-        if best is None or near < best[1]:
-            best = points[chosen], near
-    assert best is not None
-    found = best[0]
+    found, _ = min((seeds(points, seen, k, rng, candidates) for _ in range(tries)), key=lambda pair: pair[1])
     for _ in range(rounds):
         label = distances(points, seen, found).argmin(axis=1)
         counts = np.bincount(label, minlength=k)[:, None] if seen is None else sums_by_label(label, seen, k)
@@ -259,22 +253,36 @@ def k_means(
 
 def seeds(
     points: np.ndarray, seen: np.ndarray | None, k: int, rng: np.random.Generator, candidates: int
-) -> tuple[list[int], float]:
+) -> tuple[np.ndarray, float]:
     """Which k points begin, and the sum of all squared distances from the nearest of them.
 
     A point is drawn in proportion to its squared distance; of the candidates the one stays that leaves the least sum.
     """
-    chosen = [int(rng.integers(len(points)))]
-    near = distances(points, seen, points[chosen])[:, 0]
+    chosen = completed(points, seen, rng.integers(len(points), size=1))
+    near = distances(points, seen, chosen)[:, 0]
     for _ in range(1, k):
         total = near.sum()
         weights = near / total if total > 0 else None  # all points are chosen already: any will do
-        drawn = rng.choice(len(points), candidates, p=weights)
-        left = np.minimum(near[:, None], distances(points, seen, points[drawn]))
+        drawn = completed(points, seen, rng.choice(len(points), candidates, p=weights))
+        left = np.minimum(near[:, None], distances(points, seen, drawn))
         best = int(left.sum(axis=0).argmin())
-        chosen.append(int(drawn[best]))
+        chosen = np.vstack([chosen, drawn[best]])
         near = left[:, best]
     return chosen, float(near.sum())
+
+
+def completed(points: np.ndarray, seen: np.ndarray | None, drawn: np.ndarray) -> np.ndarray:
+    """The points drawn, what each lacks being that of the nearest point that has it, by the features of both."""
+    found = points[drawn]
+    if seen is None:
+        return found
+    for point, own in zip(found, seen[drawn]):
+        common = seen * own
+        count = common.sum(axis=1)
+        away = (common * (points - point) ** 2).sum(axis=1) / np.maximum(count, 1.0)
+        for d in np.flatnonzero(own == 0):
+            point[d] = points[np.where((seen[:, d] > 0) & (count > 0), away, np.inf).argmin(), d]
+    return found
 
 
 def standardise(X: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, tuple[np.ndarray, np.ndarray]]:
