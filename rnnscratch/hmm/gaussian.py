@@ -441,13 +441,15 @@ def outer(vectors: np.ndarray, full: bool) -> np.ndarray:
 def raise_to_floor(covariance: np.ndarray, floor: np.ndarray) -> np.ndarray:
     """The likeliest covariance (D, D) among those that are nowhere below diag(floor), given the unbounded estimate.
 
-    In the coordinates where the floor is the unit matrix, the eigenvalues below 1 are raised to 1.
+    In the coordinates where the floor is the unit matrix, the eigenvalues below 1 are raised to 1; or higher where that
+    would be lost to rounding beside the largest, as in a state of hardly any weight that a prior pulls from afar.
     """
     root = np.sqrt(floor)
     values, vectors = np.linalg.eigh(covariance / np.outer(root, root))
-    if values[0] >= 1.0:
+    least = max(1.0, 1e-13 * values[-1])
+    if values[0] >= least:
         return (covariance + covariance.T) / 2
-    raised = (vectors * np.maximum(values, 1.0)) @ vectors.T * np.outer(root, root)
+    raised = (vectors * np.maximum(values, least)) @ vectors.T * np.outer(root, root)
     return (raised + raised.T) / 2
 
 
