@@ -227,7 +227,7 @@ def k_means(
     k: int,
     rng: np.random.Generator,
     rounds: int = 30,
-    tries: int = 5,
+    tries: int = 3,
     candidates: int | None = None,
 ) -> np.ndarray:
     """Centres (k, D) of clusters of X (M, D): k-means++ (Arthur & Vassilvitskii 2007), then Lloyd's rounds.
@@ -298,8 +298,10 @@ def standardise(X: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, tuple[np.
 
 def distances(points: np.ndarray, seen: np.ndarray | None, found: np.ndarray) -> np.ndarray:
     """The squares of the distances (M, k) of points (M, D) from others (k, D), over what is seen (M, D)."""
-    sizes = (found**2).sum(axis=1) if seen is None else seen @ (found**2).T
-    return np.maximum((points**2).sum(axis=1)[:, None] - 2.0 * points @ found.T + sizes, 0.0)
+    away = points @ (-2.0 * found.T)
+    away += (found**2).sum(axis=1) if seen is None else seen @ (found**2).T
+    away += np.einsum("md,md->m", points, points)[:, None]
+    return np.maximum(away, 0.0, out=away)
 
 
 def sums_by_label(label: np.ndarray, values: np.ndarray, k: int) -> np.ndarray:
