@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .checks import as_labels, check_rates, check_sizes, check_texts, positions
-from .estimator import Estimator, NotFittedError
+from .estimator import Estimator
 from .models.classifier import SequenceClassifier, configuration, probabilities
 from .models.saved import load_model, save_model
 from .optimizers import Adam
@@ -60,6 +60,10 @@ class TextClassifier(Estimator):
     activation: str = "tanh"
     reset_after: bool = False
     workers: int = 1
+    _learned = ("model_",)
+    _estimator_type = "classifier"
+    _input_tags = {"two_d_array": False, "string": True}
+
     classes_: np.ndarray = field(init=False)
     vocabulary_: Vocabulary = field(init=False)
     model_: SequenceClassifier = field(init=False)
@@ -124,24 +128,6 @@ class TextClassifier(Estimator):
         texts = check_texts(texts)
         codes = positions("labels", as_labels("labels", labels, len(texts)), self.classes_)
         return float((self.predict_proba(texts).argmax(axis=1) == codes).mean())
-
-    def __sklearn_tags__(self) -> Any:
-        """What scikit-learn's model selection asks; scikit-learn is imported only when it does."""
-        from sklearn.utils import ClassifierTags, InputTags, Tags, TargetTags
-
-        return Tags(
-            estimator_type="classifier",
-            target_tags=TargetTags(required=True),
-            classifier_tags=ClassifierTags(),
-            input_tags=InputTags(two_d_array=False, string=True),
-        )
-
-    def _check_fitted(self) -> None:
-        if not hasattr(self, "model_"):
-            raise NotFittedError("this TextClassifier is not fitted yet: call fit first")
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "model_")
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted classifier to one `.npz` without pickle; a failure leaves an older file whole."""

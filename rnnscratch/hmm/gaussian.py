@@ -21,10 +21,20 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..backend import Array, get_array_module, to_cpu
-from ..checks import as_array, check_number
+from ..checks import check_number
 from .base import BaseHMM
 from .chain import require
-from .emission import Emission, as_parameter, as_prior, centres, check_choice, check_seen, mean_and_variance, nearest
+from .emission import (
+    Emission,
+    as_parameter,
+    as_prior,
+    centres,
+    check_choice,
+    check_seen,
+    finite,
+    mean_and_variance,
+    nearest,
+)
 
 COVARIANCES = ("spherical", "diag", "full", "tied")
 NONE = 1e-200  # a weight below this is none
@@ -202,12 +212,12 @@ class Gaussian(Emission):
 
     def by_feature(self, name: str, value: Any, D: int, least: float | None = None) -> np.ndarray:
         """An option with a number for each feature of each Gaussian, (N, D) or (N, K, D)."""
-        found, each = to_cpu(as_array(name, value, "fiu")), self.gaussians()
+        found, each = finite(name, value, "fiu"), self.gaussians()
         return as_prior(name, found[..., None] if 0 < found.ndim <= len(each) else found, (*each, D), least)
 
     def by_matrix(self, name: str, value: Any, D: int) -> np.ndarray:
         """An option with a matrix (D, D) for each covariance, which a number makes a multiple of the unit matrix."""
-        found, each = to_cpu(as_array(name, value, "fiu")), self.covariances()
+        found, each = finite(name, value, "fiu"), self.covariances()
         if found.ndim < 2:
             return as_prior(name, found, each, least=0.0)[..., None, None] * np.eye(D)
         found = as_prior(name, found, (*each, D, D))

@@ -108,7 +108,8 @@ class Mixture(Gaussian):
         return {}
 
     def count_params(self) -> int:
-        weights = int((self.weights_ > 0).sum()) - self.n_components
+        begun = "weights_" in self.chosen("init_params")
+        weights = (self.weights_.size if begun else int((self.weights_ > 0).sum())) - self.n_components
         return super().count_params() + ("weights_" in self.chosen("params")) * weights
 
     def check_options(self) -> None:
