@@ -225,7 +225,9 @@ class BaseHMM(Estimator):
             begun = learning.begin(self, emission.replace(restart=restart), observed, rng)
             p = Parameters.of(emission.replace(**begun))
             p.emission.check_data(observed)
-            found = learning.climb(self, p if known is None else learning.learn_from_known(p, data), data)
+            if known is not None:
+                p = learning.learn_from_known(p, data, emission.chosen("init_params"))
+            found = learning.climb(self, p, data)
             if best is None or found[1].history[-1] > best[1].history[-1]:
                 best = found
         assert best is not None
@@ -255,7 +257,8 @@ class BaseHMM(Estimator):
 
     def get_stationary_distribution(self) -> np.ndarray:
         """The distribution (N,) that a step of the chain leaves as it is (Eq. 50). Raises ValueError if not unique."""
-        return stationary_distribution(self._parameters().transmat)
+        require(self, "transmat_")
+        return stationary_distribution(check_distribution("transmat_", self.transmat_, self.n_components))
 
     @property
     def num_params(self) -> int:
@@ -292,6 +295,12 @@ class BaseHMM(Estimator):
             header["vocabulary"] = self.vocabulary_
         arrays = {name: getattr(p.emission, name) for name in p.emission.letters.values()}
         save_arrays(path, header, {"startprob_": p.startprob, "transmat_": p.transmat, **arrays})
+
+    def __getattr__(self, name: str) -> Any:
+        """`monitor_` before the first `fit`: what it would begin with, for another to be made like it."""
+        if name == "monitor_":
+            return ConvergenceMonitor.of(self)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def _letters(self, option: str) -> str:
         """The letters in `params` or `init_params`; all where it is None."""
@@ -330,7 +339,7 @@ class BaseHMM(Estimator):
         chosen = self._letters("init_params")
         names = {"s": "startprob_", "t": "transmat_", **self.emission.letters}
         lost = [name for letter, name in names.items() if letter in chosen and hasattr(self, name)]
-        if lost and not hasattr(self, "monitor_"):
+        if lost and "monitor_" not in vars(self):
             learning.LOG.warning(
                 "%s, set by hand, will be overwritten, since init_params holds their letters", ", ".join(lost)
             )

@@ -111,9 +111,9 @@ class Emission:
 
     def check_data(self, X: Array) -> None:
         """Raise ValueError unless the frames fit the parameters."""
-        if X.shape[1] != self.n_features_:
-            own = f"{type(self).__name__} is expecting {self.n_features_} features as input"
-            raise ValueError(f"X has {X.shape[1]} features, but {own}")
+        D, name = self.n_features_, type(self).__name__
+        if X.shape[1] != D:
+            raise ValueError(f"X has {X.shape[1]} features, but {name} is expecting {D} features as input")
 
     def missing(self, X: Array) -> Array:
         """Which frames (M,) were not observed at all."""

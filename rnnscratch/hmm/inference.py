@@ -44,6 +44,8 @@ def expectation(log_b: Array, start: Array, transmat: Array, frames: Frames) -> 
             departure = None
         beta, weighted = recursions.backward(b, transmat, scale, frames, departure)
         right = (scale >= SMALLEST) & (abs(xp.einsum("nm,nm->m", alpha, beta) - 1.0) < 1e-8)
+        if forgets(transmat):
+            right &= xp.where(cut_off(alpha, log_b), beta, 0.0).max(axis=0) <= 1e300 * scale
     broken = sequences_of(~right, frames)
     if departure is not None:
         lost = frames.rank[~np.isfinite(to_cpu(departure)).all(axis=0)]
@@ -73,12 +75,28 @@ def log_likelihood(log_b: Array, start: Array, transmat: Array, frames: Frames) 
     b, shift = scaled(log_b)
     with np.errstate(all="ignore"):
         arrival = chunks.entering(b, start, transmat, frames)[0] if frames.in_pieces else start
-        _, scale = recursions.forward(b, arrival, transmat, frames)
-        found = sum_by_sequence(xp.log(scale) + shift, frames)
+        alpha, scale = recursions.forward(b, arrival, transmat, frames)
+        logs = sum_by_sequence(xp.log(scale), frames)
+        found = logs + sum_by_sequence(shift, frames)
+    if forgets(transmat) and (logs < -600).any() and bool(to_cpu(cut_off(alpha, log_b).any())):
+        return expectation(log_b, start, transmat, frames).log_likelihood  # which sees what was cut off
     for s in sequences_of(~(scale >= SMALLEST), frames):
         columns = xp.asarray(frames.sequence(s))
         found[s] = log_space(to_cpu(log_b[:, columns]), to_cpu(start), to_cpu(transmat)).log_likelihood[0]
     return found
+
+
+def forgets(transmat: Array) -> bool:
+    """Whether a state that numbers cut off may stay so, since not all others lead to it again."""
+    return bool(to_cpu(transmat.min()) < 1e-100)
+
+
+def cut_off(alpha: Array, log_b: Array) -> Array:
+    """Where (N, M) the filter is 0 though the state can emit the frame: it is not reached, or below all doubles.
+
+    The latter matters once beta makes up for it: later frames may say that it was this state after all.
+    """
+    return (alpha == 0) & (log_b > -np.inf)
 
 
 def scaled(log_b: Array) -> tuple[Array, Array]:

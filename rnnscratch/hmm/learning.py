@@ -59,7 +59,7 @@ class ConvergenceMonitor:
     @classmethod
     def of(cls, model: BaseHMM) -> ConvergenceMonitor:
         """A new one with the model's options, or like the one of another kind that was set as `monitor_`."""
-        given = getattr(model, "monitor_", None)
+        given = vars(model).get("monitor_")
         if given is None or type(given) is ConvergenceMonitor:
             return cls(model.tol, model.n_iter, bool(model.verbose))
         found = copy.copy(given)
@@ -131,15 +131,21 @@ def begin(model: BaseHMM, emission: Emission, X: np.ndarray, rng: np.random.Gene
     return found | {name: value for name, value in emission.initialize(X, rng).items() if name not in kept}
 
 
-def learn_from_known(p: Parameters, data: Data) -> Parameters:
-    """Begin with the emissions of the frames whose states are known, leaning half to all others."""
+def learn_from_known(p: Parameters, data: Data, names: list[str]) -> Parameters:
+    """Begin with the emissions of the frames whose states are known, leaning half to all others.
+
+    Of those that are learned, the parameters of these names are set.
+    """
     xp = get_array_module(data.X)
     assert data.states is not None
     observed = xp.ones(len(data.X)) if data.missing is None else xp.where(data.missing, 0.0, 1.0)
     known = (xp.arange(len(p.startprob))[:, None] == data.states) * observed
     others = (data.states < 0) * observed
     weights = known + known.sum(axis=1)[:, None] * others / xp.maximum(others.sum(), 1.0)
-    return p._replace(emission=p.emission.learn(data.X, weights))
+    both = set(names) & set(p.emission.chosen("params"))
+    letters = "".join(letter for letter, name in p.emission.letters.items() if name in both)
+    learned = p.emission.replace(params=letters).learn(data.X, weights)
+    return p._replace(emission=learned.replace(params=p.emission.params))
 
 
 def climb(model: BaseHMM, p: Parameters, data: Data) -> tuple[Parameters, ConvergenceMonitor, set[str]]:
