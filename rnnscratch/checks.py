@@ -384,7 +384,7 @@ def check_distribution(name: str, values: Any, size: int | None = None) -> np.nd
     with np.errstate(all="ignore"):
         total = found.sum(axis=-1, keepdims=True)
     wrong = ~(np.isfinite(found) & (found >= 0)).all(axis=-1) | ~(np.abs(total[..., 0] - 1.0) <= tolerance)
-    for place in np.argwhere(wrong)[:1]:
+    for place in np.argwhere(wrong)[:1] if wrong.any() else ():
         where = f"[{', '.join(map(str, place))}]" if len(place) else ""
         row = found[tuple(place)]
         raise ValueError(

@@ -57,4 +57,6 @@ def observations(model, M, rng, missing=True):
     X = X[:, 0] if isinstance(model, CategoricalHMM) else X.astype(float)
     if missing:
         X[rng.random(M) < 0.25] = -1 if X.dtype.kind == "i" else np.nan
+        if X.ndim == 2:
+            X[rng.random(X.shape) < 0.2] = np.nan  # features alone, too
     return X

@@ -19,9 +19,11 @@ from .emission import (
     as_row,
     centres,
     check_dirichlet,
+    check_seen,
     dirichlet_log_density,
     draw,
     finite,
+    mean_and_variance,
     shares,
 )
 
@@ -86,7 +88,7 @@ class Categorical(Emission):
             check_sizes(n_features=self.n_features)
         if self.vocabulary is not None:
             check_vocabulary(self.vocabulary)
-        prior = finite("emissionprob_prior", as_row(self.emissionprob_prior))
+        prior = finite("emissionprob_prior", self.emissionprob_prior)
         check_dirichlet("emissionprob_prior", prior, (self.n_components, prior.shape[-1] if prior.ndim else 1))
 
     def check(self) -> dict[str, np.ndarray]:
@@ -95,7 +97,6 @@ class Categorical(Emission):
         vocabulary = getattr(self, "vocabulary_", None)
         if vocabulary is not None and len(check_vocabulary(vocabulary)) != found.shape[1]:
             raise ValueError(f"emissionprob_ has shape {found.shape}, but vocabulary_ holds {len(vocabulary)} symbols")
-        check_dirichlet("emissionprob_prior", self.emissionprob_prior, found.shape)
         return {"emissionprob_": found}
 
     def encode(self, parts: list[Array], names: list[str]) -> tuple[Categorical, list[Array]]:
@@ -161,33 +162,41 @@ class CategoricalHMM(BaseHMM):
 
 
 class Poisson(Emission):
-    """lambdas_ (N, D): the means of D independent counts."""
+    """lambdas_ (N, D): the means of D independent counts, of which a frame may lack some."""
 
     letters = {"l": "lambdas_"}
+    marginalises = True
 
     def log_density(self, X: Array) -> Array:
         xp, lambdas = get_array_module(X), self.lambdas_
+        absent = xp.isnan(X)
+        X = xp.where(absent, 0.0, X)
         counts = to_cpu(X)
         values, place = np.unique(counts, return_inverse=True)
         log_factorial = np.array([math.lgamma(value + 1) for value in values])[place].reshape(counts.shape).sum(axis=1)
         with np.errstate(divide="ignore"):
             logs = np.maximum(np.log(lambdas), -1e300)  # a rate of 0 emits 0 and nothing else, and 0 log 0 is 0
-        found = xp.asarray(logs) @ X.T - xp.asarray(lambdas.sum(axis=1))[:, None] - xp.asarray(log_factorial)
+        rates = xp.asarray(lambdas) @ (~absent).astype(X.dtype).T
+        found = xp.asarray(logs) @ X.T - rates - xp.asarray(log_factorial)
         return xp.where(found < -1e299, -np.inf, found)
 
     def initialize(self, X: np.ndarray, rng: np.random.Generator) -> dict[str, Any]:
         if not self.chosen("init_params"):
             return {}
-        found = centres(X, self.n_components, rng, self.init)
-        return {"lambdas_": (found + X.mean(axis=0)) / 2 + 1e-3}  # no rate of 0, from which there is no way back
+        check_seen(X)
+        found = centres(X, self.n_components, rng, self.init, self.restart)
+        mean, _ = mean_and_variance(X)
+        return {"lambdas_": (found + mean) / 2 + 1e-3}  # no rate of 0, from which there is no way back
 
     def statistics(self, X: Array, weights: Array) -> tuple[np.ndarray, np.ndarray]:
-        """The sums of counts (N, D), and the number of frames (N, 1)."""
-        return to_cpu(weights @ X), to_cpu(weights.sum(axis=1))[:, None]
+        """The sums of counts, and the number of frames that have them: both (N, D)."""
+        xp = get_array_module(X, weights)
+        absent = xp.isnan(X)
+        return to_cpu(weights @ xp.where(absent, 0.0, X)), to_cpu(weights @ (~absent).astype(X.dtype))
 
     def prior(self, name: str) -> np.ndarray:
         """`lambdas_prior` or `lambdas_weight` as (N, D): a number, one for each state (N,), or (N, D)."""
-        shape, value = (self.n_components, self.n_features_), finite(name, as_row(getattr(self, name)))
+        shape, value = (self.n_components, self.n_features_), finite(name, getattr(self, name))
         return as_prior(name, value[:, None] if value.shape == shape[:1] else value, shape, least=0.0)
 
     def estimate(self, statistics: tuple[np.ndarray, np.ndarray]) -> dict[str, Any]:
@@ -212,7 +221,7 @@ class Poisson(Emission):
 
     def check_options(self) -> None:
         for name in ("lambdas_prior", "lambdas_weight"):
-            value = finite(name, as_row(getattr(self, name)))
+            value = finite(name, getattr(self, name))
             as_prior(name, value, value.shape, least=0.0)
 
     def check(self) -> dict[str, np.ndarray]:
@@ -235,6 +244,8 @@ class Poisson(Emission):
 @dataclass(repr=False, eq=False)
 class PoissonHMM(BaseHMM):
     """Each state emits D counts, independent and Poisson with means lambdas_ (N, D). Letter l.
+
+    A count that is NaN is missing and is summed over, alone.
 
     `lambdas_prior` and `lambdas_weight`, numbers, one for each state (N,), or (N, D), are a conjugate prior: as if
     every state had emitted `lambdas_prior` in all in `lambdas_weight` further frames.

@@ -18,8 +18,10 @@ class Emission:
 
     It holds the model's options and parameters under the names that they have there (`self.n_components`,
     `self.means_`). Its methods return new values and set none. X are M observed frames (M, D), on the host or the
-    device; weights (N, M) say how much each counts for each state, and where a frame is missing they are 0. A family
-    is a subclass with
+    device; weights (N, M) say how much each counts for each state, and where a frame is missing they are 0. Where a
+    frame lacks some of its features but not all, X holds NaN, if the family says `marginalises = True`: then its
+    densities are those of the features that there are, and `initialize` and `statistics` too must do without the
+    others. To other families such frames are never shown; they are refused. A family is a subclass with
 
         letters                      the parameters, by their letters in `params` and `init_params`: {"m": "means_"}
         initialize(X, rng)           where learning begins, a dict of all parameters by name; X is on the host. Under
@@ -38,6 +40,8 @@ class Emission:
 
     letters: ClassVar[dict[str, str]] = {}
     remembers: ClassVar[tuple[str, ...]] = ()  # what a model keeps of a fit besides parameters
+    marginalises: ClassVar[bool] = False  # whether a frame may lack some of its features
+    restart: int = 0  # which of the `n_init` starts is to begin: those after the first should differ from it
     symbols: ClassVar[bool] = False  # whether an observation is one symbol, not a row of features
     learning: bool = False  # whether `encode` is to learn the symbols
 
@@ -112,8 +116,8 @@ class Emission:
             raise ValueError(f"X has {X.shape[1]} features, but {name} is expecting {D} features as input")
 
     def missing(self, X: Array) -> Array:
-        """Which frames (M,) were not observed."""
-        return get_array_module(X).isnan(X).any(axis=1)
+        """Which frames (M,) were not observed at all."""
+        return get_array_module(X).isnan(X).all(axis=1)
 
     def chosen(self, option: str) -> list[str]:
         """The parameters whose letters are in `params` or `init_params`; all where it is None.
@@ -161,7 +165,7 @@ def draw(probabilities: np.ndarray, states: np.ndarray, rng: np.random.Generator
 
 def check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
     """Raise ValueError unless the value is one of those allowed."""
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         raise ValueError(f"{name} is {value!r}, expected one of {', '.join(map(repr, allowed))}")
 
 
@@ -172,11 +176,12 @@ def as_row(value: Any) -> Any:
     return value
 
 
-def finite(name: str, values: Any) -> np.ndarray:
-    """The values as floats, if all are finite numbers. Raises TypeError or ValueError otherwise."""
+def finite(name: str, values: Any, kinds: str = "fiub") -> np.ndarray:
+    """The values, an array-like or one number, as floats, if all are finite. Raises TypeError or ValueError."""
     if get_array_module(values) is not np:
         raise TypeError(f"{name} is a device array, expected one on the host")
-    found = as_array(name, values).astype(float)
+    found = as_array(name, as_row(values), kinds).astype(float)
+    found = found.reshape(()) if is_single(values) else found
     if not np.isfinite(found).all():
         raise ValueError(f"{name} holds {found[~np.isfinite(found)][0]}, expected finite numbers")
     return found
@@ -196,11 +201,11 @@ def as_prior(name: str, value: Any, shape: tuple[int, ...], least: float | None 
 
     Raises TypeError or ValueError otherwise.
     """
-    found = finite(name, as_row(value))
+    found = finite(name, value, "fiu")
     if found.ndim > len(shape) or any(n not in (1, m) for n, m in zip(found.shape[::-1], shape[::-1])):
         raise ValueError(f"{name} has shape {found.shape}, expected a number or an array that broadcasts to {shape}")
     if least is not None and (found < least).any():
-        raise ValueError(f"{name} holds {found.min()}, expected finite numbers, at least {least:g}")
+        raise ValueError(f"{name} holds {found.min()}, expected at least {least:g}")
     return np.broadcast_to(found, shape)
 
 
@@ -210,42 +215,134 @@ def check_dirichlet(name: str, prior: Any, shape: tuple[int, ...]) -> np.ndarray
     Below 1 the density of Dirichlet's distribution is infinite where a probability is 0, so it has no largest value
     for learning to climb to. Raises TypeError or ValueError.
     """
-    try:
-        return as_prior(name, prior, shape, least=1.0)
-    except ValueError as error:
-        raise ValueError(f"{error}: a Dirichlet prior below 1 has no largest density to climb to") from None
+    found = as_prior(name, prior, shape)
+    if (found < 1.0).any():
+        raise ValueError(
+            f"{name} holds {found.min()}, expected at least 1: below, there is no largest density to climb to"
+        )
+    return found
 
 
-def centres(X: np.ndarray, k: int, rng: np.random.Generator, init: str) -> np.ndarray:
-    """k points (k, D) to begin with: centres of clusters of X (M, D) for "kmeans", frames for "random"."""
-    return k_means(X, k, rng) if init == "kmeans" else X[rng.choice(len(X), k, len(X) < k)]
+def mean_and_variance(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of each feature (D,), over the frames of X (M, D) that have it; 0 where none has.
+
+    Raises ValueError for numbers whose squares leave the range of doubles.
+    """
+    seen = ~np.isnan(X)
+    count = np.maximum(seen.sum(axis=0), 1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = np.where(seen, X, 0.0).sum(axis=0) / count
+        variance = (np.where(seen, X - mean, 0.0) ** 2).sum(axis=0) / count
+    for d in np.flatnonzero(~np.isfinite(variance))[:1]:
+        raise ValueError(f"X[:, {d}] holds numbers up to {np.nanmax(abs(X[:, d]))}, too large for their variance")
+    return mean, variance
 
 
-def k_means(X: np.ndarray, k: int, rng: np.random.Generator, rounds: int = 30) -> np.ndarray:
+def check_seen(X: np.ndarray) -> None:
+    """Raise ValueError for a feature of X (M, D) that no frame has: nothing can be learned about it."""
+    for d in np.flatnonzero(np.isnan(X).all(axis=0))[:1]:
+        raise ValueError(f"X[:, {d}] is NaN throughout, expected each feature to be observed at least once")
+
+
+def centres(X: np.ndarray, k: int, rng: np.random.Generator, init: str, restart: int = 0) -> np.ndarray:
+    """k points (k, D) to begin with: centres of clusters of X (M, D) for "kmeans", frames for "random".
+
+    Clusters after the first start are those of frames drawn apart from each other: each start has others.
+    """
+    if init == "random":
+        drawn = X[rng.choice(len(X), k, len(X) < k)]
+        return np.where(np.isnan(drawn), mean_and_variance(X)[0], drawn)
+    return k_means(X, k, rng) if restart == 0 else k_means(X, k, rng, rounds=1, tries=1, candidates=1)
+
+
+def nearest(X: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """Which of the points (k, D) is nearest to each frame of X (M, D), by the features that the frame has (M,)."""
+    points, seen, back = standardise(X)
+    return distances(points, seen, (found - back[0]) / back[1]).argmin(axis=1)
+
+
+def k_means(
+    X: np.ndarray,
+    k: int,
+    rng: np.random.Generator,
+    rounds: int = 30,
+    tries: int = 3,
+    candidates: int | None = None,
+) -> np.ndarray:
     """Centres (k, D) of clusters of X (M, D): k-means++ (Arthur & Vassilvitskii 2007), then Lloyd's rounds.
 
-    Features are scaled to unit variance for the distances. At most 20,000 frames are looked at.
+    The best of several tries begins; each next centre is the best of some candidates, 2 + log k if not given. Features
+    are scaled to unit variance for the distances, which are over the features that a frame has (Chi, Chi & Baraniuk
+    2016). At most 20,000 frames are looked at.
     """
     if len(X) > 20_000:
         X = X[rng.choice(len(X), 20_000, replace=False)]
-    spread = X.std(axis=0)
-    spread = np.where(spread > 0, spread, 1.0)
-    points = (X - X.mean(axis=0)) / spread
-    chosen = [int(rng.integers(len(points)))]
-    nearest = np.full(len(points), np.inf)
-    for _ in range(1, k):
-        nearest = np.minimum(nearest, ((points - points[chosen[-1]]) ** 2).sum(axis=1))
-        total = nearest.sum()
-        weights = nearest / total if total > 0 else None  # all points are chosen already: any will do
-        chosen.append(int(rng.choice(len(points), p=weights)))
-    found = points[chosen]
+    points, seen, (mean, spread) = standardise(X)
+    candidates = candidates or 2 + int(np.log(k))
+    found, _ = min((seeds(points, seen, k, rng, candidates) for _ in range(tries)), key=lambda pair: pair[1])
     for _ in range(rounds):
-        distances = -2.0 * points @ found.T + (found**2).sum(axis=1)
-        label = distances.argmin(axis=1)
-        counts = np.bincount(label, minlength=k)
-        sums = np.stack([np.bincount(label, column, minlength=k) for column in points.T], axis=1)
-        moved = np.where(counts[:, None] > 0, sums / np.maximum(counts, 1)[:, None], found)
+        label = distances(points, seen, found).argmin(axis=1)
+        counts = np.bincount(label, minlength=k)[:, None] if seen is None else sums_by_label(label, seen, k)
+        moved = np.where(counts > 0, sums_by_label(label, points, k) / np.maximum(counts, 1), found)
         if np.allclose(moved, found):
             break
         found = moved
-    return found * spread + X.mean(axis=0)
+    return found * spread + mean
+
+
+def seeds(
+    points: np.ndarray, seen: np.ndarray | None, k: int, rng: np.random.Generator, candidates: int
+) -> tuple[np.ndarray, float]:
+    """Which k points begin, and the sum of all squared distances from the nearest of them.
+
+    A point is drawn in proportion to its squared distance; of the candidates the one stays that leaves the least sum.
+    """
+    chosen = completed(points, seen, rng.integers(len(points), size=1))
+    near = distances(points, seen, chosen)[:, 0]
+    for _ in range(1, k):
+        total = near.sum()
+        weights = near / total if total > 0 else None  # all points are chosen already: any will do
+        drawn = completed(points, seen, rng.choice(len(points), candidates, p=weights))
+        left = np.minimum(near[:, None], distances(points, seen, drawn))
+        best = int(left.sum(axis=0).argmin())
+        chosen = np.vstack([chosen, drawn[best]])
+        near = left[:, best]
+    return chosen, float(near.sum())
+
+
+def completed(points: np.ndarray, seen: np.ndarray | None, drawn: np.ndarray) -> np.ndarray:
+    """The points drawn, what each lacks being that of the nearest point that has it, by the features of both."""
+    found = points[drawn]
+    if seen is None:
+        return found
+    for point, own in zip(found, seen[drawn]):
+        common = seen * own
+        count = common.sum(axis=1)
+        away = (common * (points - point) ** 2).sum(axis=1) / np.maximum(count, 1.0)
+        for d in np.flatnonzero(own == 0):
+            point[d] = points[np.where((seen[:, d] > 0) & (count > 0), away, np.inf).argmin(), d]
+    return found
+
+
+def standardise(X: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, tuple[np.ndarray, np.ndarray]]:
+    """X (M, D) with mean 0 and variance 1, and 0 where missing; 1 where there is a number, or None if all are there;
+    and the mean and the spread (D,)."""
+    mean, variance = mean_and_variance(X)
+    spread = np.where(variance > 0, np.sqrt(variance), 1.0)
+    seen = ~np.isnan(X)
+    if seen.all():
+        return (X - mean) / spread, None, (mean, spread)
+    return np.where(seen, (X - mean) / spread, 0.0), seen.astype(float), (mean, spread)
+
+
+def distances(points: np.ndarray, seen: np.ndarray | None, found: np.ndarray) -> np.ndarray:
+    """The squares of the distances (M, k) of points (M, D) from others (k, D), over what is seen (M, D)."""
+    away = points @ (-2.0 * found.T)
+    away += (found**2).sum(axis=1) if seen is None else seen @ (found**2).T
+    away += np.einsum("md,md->m", points, points)[:, None]
+    return np.maximum(away, 0.0, out=away)
+
+
+def sums_by_label(label: np.ndarray, values: np.ndarray, k: int) -> np.ndarray:
+    """The sums (k, D) of the values (M, D) that have each label (M,)."""
+    return np.stack([np.bincount(label, column, minlength=k) for column in values.T], axis=1)

@@ -1,12 +1,20 @@
 """Vectors of numbers from one Gaussian a state: densities, estimates, and the conjugate prior.
 
-N states, M frames, D features. Covariances have, by `covariance_type`, the shape spherical (N,), diag (N, D), full
-(N, D, D), tied (D, D). Parameters live on the host, data and densities where the data are.
+N states, M frames, D features; G Gaussians, of which a family may have several a state (`mixture.py`). Covariances
+have, by `covariance_type`, the shape spherical (N,), diag (N, D), full (N, D, D), tied (D, D). Parameters live on the
+host, data and densities where the data are.
+
+A frame may lack features, o being those that it has. Its density is then that of x_o, a Gaussian with mean_o and S_oo.
+Learning takes independent features from the frames that have them; for the others the missing x_m counts in each state
+with its moments, given x_o (Ghahramani & Jordan 1994):
+
+E[x_m | x_o] = mean_m + S_mo S_oo^-1 (x_o - mean_o),    Cov[x_m | x_o] = S_mm - S_mo S_oo^-1 S_om.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, NamedTuple
 
@@ -15,152 +23,253 @@ import numpy as np
 from ..backend import Array, get_array_module, to_cpu
 from ..checks import check_number
 from .base import BaseHMM
-from .emission import Emission, as_parameter, centres, check_choice
+from .chain import require
+from .emission import (
+    Emission,
+    as_parameter,
+    as_prior,
+    centres,
+    check_choice,
+    check_seen,
+    finite,
+    mean_and_variance,
+    nearest,
+)
 
 COVARIANCES = ("spherical", "diag", "full", "tied")
+NONE = 1e-200  # a weight below this is none
+ROUNDING = 1e-12  # of the data's variance: no floor is lower, since a covariance must have a root
 
 
 class Moments(NamedTuple):
-    """Of the frames of each state, weighted: all that the estimate of its Gaussian needs."""
+    """Of the frames of each Gaussian, weighted: all that its estimate needs."""
 
-    mass: np.ndarray  # (N,) the weights' sum
-    sums: np.ndarray  # (N, D)
-    scatter: np.ndarray  # about the state's mean: (N, D) squares, or products (N, D, D)
+    mass: np.ndarray  # (G, D) the weights' sum, over the frames that count for the feature
+    sums: np.ndarray  # (G, D)
+    scatter: np.ndarray  # about the mean: (G, D) squares, or products (G, D, D)
 
     @property
     def means(self) -> np.ndarray:
-        """(N, D), 0 for a state without weight."""
-        mass = self.mass[:, None]
-        return np.where(mass > 0, self.sums / np.where(mass > 0, mass, 1.0), 0.0)
+        """(G, D), 0 for a feature without weight."""
+        return np.where(self.mass > 0, self.sums / np.where(self.mass > 0, self.mass, 1.0), 0.0)
+
+
+class Prior(NamedTuple):
+    """The prior of each Gaussian's mean and covariance S; up to a constant its log density is
+
+    -(strength/2) (mean - centre)' S^-1 (mean - centre) - (weight/2) log|S| - tr(scale S^-1) / 2.
+
+    Where covariances are diagonal, weight and scale have a number for each feature.
+    """
+
+    centre: np.ndarray  # (G, D)
+    strength: np.ndarray  # (G, 1)
+    weight: np.ndarray  # (G, D); of C covariances that are matrices (C,)
+    scale: np.ndarray  # (G, D); or (C, D, D)
 
 
 class Gaussian(Emission):
-    """means_ (N, D) and covars_. The prior of each state's mean and covariance S is, up to a constant,
-
-    log p = -(means_weight/2) (mean - means_prior)' S^-1 (mean - means_prior)
-            -(covars_weight/2) log|S| - covars_prior tr(S^-1) / 2
-
-    and variances stay at or above the floor (D,), which is `min_covar` times the data's variance, or times 1 where
-    that is 0.
-    """
+    """means_ (N, D) and covars_. Variances stay at or above the floor (D,), which is `min_covar` times the data's
+    variance, or times 1 where that is 0."""
 
     letters = {"m": "means_", "c": "covars_"}
-
-    def log_density(self, X: Array) -> Array:
-        return log_density(X, self.means_, self.covars_, self.covariance_type)
-
-    def initialize(self, X: np.ndarray, rng: np.random.Generator) -> dict[str, Any]:
-        variance, chosen = X.var(axis=0), self.chosen("init_params")
-        found = {"floor": self.min_covar * np.where(variance > 0, variance, 1.0)}
-        if "means_" in chosen:
-            found["means_"] = self.initial_means(X, rng)
-        if "covars_" in chosen:
-            found["covars_"] = self.initial_covars(X, found["floor"])
-        return found
-
-    def initial_covars(self, X: np.ndarray, floor: np.ndarray) -> np.ndarray:
-        """The covariance of all frames for every Gaussian."""
-        variance, each = np.maximum(X.var(axis=0), floor), self.gaussians()
-        if self.covariance_type == "spherical":
-            return np.full(each, variance.mean())
-        if self.covariance_type == "diag":
-            return np.tile(variance, (*each, 1))
-        whole = raise_to_floor(np.atleast_2d(np.cov(X.T, bias=True)), floor)
-        return np.tile(whole, (*(each[:-1] if self.covariance_type == "tied" else each), 1, 1))
+    marginalises = True
 
     def gaussians(self) -> tuple[int, ...]:
         """How many Gaussians there are: (N,), or (N, K) in mixtures."""
         return (self.n_components,)
 
+    def covariances(self) -> tuple[int, ...]:
+        """How many covariances there are: one for each Gaussian, or fewer if they are tied."""
+        return self.gaussians()[:-1] if self.covariance_type == "tied" else self.gaussians()
+
+    def in_a_row(self) -> tuple[np.ndarray, np.ndarray]:
+        """The means (G, D) and the variances (G, D) or covariances (G, D, D) of all Gaussians."""
+        means = self.means_.reshape(-1, self.n_features_)
+        G, D = means.shape
+        if self.covariance_type in ("spherical", "diag"):
+            return means, np.broadcast_to(self.covars_.reshape(G, -1), (G, D))
+        covars = self.covars_.reshape(-1, D, D)
+        return means, np.repeat(covars, G // len(covars), axis=0)
+
+    @property
+    def full(self) -> bool:
+        """Whether covariances are matrices."""
+        return self.covariance_type in ("full", "tied")
+
+    def log_density(self, X: Array) -> Array:
+        return log_density(X, *self.in_a_row())
+
+    def initialize(self, X: np.ndarray, rng: np.random.Generator) -> dict[str, Any]:
+        D, chosen = X.shape[1], self.chosen("init_params")
+        self.prior(D)
+        _, variance = mean_and_variance(X)
+        floor = max(self.min_covar, ROUNDING) * np.where(variance > 0, variance, 1.0)
+        found = {}
+        if "means_" in chosen:
+            check_seen(X)
+            found["means_"] = self.initial_means(X, rng)
+        begun = self.replace(**found)
+        require(begun, "means_")
+        if "covars_" in chosen:
+            check_seen(X)
+            means = as_parameter("means_", begun.means_, (*self.gaussians(), D))
+            found["covars_"] = self.initial_covars(X, means, floor)
+        else:
+            require(begun, "covars_")
+            floor = lowered(floor, begun.replace(**Gaussian.check(begun)).in_a_row()[1])
+        return found | {"floor": floor}
+
     def initial_means(self, X: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        return centres(X, self.n_components, rng, self.init)
+        return centres(X, self.n_components, rng, self.init, self.restart)
+
+    def initial_covars(self, X: np.ndarray, means: np.ndarray, floor: np.ndarray) -> np.ndarray:
+        """Of the frames that are nearest to each mean, and of D + 1 more that vary as frames do about their own means,
+        lest few frames make a narrow start; or of all frames, if `init` is "random"."""
+        D = X.shape[1]
+        if self.init == "random":
+            weights = np.ones((1, len(X)))
+        else:
+            means = means.reshape(-1, D)
+            weights = (np.arange(len(means))[:, None] == nearest(X, means)).astype(float)
+        own = moments(X, weights, False)
+        found = shrunk(own, floor)
+        if self.full:  # what is missing counts with its variance
+            found = shrunk(self.tie(moments(X, weights, True, own.means, found[:, :, None] * np.eye(D))), floor)
+        if self.covariance_type == "spherical":
+            found = np.maximum(found.mean(axis=1), floor.max())
+        shape = (*self.covariances(), *found.shape[1:])
+        return np.broadcast_to(found[0], shape) if len(found) == 1 else found.reshape(shape)
+
+    def tie(self, found: Moments) -> Moments:
+        """The moments by covariance: together those of the Gaussians that share one."""
+        if self.covariance_type != "tied":
+            return found
+        C = min(math.prod(self.covariances()), len(found.mass))
+        return Moments(*(each.reshape(C, -1, *each.shape[1:]).sum(axis=1) for each in found))
 
     def statistics(self, X: Array, weights: Array) -> Moments:
-        return moments(X, weights, self.covariance_type in ("full", "tied"))
+        return moments(X, weights, self.full, *self.in_a_row())
 
     def estimate(self, statistics: Moments) -> dict[str, Any]:
-        means = self.best_means(statistics, self.means_)
-        return {"means_": means, "covars_": self.best_covars(statistics, means, self.covars_)}
+        D = self.n_features_
+        prior, old = self.prior(D), self.means_.reshape(-1, D)
+        means = self.best_means(statistics, prior, old) if "means_" in self.chosen("params") else old
+        covars = self.best_covars(statistics, prior, means)
+        return {"means_": means.reshape(self.means_.shape), "covars_": covars.reshape(self.covars_.shape)}
 
-    def best_means(self, found: Moments, old: np.ndarray) -> np.ndarray:
-        """The means (N, D) that maximise likelihood times prior; the old ones where they are not learned."""
-        total = (found.mass + self.means_weight)[:, None]
-        if "means_" not in self.chosen("params"):
-            return old
-        lean = self.means_weight * np.asarray(self.means_prior, dtype=float)
-        return np.where(total > 0, (found.sums + lean) / np.where(total > 0, total, 1.0), old)
+    def best_means(self, found: Moments, prior: Prior, old: np.ndarray) -> np.ndarray:
+        """The means (G, D) that maximise likelihood times prior, (sums + strength centre) / (mass + strength).
 
-    def best_covars(self, found: Moments, means: np.ndarray, old: np.ndarray) -> np.ndarray:
-        """The covariances about these means (N, D) that maximise likelihood times prior, nowhere below the floor."""
-        D, alive = means.shape[1], found.mass > 0
-        full = found.scatter.ndim == 3
-        scatter = found.scatter + self.means_weight * outer(means - self.means_prior, full)
-        scatter += (found.mass[:, None, None] if full else found.mass[:, None]) * outer(found.means - means, full)
-        if self.covariance_type == "tied":
-            if not alive.any():
-                return old
-            together = scatter.sum(axis=0) + self.covars_prior * np.eye(D)
-            return raise_to_floor(together / max(found.mass.sum() + self.covars_weight, 1e-300), self.floor)
-        total = np.where(found.mass + self.covars_weight > 0, found.mass + self.covars_weight, 1.0)
+        Old ones stay where a Gaussian has no weight, or a feature neither weight nor prior.
+        """
+        total = found.mass + prior.strength
+        live = (found.mass.sum(axis=1, keepdims=True) >= NONE) & (total >= NONE)
+        return np.where(live, (found.sums + prior.strength * prior.centre) / np.where(live, total, 1.0), old)
+
+    def best_covars(self, found: Moments, prior: Prior, means: np.ndarray) -> np.ndarray:
+        """The covariances about these means (G, D) that maximise likelihood times prior, nowhere below the floor:
+
+        (scatter + mass (x - mean)(x - mean)' + strength (mean - centre)(mean - centre)' + scale) / (mass + weight),
+        where x is the mean of the frames. Old ones stay where there is no weight.
+        """
+        full = self.full
+        strength, mass = (each[:, :, None] if full else each for each in (prior.strength, found.mass))
+        scatter = found.scatter + strength * outer(means - prior.centre, full)
+        tied = self.tie(found._replace(scatter=scatter + mass * outer(found.means - means, full)))
+        D = means.shape[1]
+        if full:
+            old, mass = self.covars_.reshape(-1, D, D), tied.mass[:, 0]
+            total = mass + prior.weight
+            live = (mass >= NONE) & (total >= NONE)
+            best = (tied.scatter + prior.scale) / np.where(live, total, 1.0)[:, None, None]
+            return np.stack([raise_to_floor(S, self.floor) if ok else was for S, ok, was in zip(best, live, old)])
+        best, total, floor = tied.scatter + prior.scale, tied.mass + prior.weight, self.floor
         if self.covariance_type == "spherical":
-            best = (scatter.sum(axis=1) + D * self.covars_prior) / (D * total)
-            return np.where(alive, np.maximum(best, self.floor.max()), old)
-        if self.covariance_type == "diag":
-            best = (scatter + self.covars_prior) / total[:, None]
-            return np.where(alive[:, None], np.maximum(best, self.floor), old)
-        best = (scatter + self.covars_prior * np.eye(D)) / total[:, None, None]
-        return np.stack([raise_to_floor(S, self.floor) if alive[k] else old[k] for k, S in enumerate(best)])
+            best, total, floor = best.sum(axis=1, keepdims=True), total.sum(axis=1, keepdims=True), floor.max()
+        live = (tied.mass.sum(axis=1, keepdims=True) >= NONE) & (total >= NONE)
+        return np.where(live, np.maximum(best / np.where(live, total, 1.0), floor), self.covars_.reshape(total.shape))
+
+    def prior(self, D: int) -> Prior:
+        """The prior that the options describe, for D features. Raises ValueError or TypeError for ones that cannot be.
+
+        An array with as many axes as there are Gaussians has a number for each of these, one with another axis also for
+        each feature.
+        """
+        centre = self.by_feature("means_prior", self.means_prior, D)
+        strength = as_prior("means_weight", self.means_weight, self.gaussians(), least=0.0)
+        axes = len(self.covariances())
+        weight, scale = (each.reshape(-1, *each.shape[axes:]) for each in self.covariance_prior(D))
+        return Prior(centre.reshape(-1, D), strength.reshape(-1, 1), weight, scale)
+
+    def covariance_prior(self, D: int) -> tuple[np.ndarray, np.ndarray]:
+        """weight and scale of `Prior`, each of all covariances."""
+        if self.full:
+            weight = as_prior("covars_weight", self.covars_weight, self.covariances(), least=0.0)
+            return np.maximum(weight - D, 0.0), self.by_matrix("covars_prior", self.covars_prior, D)
+        weight = self.by_feature("covars_weight", self.covars_weight, D, least=0.0)
+        return np.maximum(weight - 1.0, 0.0), self.by_feature("covars_prior", self.covars_prior, D, least=0.0)
+
+    def by_feature(self, name: str, value: Any, D: int, least: float | None = None) -> np.ndarray:
+        """An option with a number for each feature of each Gaussian, (N, D) or (N, K, D)."""
+        found, each = finite(name, value, "fiu"), self.gaussians()
+        return as_prior(name, found[..., None] if 0 < found.ndim <= len(each) else found, (*each, D), least)
+
+    def by_matrix(self, name: str, value: Any, D: int) -> np.ndarray:
+        """An option with a matrix (D, D) for each covariance, which a number makes a multiple of the unit matrix."""
+        found, each = finite(name, value, "fiu"), self.covariances()
+        if found.ndim < 2:
+            return as_prior(name, found, each, least=0.0)[..., None, None] * np.eye(D)
+        found = as_prior(name, found, (*each, D, D))
+        if not is_symmetric(found) or (np.linalg.eigvalsh(found) < -1e-9 * abs(found).max()).any():
+            raise ValueError(f"{name} is not symmetric and positive semidefinite")
+        return found
 
     def sample(self, states: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        return sample(rng, states, self.means_, self.covars_, self.covariance_type)
+        return sample(rng, states, *self.in_a_row())
 
     def log_prior(self) -> float:
-        return self.prior_density(self.means_, self.covars_)
-
-    def prior_density(self, means: np.ndarray, covars: np.ndarray) -> float:
-        """log p of means (N, D) and covariances."""
-        if not (self.means_weight or self.covars_weight or self.covars_prior):
+        D = self.n_features_
+        prior, (means, covars) = self.prior(D), self.in_a_row()
+        if not (prior.strength.any() or prior.weight.any() or prior.scale.any()):
             return 0.0
-        difference = means - self.means_prior
-        if self.covariance_type in ("spherical", "diag"):
-            variances = by_feature(covars, means)
-            distance, log_det, trace = (difference**2 / variances).sum(), np.log(variances).sum(), (1 / variances).sum()
-        else:
-            inverse = np.linalg.inv(covars)
-            distance = (difference[:, None] @ inverse @ difference[:, :, None]).sum()
-            log_det, trace = np.linalg.slogdet(covars)[1].sum(), np.trace(inverse, axis1=-2, axis2=-1).sum()
-        return float(-0.5 * (self.means_weight * distance + self.covars_weight * log_det + self.covars_prior * trace))
+        difference = means - prior.centre
+        if not self.full:
+            terms = prior.strength * difference**2 / covars + prior.weight * np.log(covars) + prior.scale / covars
+            return float(-0.5 * terms.sum())
+        own = self.covars_.reshape(-1, D, D)
+        distance = (difference[:, None] @ np.linalg.solve(covars, difference[:, :, None]))[:, 0]
+        log_det, trace = np.linalg.slogdet(own)[1], (np.linalg.inv(own) * prior.scale).sum()
+        return float(-0.5 * ((prior.strength * distance).sum() + (prior.weight * log_det).sum() + trace))
 
     def gradient(self, X: Array, dlog_b: Array) -> dict[str, Any]:
         """By the means: sum over frames of dlog_b S^-1 (x - mean)."""
-        pulls = to_cpu(dlog_b @ X) - to_cpu(dlog_b.sum(axis=1))[:, None] * self.means_
-        if self.covariance_type in ("spherical", "diag"):
-            return {"means": pulls / by_feature(self.covars_, self.means_)}
-        full = np.broadcast_to(self.covars_, (*self.means_.shape, self.n_features_))
-        return {"means": np.linalg.solve(full, pulls[:, :, None])[:, :, 0]}
+        found, (means, covars) = self.statistics(X, dlog_b), self.in_a_row()
+        pulls = found.sums - found.mass * means
+        return {"means": np.linalg.solve(covars, pulls[:, :, None])[:, :, 0] if self.full else pulls / covars}
 
     def count_params(self) -> int:
         D = self.n_features_
         numbers = {"means_": self.means_.size, "covars_": self.covars_.size}
-        if self.covariance_type in ("full", "tied"):  # symmetric
+        if self.full:  # symmetric
             numbers["covars_"] = self.covars_.size // D * (D + 1) // 2
         return sum(numbers[name] for name in self.chosen("params") if name in numbers)
 
     def check_options(self) -> None:
         check_choice("covariance_type", self.covariance_type, COVARIANCES)
-        for name in ("min_covar", "means_weight", "covars_prior", "covars_weight"):
-            check_number(name, getattr(self, name), least=0)
+        check_number("min_covar", self.min_covar, least=0)
 
     def check(self) -> dict[str, np.ndarray]:
+        check_choice("covariance_type", self.covariance_type, COVARIANCES)
         means = as_parameter("means_", self.means_, (*self.gaussians(), None))
-        each, D = means.shape[:-1], means.shape[-1:]
-        shapes = {"spherical": each, "diag": each + D, "full": each + D + D, "tied": each[:-1] + D + D}
-        covars = as_parameter("covars_", self.covars_, shapes[self.covariance_type])
-        if self.covariance_type in ("spherical", "diag"):
-            if (covars <= 0).any():
-                raise ValueError(f"covars_ holds {covars.min()}, expected positive variances")
-        elif not np.allclose(covars, np.swapaxes(covars, -1, -2)) or (np.linalg.eigvalsh(covars) <= 0).any():
-            raise ValueError("covars_ is not symmetric and positive definite")
+        D = means.shape[-1:]
+        shape = {"spherical": (), "diag": D}.get(self.covariance_type, D + D)
+        covars = as_parameter("covars_", self.covars_, self.covariances() + shape)
+        if self.full:
+            if not is_symmetric(covars) or not is_positive(covars):
+                raise ValueError("covars_ is not symmetric and positive definite")
+        elif (covars <= 0).any():
+            raise ValueError(f"covars_ holds {covars.min()}, expected positive variances")
         return {"means_": means, "covars_": covars}
 
 
@@ -169,8 +278,23 @@ class GaussianHMM(BaseHMM):
     """Each state emits vectors of D features from one Gaussian. Letters m, c.
 
     covars_ has, by covariance_type, the shape spherical (N,), diag (N, D), full (N, D, D), tied (D, D). Variances stay
-    above `min_covar` times the data's variance. With `means_weight`, `covars_weight` and `covars_prior` the estimates
-    lean to `means_prior` and to covars_prior / covars_weight: see `gaussian.Gaussian`.
+    above `min_covar` times the data's variance.
+
+    A feature that is NaN is missing and is summed over, alone: the density of a frame is that of the features it has,
+    and those are what learning takes from it. A frame of which all are NaN is missing altogether.
+
+    The prior is hmmlearn's, conjugate: a state's mean is Gaussian about `means_prior` with covariance
+    S / `means_weight`, each variance is inverse gamma with shape `covars_weight` / 2 and scale `covars_prior` / 2, a
+    full or tied S inverse Wishart with `covars_weight` degrees of freedom and scale matrix `covars_prior` (a number b:
+    b times the unit matrix; hmmlearn adds b to all entries), and what is learned is the mode in terms of precisions:
+
+    mean = (sum x + means_weight means_prior) / (n + means_weight),
+    S = (sum (x - mean)(x - mean)' + means_weight (mean - means_prior)(mean - means_prior)' + covars_prior)
+        / (n + max(covars_weight - d, 0)),
+
+    where the n frames are weighted by posteriors, d is D for full and tied, else 1; spherical variances are the mean
+    over features of numerator and denominator, tied ones sum over states all but the prior of S. The defaults are no
+    prior. Each is a number, or has one for each state (N,); `means_prior`, and in diag those of covars, also (N, D).
 
     >>> rng = np.random.default_rng(0)
     >>> X = np.concatenate([rng.normal(0, 1, (50, 1)), rng.normal(5, 1, (50, 1))])
@@ -185,84 +309,190 @@ class GaussianHMM(BaseHMM):
     min_covar: float = 1e-6
     _: KW_ONLY
     means_prior: Any = 0.0
-    means_weight: float = 0.0
-    covars_prior: float = 0.0
-    covars_weight: float = 0.0
+    means_weight: Any = 0.0
+    covars_prior: Any = 0.0
+    covars_weight: Any = 0.0
     means_: np.ndarray = field(init=False)
     covars_: np.ndarray = field(init=False)
 
 
-def log_density(X: Array, means: np.ndarray, covars: np.ndarray, covariance_type: str) -> Array:
-    """log N(x; mean, covariance) (N, M) of X (M, D) in each of N states, with means (N, D).
+def log_density(X: Array, means: np.ndarray, covars: np.ndarray) -> Array:
+    """log N(x; mean, S) (G, M) of X (M, D), of the features that are not NaN, for variances (G, D) or S (G, D, D).
 
-    Differences from the mean come before any square, so nothing cancels when data lie far from the origin.
+    Differences from the mean come before any square, so nothing cancels when data lie far from the origin. It is -inf
+    only where it is below all doubles.
     """
     xp = get_array_module(X)
-    M, D = X.shape
-    found = xp.empty((len(means), M), X.dtype)
-    if covariance_type in ("spherical", "diag"):
-        precision = 1.0 / by_feature(covars, means)
-        log_det = -np.log(precision).sum(axis=1)
-        for k, mean in enumerate(means):
-            difference = X - xp.asarray(mean)
-            difference *= difference
-            xp.matmul(difference, xp.asarray(precision[k]), out=found[k])
+    absent = missing_features(X)
+    found = xp.empty((len(means), len(X)), X.dtype)
+    if covars.ndim == 3 and absent is not None:
+        for here, _, rows in patterns(absent):
+            part = X[rows][:, xp.asarray(here)]
+            found[:, rows] = log_density(part, means[:, here], covars[:, here[:, None], here])
+        return found
+    with np.errstate(over="ignore", invalid="ignore"):
+        if covars.ndim == 3:
+            roots = np.linalg.cholesky(covars)
+            norm = 2.0 * np.log(np.diagonal(roots, axis1=1, axis2=2))
+            whiten = np.linalg.inv(roots)  # x' S^-1 x is |L^-1 x|^2, S = L L'
+            for k, mean in enumerate(means):
+                white = (X - xp.asarray(mean)) @ xp.asarray(whiten[k].T)
+                white *= white
+                white.sum(axis=1, out=found[k])
+            if not all_finite(found):
+                found = xp.where(xp.isnan(found), np.inf, found)  # from numbers of either sign beyond all doubles
+        else:
+            norm, precision = np.log(covars), 1.0 / covars
+            for k, mean in enumerate(means):
+                difference = deviations(X, mean, absent)
+                difference *= difference
+                xp.matmul(difference, xp.asarray(precision[k]), out=found[k])
+            if not all_finite(found):  # where squares are beyond all doubles, their quotients may not be
+                for k, mean in enumerate(means):
+                    white = deviations(X, mean, absent) * xp.asarray(1.0 / np.sqrt(covars[k]))
+                    white *= white
+                    white.sum(axis=1, out=found[k])
+    norm += math.log(2 * math.pi)
+    if absent is None:
+        found += xp.asarray(norm.sum(axis=1))[:, None]
     else:
-        roots = np.linalg.cholesky(covars)
-        log_det = 2.0 * np.log(np.diagonal(roots, axis1=-2, axis2=-1)).sum(axis=-1) * np.ones(len(means))
-        whiten = np.broadcast_to(np.linalg.inv(roots), (len(means), D, D))  # x' S^-1 x is |L^-1 x|^2, S = L L'
-        for k, mean in enumerate(means):
-            white = (X - xp.asarray(mean)) @ xp.asarray(whiten[k].T)
-            white *= white
-            white.sum(axis=1, out=found[k])
-    found += xp.asarray(log_det + D * math.log(2 * math.pi))[:, None]
+        found += xp.asarray(norm) @ (~absent).astype(X.dtype).T
     found *= -0.5
     return found
 
 
-def moments(X: Array, weights: Array, full: bool) -> Moments:
-    """Of X (M, D), weighted by weights (N, M): with all products of two features if `full`, else with their squares."""
+def moments(
+    X: Array, weights: Array, full: bool, means: np.ndarray | None = None, covars: np.ndarray | None = None
+) -> Moments:
+    """Of X (M, D), weighted by weights (G, M): with all products of two features if `full`, else with their squares.
+
+    Where features are missing, squares are those of the frames that have the feature; products are expected ones, given
+    the features that there are, under means (G, D) and covars (G, D, D).
+    """
     xp = get_array_module(X, weights)
-    found = Moments(to_cpu(weights.sum(axis=1)), to_cpu(weights @ X), np.empty(0))
+    absent = missing_features(X)
+    if full and absent is not None:
+        assert means is not None and covars is not None
+        return expected_moments(X, weights, list(patterns(absent)), means, covars)
+    if absent is None:
+        mass, sums = to_cpu(weights.sum(axis=1))[:, None], to_cpu(weights @ X)
+    else:
+        mass, sums = to_cpu(weights @ (~absent).astype(X.dtype)), to_cpu(weights @ xp.where(absent, 0.0, X))
+    found = Moments(np.broadcast_to(mass, sums.shape), sums, np.empty(0))
     scatter = []
     for mean, weight in zip(found.means, weights):
-        difference = X - xp.asarray(mean)
+        difference = deviations(X, mean, absent)
         scatter.append(to_cpu((difference * weight[:, None]).T @ difference if full else weight @ difference**2))
     return found._replace(scatter=np.stack(scatter))
 
 
+def expected_moments(
+    X: Array, weights: Array, groups: list[tuple[np.ndarray, np.ndarray, Array]], means: np.ndarray, covars: np.ndarray
+) -> Moments:
+    """`moments` with all products, where features are missing: `groups` are the `patterns`."""
+    xp, shape = get_array_module(X, weights), means.shape
+    mass, sums, scatter = np.empty(shape), np.empty(shape), np.empty((*shape, shape[1]))
+    for k, (weight, mean, S) in enumerate(zip(weights, means, covars)):
+        filled, spread = X.copy(), np.zeros_like(S)
+        for o, m, rows in groups:
+            gain = np.linalg.solve(S[np.ix_(o, o)], S[np.ix_(o, m)])
+            part = X[rows]
+            known = part[:, xp.asarray(o)] - xp.asarray(mean[o])
+            part[:, xp.asarray(m)] = known @ xp.asarray(gain) + xp.asarray(mean[m])  # E[x_m | x_o]
+            filled[rows] = part
+            conditional = S[np.ix_(m, m)] - S[np.ix_(m, o)] @ gain  # Cov[x_m | x_o]
+            spread[np.ix_(m, m)] += float(to_cpu(weight[rows].sum())) * conditional
+        whole = moments(filled, weight[None], True)
+        mass[k], sums[k], scatter[k] = whole.mass[0], whole.sums[0], whole.scatter[0] + spread
+    return Moments(mass, sums, scatter)
+
+
+def missing_features(X: Array) -> Array | None:
+    """Which entries (M, D) are missing; None if none is."""
+    absent = get_array_module(X).isnan(X)
+    return absent if bool(to_cpu(absent.any())) else None
+
+
+def patterns(absent: Array) -> Iterator[tuple[np.ndarray, np.ndarray, Array]]:
+    """The frames that lack the same features: the features that they have, those that they lack, and their rows."""
+    xp, host = get_array_module(absent), to_cpu(absent)
+    _, first, label = np.unique(np.packbits(host, axis=1), axis=0, return_index=True, return_inverse=True)
+    label = label.reshape(-1)  # NumPy 2.0 returns (M, 1)
+    order = np.argsort(label, kind="stable")
+    for row, rows in zip(host[first], np.split(order, np.cumsum(np.bincount(label))[:-1])):
+        yield np.flatnonzero(~row), np.flatnonzero(row), xp.asarray(rows)
+
+
+def deviations(X: Array, mean: np.ndarray, absent: Array | None) -> Array:
+    """X (M, D) less the mean (D,), 0 where absent."""
+    xp = get_array_module(X)
+    found = X - xp.asarray(mean)
+    return found if absent is None else xp.where(absent, 0.0, found)
+
+
+def all_finite(values: Array) -> bool:
+    return bool(to_cpu(get_array_module(values).isfinite(values).all()))
+
+
+def shrunk(found: Moments, floor: np.ndarray) -> np.ndarray:
+    """The covariances, as if D + 1 more frames of each varied as all do about their own means; not below the floor."""
+    full, more = found.scatter.ndim == 3, found.mass.shape[1] + 1
+    mass = found.mass[:, :, None] if full else found.mass
+    pooled = found.scatter.sum(axis=0) / np.maximum(mass.sum(axis=0), 1.0)
+    each = (found.scatter + more * pooled) / (mass + more)
+    return np.stack([raise_to_floor(S, floor) for S in each]) if full else np.maximum(each, floor)
+
+
 def outer(vectors: np.ndarray, full: bool) -> np.ndarray:
-    """Of each vector (N, D) all products of two entries (N, D, D) if `full`, else the squares (N, D)."""
+    """Of each vector (G, D) all products of two entries (G, D, D) if `full`, else the squares (G, D)."""
     return vectors[:, :, None] * vectors[:, None, :] if full else vectors**2
 
 
 def raise_to_floor(covariance: np.ndarray, floor: np.ndarray) -> np.ndarray:
     """The likeliest covariance (D, D) among those that are nowhere below diag(floor), given the unbounded estimate.
 
-    In the coordinates where the floor is the unit matrix, the eigenvalues below 1 are raised to 1.
+    In the coordinates where the floor is the unit matrix, the eigenvalues below 1 are raised to 1; or higher where that
+    would be lost to rounding beside the largest, as in a state of hardly any weight that a prior pulls from afar.
     """
     root = np.sqrt(floor)
     values, vectors = np.linalg.eigh(covariance / np.outer(root, root))
-    if values[0] >= 1.0:
+    least = max(1.0, 1e-13 * values[-1])
+    if values[0] >= least:
         return (covariance + covariance.T) / 2
-    raised = (vectors * np.maximum(values, 1.0)) @ vectors.T * np.outer(root, root)
+    raised = (vectors * np.maximum(values, least)) @ vectors.T * np.outer(root, root)
     return (raised + raised.T) / 2
 
 
-def by_feature(variances: np.ndarray, means: np.ndarray) -> np.ndarray:
-    """Spherical (N,) or diagonal (N, D) variances as (N, D)."""
-    return np.broadcast_to(variances[:, None] if variances.ndim == 1 else variances, means.shape)
+def lowered(floor: np.ndarray, covars: np.ndarray) -> np.ndarray:
+    """The floor (D,), lower where learning begins with less, lest it lose by rising: variances (G, D) or (G, D, D)."""
+    if covars.ndim == 2:
+        return np.minimum(floor, covars.min(axis=0))
+    root = np.sqrt(floor)
+    return floor * min(1.0, np.linalg.eigvalsh(covars / np.outer(root, root)).min())
 
 
-def sample(
-    rng: np.random.Generator, states: np.ndarray, means: np.ndarray, covars: np.ndarray, covariance_type: str
-) -> np.ndarray:
-    """One vector (M, D) for each state from its Gaussian."""
+def is_symmetric(matrices: np.ndarray) -> bool:
+    """Whether matrices (..., D, D) are symmetric, to what float32 holds of each entry beside its row and column."""
+    size = np.sqrt(abs(np.diagonal(matrices, axis1=-2, axis2=-1)))
+    off = abs(matrices - np.swapaxes(matrices, -1, -2))
+    return bool((off <= 1e-5 * size[..., :, None] * size[..., None, :]).all())
+
+
+def is_positive(matrices: np.ndarray) -> bool:
+    """Whether symmetric matrices (..., D, D) are positive definite, to rounding: have a root."""
+    variances = np.diagonal(matrices, axis1=-2, axis2=-1)
+    if (variances <= 0).any():
+        return False
+    size = np.sqrt(variances)
+    return bool((np.linalg.eigvalsh(matrices / (size[..., :, None] * size[..., None, :])) > 1e-15).all())
+
+
+def sample(rng: np.random.Generator, states: np.ndarray, means: np.ndarray, covars: np.ndarray) -> np.ndarray:
+    """One vector (M, D) for each state from its Gaussian with variances (G, D) or covariance (G, D, D)."""
     noise, found = rng.standard_normal((len(states), means.shape[1])), means[states]
-    if covariance_type in ("spherical", "diag"):
-        return found + noise * np.sqrt(covars).reshape(len(covars), -1)[states]
-    roots = np.broadcast_to(np.linalg.cholesky(covars), (*means.shape, means.shape[1]))
-    for k, root in enumerate(roots):
+    if covars.ndim == 2:
+        return found + noise * np.sqrt(covars)[states]
+    for k, root in enumerate(np.linalg.cholesky(covars)):
         here = states == k
         found[here] += noise[here] @ root.T
     return found

@@ -399,7 +399,7 @@ def test_dirichlet_priors_that_cannot_be_are_named(name, value):
 @pytest.mark.parametrize("name", ["startprob_prior", "transmat_prior", "emissionprob_prior"])
 @pytest.mark.parametrize("value", [0.5, 0.0, [0.9, 2.0]])
 def test_below_one_a_dirichlet_prior_has_no_largest_density(name, value):
-    with pytest.raises(ValueError, match=f"{name} holds 0.*: a Dirichlet prior below 1 has no largest density"):
+    with pytest.raises(ValueError, match=f"{name} holds 0.*, expected at least 1: below, there is no largest density"):
         CategoricalHMM(2, **{name: value}).fit([0, 1, 1, 0])
 
 
@@ -422,9 +422,14 @@ def test_poisson_priors_that_cannot_be_are_named(name, value):
 
 
 def test_poisson_priors_may_differ_by_state():
-    model = PoissonHMM(2, lambdas_prior=[6.0, 60.0], lambdas_weight=[3.0, 3.0], random_state=0, n_iter=50)
-    history = model.fit(np.array([1, 2, 1, 30, 28, 31])).monitor_.history
-    assert np.diff(history).min() > -1e-9 and model.lambdas_.argmax() == 1
+    model = PoissonHMM(2, lambdas_prior=[6.0, 60.0], lambdas_weight=3.0, random_state=0)
+    model.fit(np.array([1, 2, 1, 30, 28, 31]), [3, 3], states=[0, 0, 0, 1, 1, 1])
+    np.testing.assert_allclose(model.lambdas_, [[(6 + 4) / 6], [(60 + 89) / 6]])
+    assert np.diff(model.monitor_.history).min() > -1e-9
+    for shape in ([[6.0], [60.0]], pandas.Series([6.0, 60.0])):
+        same = PoissonHMM(2, lambdas_prior=shape, lambdas_weight=3.0, random_state=0)
+        same.fit(np.array([1, 2, 1, 30, 28, 31]), [3, 3], states=[0, 0, 0, 1, 1, 1])
+        np.testing.assert_array_equal(same.lambdas_, model.lambdas_)
 
 
 OPTIONS = {

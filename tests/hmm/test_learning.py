@@ -157,7 +157,7 @@ def test_no_other_call_changes_the_model(family, prepare, tmp_path):
 
 def test_posterior_decoding_evaluates_the_emissions_once():
     model = make("gaussian full", 2, np.random.default_rng(0))
-    X, calls, original = data("gaussian full"), [], inference.scaled
+    X, calls, original = observations(model, 24, np.random.default_rng(2), missing=False), [], inference.scaled
 
     def counted(log_b):
         calls.append(1)
