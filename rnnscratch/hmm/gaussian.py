@@ -193,8 +193,8 @@ class Gaussian(Emission):
     def prior(self, D: int) -> Prior:
         """The prior that the options describe, for D features. Raises ValueError or TypeError for ones that cannot be.
 
-        An array with as many axes as there are Gaussians has a number for each of these, one with another axis also for
-        each feature.
+        An array with the axes of the Gaussians, (N,), or (K,) and (N, K) in mixtures, has a number for each Gaussian; one
+        more axis is that of features. What an array means so does not depend on how many there are of either.
         """
         centre = self.by_feature("means_prior", self.means_prior, D)
         strength = as_prior("means_weight", self.means_weight, self.gaussians(), least=0.0)
@@ -213,7 +213,9 @@ class Gaussian(Emission):
     def by_feature(self, name: str, value: Any, D: int, least: float | None = None) -> np.ndarray:
         """An option with a number for each feature of each Gaussian, (N, D) or (N, K, D)."""
         found, each = finite(name, value, "fiu"), self.gaussians()
-        return as_prior(name, found[..., None] if 0 < found.ndim <= len(each) else found, (*each, D), least)
+        if found.ndim <= len(each):
+            return np.broadcast_to(as_prior(name, found, each, least)[..., None], (*each, D))
+        return as_prior(name, found, (*each, D), least)
 
     def by_matrix(self, name: str, value: Any, D: int) -> np.ndarray:
         """An option with a matrix (D, D) for each covariance, which a number makes a multiple of the unit matrix."""
