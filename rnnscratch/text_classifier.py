@@ -11,6 +11,7 @@ import numpy as np
 
 from .checks import check_answers, check_rates, check_sizes, check_texts
 from .estimator import Estimator, NotFittedError
+from .files import reading
 from .models.classifier import SequenceClassifier, configuration, probabilities
 from .models.saved import load_model, save_model
 from .optimizers import Adam
@@ -155,11 +156,9 @@ class TextClassifier(Estimator):
         model, vocabulary, extra = load_model(path, device)
         if vocabulary is None or "text_classifier" not in extra:
             raise ValueError(f"{path} holds a model, but no TextClassifier")
-        try:
+        with reading(path):
             classifier = cls(**{**extra["text_classifier"], "device": device})
             classes = check_answers(extra["classes"], model.num_classes)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path} does not fit together: {error}") from None
         classifier.model_, classifier.vocabulary_, classifier.classes_ = model, vocabulary, classes
         return classifier
 

@@ -13,9 +13,9 @@ import numpy as np
 from ..backend import generator, get_array_module, to_cpu
 from ..checks import check_distribution, check_sizes
 from ..estimator import Estimator
-from ..files import load_arrays, save_arrays
+from ..files import load_arrays, reading, save_arrays
 from . import chunks, inference, learning, recursions
-from .chain import check_state, stationary_distribution, walk
+from .chain import check_state, check_vocabulary, stationary_distribution, walk
 from .emission import Emission, check_choice
 from .frames import Data, check_states, prepare, read
 from .learning import ConvergenceMonitor, Parameters
@@ -252,7 +252,11 @@ class BaseHMM(Estimator):
         return -2.0 * float(p.log_likelihood(data).sum()) + math.log(len(data.frames.rows)) * self.num_params
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model to one `.npz` without pickle; a failure leaves an older file whole."""
+        """Write the model to one `.npz` without pickle; a failure leaves an older file whole.
+
+        Raises ValueError or TypeError for parameters and options that cannot be.
+        """
+        self._check_options()
         p, params = self._parameters(), self.get_params()
         if not isinstance(params["random_state"], int | None):
             params["random_state"] = None
@@ -307,15 +311,20 @@ def load_hmm(path: str | os.PathLike[str]) -> BaseHMM:
     Raises FileNotFoundError, or ValueError, naming the file, for anything else; nothing in it is executed.
     """
     header, arrays = load_arrays(path, FORMAT)
-    try:
-        model = {each.__name__: each for each in _families(BaseHMM)}[header["class"]](**header["params"])
-        for name in model._arrays():
-            setattr(model, name, arrays[name])
+    with reading(path):
+        families = {each.__name__: each for each in _families(BaseHMM)}
+        check_choice("class", header["class"], families)
+        model = families[header["class"]](**header["params"])
+        model._check_options()
+        if arrays.keys() != set(model._arrays()):
+            raise ValueError(f"it holds {', '.join(arrays)}, expected {', '.join(model._arrays())}")
+        for name, array in arrays.items():
+            setattr(model, name, array)
+        size = model.n_features_  # which checks the parameters
+        if size != header["n_features"]:
+            raise ValueError(f"n_features is {header['n_features']!r}, but the arrays are of {size}")
         if "vocabulary" in header:
-            vars(model)["vocabulary_"] = header["vocabulary"]
-        model._parameters()
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"{path} does not fit together: {error}") from None
+            vars(model)["vocabulary_"] = check_vocabulary(header["vocabulary"], size)
     return model
 
 

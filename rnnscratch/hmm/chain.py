@@ -15,7 +15,7 @@ import numpy as np
 from ..backend import generator
 from ..checks import check_distribution, check_number, check_sizes
 from ..estimator import Estimator, NotFittedError
-from ..files import load_arrays, save_arrays
+from ..files import load_arrays, reading, save_arrays
 
 FORMAT = "rnnscratch markov chain 1"
 
@@ -160,14 +160,15 @@ class MarkovChain(Estimator):
     def load(cls, path: str | os.PathLike[str]) -> MarkovChain:
         """Read what `save` wrote. Raises FileNotFoundError, or ValueError, naming the file, for anything else."""
         header, arrays = load_arrays(path, FORMAT)
-        try:
+        with reading(path):
             chain = cls(**header["params"])
+            if arrays.keys() != {"startprob", "transmat"}:
+                raise ValueError(f"it holds {', '.join(arrays)}, expected startprob and transmat")
             chain.startprob_, chain.transmat_ = arrays["startprob"], arrays["transmat"]
-            if header["vocabulary"] is not None:
-                chain.vocabulary_ = list(header["vocabulary"])
             chain._check()
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path} does not fit together: {error}") from None
+            if header["vocabulary"] is not None:
+                chain.vocabulary_ = check_vocabulary(header["vocabulary"], len(chain.startprob_))
+            chain._check()
         return chain
 
     def _check(self) -> tuple[np.ndarray, np.ndarray]:
@@ -200,6 +201,15 @@ def check_chain(model: Any, N: int | None = None) -> tuple[np.ndarray, np.ndarra
             f"startprob_ has shape {startprob.shape} and transmat_ {transmat.shape}, expected ({N},) and ({N}, {N})"
         )
     return startprob, transmat
+
+
+def check_vocabulary(words: Any, size: int) -> list[str]:
+    """The words, as a file has them. Raises ValueError unless they are different strings, at most `size` of them."""
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words) or len(set(words)) < len(words):
+        raise ValueError(f"vocabulary is {words!r:.100}, expected a list of different strings")
+    if len(words) > size:
+        raise ValueError(f"vocabulary holds {len(words)} symbols, expected {size} at most")
+    return words
 
 
 def is_text(sequence: Any) -> bool:
