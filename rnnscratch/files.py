@@ -1,4 +1,4 @@
-"""Files: opened with care, written all or nothing, owned by one process at a time; arrays with a header without pickle."""
+"""Files: opened with care, written all or nothing, one process's at a time; and arrays with a header, without pickle."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def _temporary(folder: Path) -> Iterator[tuple[str, int]]:
 
 @contextmanager
 def temporary_folder(folder: Path) -> Iterator[Path]:
-    """A new folder within `folder`, removed at the end, or when this process is killed by the next that writes there."""
+    """A new folder in `folder`, removed at the end; or, if this process is killed, by the next that writes there."""
     remove_left_over(folder)
     path = folder / f".rnnscratch-{secrets.token_hex(8)}.tmp"
     path.mkdir()
@@ -362,8 +362,9 @@ def save_arrays(path: str | os.PathLike[str], header: dict[str, Any], arrays: Ma
         if array.dtype.kind not in KINDS:
             raise TypeError(f"{name} has dtype {array.dtype}, expected numbers: objects and text are not written")
     packed = np.frombuffer(to_json(header).encode("ascii"), dtype=np.uint8)
+    members: dict[str, Any] = {_HEADER: packed, **arrays}
     with atomic_write(path, "wb") as file:
-        np.savez(file, **{_HEADER: packed, **arrays})
+        np.savez(file, **members)
 
 
 def load_arrays(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

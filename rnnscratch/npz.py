@@ -12,7 +12,7 @@ import math
 import re
 import struct
 import zlib
-from typing import BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -35,9 +35,9 @@ class Member(NamedTuple):
 
 
 class Npz:
-    """The arrays of an open file of `size` bytes, by name. Raises ValueError for anything that np.savez does not write."""
+    """The arrays of an open file of `size` bytes, by name. Raises ValueError for what np.savez does not write."""
 
-    def __init__(self, file: BinaryIO, size: int):
+    def __init__(self, file: Any, size: int):
         self._file, self._size = file, size
         self.members = self._directory()
 
@@ -108,7 +108,7 @@ class Npz:
         return name.removesuffix(".npy"), member, place + length + more, begin + size
 
     def read(self, name: str) -> np.ndarray:
-        """One array, in this machine's byte order. Raises ValueError for objects, or a size or checksum that is wrong."""
+        """One array, in this machine's byte order. Raises ValueError for objects, or a wrong size or checksum."""
         start, size, checksum = self.members[name]
         head = self._bytes(start, min(size, len(MAGIC) + 2))
         if head[:-2] != MAGIC:
@@ -126,7 +126,7 @@ class Npz:
         flat = np.empty(count, dtype)
         content = flat.view(np.uint8)
         self._file.seek(start + len(head))
-        if self._file.readinto(content.data) != len(content) or zlib.crc32(content, zlib.crc32(head)) != checksum:
+        if self._file.readinto(content.data) != len(content) or zlib.crc32(content.data, zlib.crc32(head)) != checksum:
             raise ValueError(f"member {name!r} is not what was written: its checksum differs")
         if dtype.kind == "b" and (content > 1).any():
             raise ValueError(f"member {name!r} holds bytes that are neither true nor false")

@@ -313,7 +313,7 @@ def load_hmm(path: str | os.PathLike[str]) -> BaseHMM:
     header, arrays = load_arrays(path, FORMAT)
     with reading(path):
         families = {each.__name__: each for each in _families(BaseHMM)}
-        check_choice("class", header["class"], families)
+        check_choice("class", header["class"], tuple(families))
         model = families[header["class"]](**header["params"])
         model._check_options()
         if arrays.keys() != set(model._arrays()):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import random
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
