@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from .checks import as_labels, check_rates, check_sizes, check_texts, positions
+from .checks import as_labels, check_choice, check_rates, check_sizes, check_texts, positions
 from .estimator import Estimator
+from .files import reading
 from .models.classifier import SequenceClassifier, configuration, probabilities
 from .models.saved import load_model, save_model
 from .optimizers import Adam
 from .schedules import cosine_schedule, warm_up
 from .text import Vocabulary, clean_texts
+from .text.clean import RECIPES
 from .training import fit, predict
 
 
@@ -141,11 +143,15 @@ class TextClassifier(Estimator):
         model, vocabulary, extra = load_model(path, device)
         if vocabulary is None or "text_classifier" not in extra:
             raise ValueError(f"{path} holds a model, but no TextClassifier")
-        try:
+        with reading(path):
             classifier = cls(**{**extra["text_classifier"], "device": device})
             classes = as_labels("classes", extra["classes"], model.num_classes)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path} does not fit together: {error}") from None
+            sizes = {"vocabulary_size": len(vocabulary), "num_classes": len(classes)}
+            if configuration(classifier.get_params(deep=False) | sizes) != model.config():
+                raise ValueError("its options are not those of its network")
+            check_choice("recipe", classifier.recipe, RECIPES)
+            if classifier.max_length is not None:
+                check_sizes(max_length=classifier.max_length)
         classifier.model_, classifier.vocabulary_, classifier.classes_ = model, vocabulary, classes
         return classifier
 

@@ -13,7 +13,7 @@ import numpy as np
 from ..backend import generator, get_array_module, to_cpu
 from ..checks import check_distribution, check_number, check_sizes
 from ..estimator import Estimator
-from ..files import load_arrays, save_arrays
+from ..files import load_arrays, reading, save_arrays
 from . import chunks, inference, learning, recursions
 from .chain import check_state, check_vocabulary, require, stationary_distribution, storable, walk
 from .emission import Emission, check_choice, check_dirichlet
@@ -287,7 +287,11 @@ class BaseHMM(Estimator):
         return -2.0 * float(p.log_likelihood(data).sum()) + math.log(len(data.frames.rows)) * self.num_params
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model to one `.npz` without pickle; a failure leaves an older file whole."""
+        """Write the model to one `.npz` without pickle; a failure leaves an older file whole.
+
+        Raises ValueError or TypeError for parameters and options that cannot be.
+        """
+        self._check_options()
         p, params = self._parameters(), self.get_params()
         if isinstance(params["random_state"], bool) or not isinstance(params["random_state"], (int, np.integer)):
             params["random_state"] = None
@@ -380,15 +384,22 @@ def load_hmm(path: str | os.PathLike[str]) -> BaseHMM:
     Raises FileNotFoundError, or ValueError, naming the file, for anything else; nothing in it is executed.
     """
     header, arrays = load_arrays(path, FORMAT)
-    try:
-        model = {each.__name__: each for each in _families(BaseHMM)}[header["class"]](**header["params"])
-        for name in model._arrays():
-            setattr(model, name, arrays[name])
+    with reading(path):
+        families = {each.__name__: each for each in _families(BaseHMM)}
+        check_choice("class", header["class"], tuple(families))
+        model = families[header["class"]](**header["params"])
+        model._check_options()
+        if arrays.keys() != set(model._arrays()):
+            raise ValueError(f"it holds {', '.join(arrays)}, expected {', '.join(model._arrays())}")
+        for name, array in arrays.items():
+            if array.dtype.kind == "c":
+                raise ValueError(f"{name} is of {array.dtype}, expected real numbers")
+            setattr(model, name, array)
+        size = model.n_features_  # which checks the parameters
+        if size != header["n_features"]:
+            raise ValueError(f"n_features is {header['n_features']!r}, but the arrays are of {size}")
         if "vocabulary" in header:
-            vars(model)["vocabulary_"] = check_vocabulary(header["vocabulary"])
-        model._parameters()
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"{path} does not fit together: {error}") from None
+            vars(model)["vocabulary_"] = check_vocabulary(header["vocabulary"], size)
     return model
 
 

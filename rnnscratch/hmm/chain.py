@@ -15,7 +15,7 @@ import numpy as np
 from ..backend import generator, to_cpu
 from ..checks import as_array, as_list, as_symbols, check_distribution, check_number, check_sizes
 from ..estimator import Estimator, NotFittedError
-from ..files import load_arrays, save_arrays
+from ..files import load_arrays, reading, save_arrays
 
 FORMAT = "rnnscratch markov chain 1"
 
@@ -166,14 +166,17 @@ class MarkovChain(Estimator):
     def load(cls, path: str | os.PathLike[str]) -> MarkovChain:
         """Read what `save` wrote. Raises FileNotFoundError, or ValueError, naming the file, for anything else."""
         header, arrays = load_arrays(path, FORMAT)
-        try:
+        with reading(path):
             chain = cls(**header["params"])
+            if arrays.keys() != {"startprob", "transmat"}:
+                raise ValueError(f"it holds {', '.join(arrays)}, expected startprob and transmat")
             chain.startprob_, chain.transmat_ = arrays["startprob"], arrays["transmat"]
-            if header["vocabulary"] is not None:
-                chain.vocabulary_ = check_vocabulary(header["vocabulary"])
+            if chain.startprob_.dtype != float or chain.transmat_.dtype != float:
+                raise ValueError(f"it holds {chain.startprob_.dtype} and {chain.transmat_.dtype}, expected float64")
             chain._check()
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ValueError(f"{path} does not fit together: {error}") from None
+            if header["vocabulary"] is not None:
+                chain.vocabulary_ = check_vocabulary(header["vocabulary"], len(chain.startprob_))
+            chain._check()
         return chain
 
     def _check(self) -> tuple[np.ndarray, np.ndarray]:
@@ -235,8 +238,8 @@ def vocabulary_of(rows: Iterable[np.ndarray], names: Iterable[str], given: Any =
     return check_vocabulary(sorted(found) if given is None else given)
 
 
-def check_vocabulary(given: Any) -> list[str]:
-    """The symbols as a list of strings that differ. Raises TypeError or ValueError."""
+def check_vocabulary(given: Any, size: int | None = None) -> list[str]:
+    """The symbols as a list of strings that differ, at most `size` of them. Raises TypeError or ValueError."""
     row = as_symbols("vocabulary", as_list("vocabulary", given), missing=False)
     for k, symbol in enumerate(row):
         if not isinstance(symbol, str):
@@ -244,6 +247,8 @@ def check_vocabulary(given: Any) -> list[str]:
     found = row.tolist()
     if not found or len(set(found)) < len(found):
         raise ValueError(f"vocabulary is {found!s:.200}, expected symbols that differ")
+    if size is not None and len(found) > size:
+        raise ValueError(f"vocabulary holds {len(found)} symbols, expected {size} at most")
     for symbol, back in zip(found, np.array(found).tolist()):
         if symbol != back:
             raise ValueError(f"the symbol {symbol!r} would come back from an array as {back!r}, expected another")

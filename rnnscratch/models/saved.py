@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import module_for, to_cpu
-from ..files import load_arrays, save_arrays
+from ..files import load_arrays, reading, save_arrays
 from ..text.vocabulary import Vocabulary
 from .classifier import SequenceClassifier, configuration, parameter_shapes
 
@@ -50,18 +50,18 @@ def load_model(
     """
     module_for(device)  # a wrong device is no fault of the file
     header, arrays = load_arrays(path, FORMAT)
-    try:
-        config, extra = header["config"], header["extra"]
+    with reading(path):
+        config, words, extra = header["config"], header["vocabulary"], header["extra"]
         check_params(arrays, config)
-        vocabulary = None if header["vocabulary"] is None else Vocabulary(header["vocabulary"])
+        if not isinstance(words, list | None):
+            raise ValueError(f"vocabulary is {type(words).__name__}, expected a list of words")
+        vocabulary = None if words is None else Vocabulary(words)
         if vocabulary is not None and len(vocabulary) != config["vocabulary_size"]:
             raise ValueError(f"the vocabulary has {len(vocabulary)} words, the model {config['vocabulary_size']}")
         if not isinstance(extra, dict):
             raise ValueError(f"extra is {type(extra).__name__}, expected a dict")
         model = SequenceClassifier(**{**config, "device": device}, seed=0)
         model.load_params(arrays)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"{path} does not fit together: {error}") from None
     return model, vocabulary, extra
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from operator import index as index_of
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..files import atomic_write
+from ..files import JSON_LIMIT, atomic_write, parse_json, read_bytes, reading, to_json
 
 UNKNOWN = "<unk>"
 _FORMAT = "rnnscratch vocabulary 1"
@@ -93,19 +91,21 @@ class Vocabulary:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write as JSON; a failure leaves an older file whole."""
+        text = to_json({"format": _FORMAT, "words": self.words})
         with atomic_write(path) as file:
-            json.dump({"format": _FORMAT, "words": self.words}, file, ensure_ascii=False)
+            file.write(text)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Vocabulary:
         """Read what `save` wrote.
 
-        Raises ValueError, naming the file, for a file that is truncated or something else.
+        Raises OSError, or ValueError, naming the file, for a file that is truncated or something else.
         """
-        try:
-            content: Any = json.loads(Path(path).read_text(encoding="utf-8"))
-            if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        content = read_bytes(path, JSON_LIMIT)
+        with reading(path, "is not a vocabulary of this library, or damaged"):
+            found: Any = parse_json(content)
+            if not isinstance(found, dict) or found.get("format") != _FORMAT:
                 raise ValueError(f"no mark {_FORMAT!r}")
-            return cls(content["words"])
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise ValueError(f"{path} is not a vocabulary of this library, or damaged: {error}") from None
+            if not isinstance(found["words"], list):
+                raise ValueError(f"words is {type(found['words']).__name__}, expected a list")
+            return cls(found["words"])

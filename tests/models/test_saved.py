@@ -295,7 +295,7 @@ def test_an_unwritable_folder_is_an_oserror_and_leaves_the_old_file_whole(path, 
     def denied(*_, **__):
         raise PermissionError(errno.EACCES, "Permission denied", str(path.parent))
 
-    monkeypatch.setattr(files.tempfile, "mkstemp", denied)
+    monkeypatch.setattr(files.os, "open", denied)
     with pytest.raises(PermissionError, match="Permission denied"):
         save_model(path, model)
     assert path.read_bytes() == before
