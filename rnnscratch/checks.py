@@ -1,12 +1,13 @@
 """Validators of arguments: one wording of errors, each naming the argument, what came and what was expected.
 
-`as_array`, `as_column`, `as_list`, `as_labels` and `check_texts` are the one door for data: what comes in through any
-public call goes through one of them, so that the same containers mean the same everywhere.
+`as_array`, `as_column`, `as_list`, `as_labels`, `as_strings` and `as_sequences` are the one door for data: what comes
+in through any public call goes through one of them, so that the same containers mean the same everywhere.
 """
 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from numbers import Number
@@ -193,11 +194,12 @@ def check_same_kind(name: str, labels: np.ndarray, other: str, others: np.ndarra
 
 
 def positions(name: str, labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Where each label stands among the classes (K,), which are sorted. Raises TypeError or ValueError for others."""
+    """Where each label stands among the classes (K,), in any order. Raises TypeError or ValueError for others."""
     check_same_kind(name, labels, "the model's classes", classes)
-    found = np.minimum(np.searchsorted(classes, labels), len(classes) - 1)
+    order = np.argsort(classes, kind="stable")
+    found = order[np.minimum(np.searchsorted(classes[order], labels), len(classes) - 1)]
     for k in np.flatnonzero(classes[found] != labels)[:1]:
-        raise ValueError(f"{name}[{k}] is {labels[k : k + 1].tolist()[0]!r}, expected one of {classes.tolist()}")
+        raise ValueError(f"{name}[{k}] is {labels[k : k + 1].tolist()[0]!r}, expected one of {classes.tolist()!s:.200}")
     return found
 
 
@@ -213,15 +215,26 @@ def check_sizes(**sizes: Any) -> None:
 def check_rates(**rates: Any) -> None:
     """Raise TypeError or ValueError unless each is a number in [0, 1)."""
     for name, rate in rates.items():
-        if isinstance(rate, bool) or not isinstance(rate, (int, float, np.number)):
+        if not _is_real(rate):
             raise TypeError(f"{name} is {rate!r}, expected a number")
         if not 0.0 <= rate < 1.0:
             raise ValueError(f"{name} is {rate}, expected a probability in [0, 1)")
 
 
+def _is_real(value: Any) -> bool:
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+
+
+def check_flags(**flags: Any) -> None:
+    """Raise TypeError unless each is True or False (or 1 or 0)."""
+    for name, flag in flags.items():
+        if not isinstance(flag, (int, np.integer, np.bool_)) or flag not in (0, 1):
+            raise TypeError(f"{name} is {flag!r:.60}, expected True or False")
+
+
 def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
     """Raise ValueError unless the value is one of the choices."""
-    if value not in list(choices):
+    if not isinstance(value, str) or value not in list(choices):
         raise ValueError(f"{name} is {value!r}, expected one of {', '.join(map(repr, choices))}")
 
 
@@ -229,10 +242,11 @@ def check_number(
     name: str, value: Any, above: float | None = None, least: float | None = None, below: float | None = None
 ) -> float:
     """The value, if it is a finite number within the bounds. Raises TypeError or ValueError otherwise."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
-        raise TypeError(f"{name} is {value!r}, expected a number")
+    if not _is_real(value):
+        raise TypeError(f"{name} is {value!r:.60}, expected a number")
     low = value > above if above is not None else value >= least if least is not None else True
-    if not (math.isfinite(value) and low and (below is None or value < below)):
+    finite = abs(value) <= sys.float_info.max  # also of an int that no float holds
+    if not (finite and low and (below is None or value < below)):
         lower = f" above {above}" if above is not None else f" of at least {least}" if least is not None else ""
         upper = "" if below is None else f" below {below}"
         raise ValueError(f"{name} is {value}, expected a number{lower}{' and' if lower and upper else ''}{upper}")
@@ -315,26 +329,62 @@ def check_distribution(name: str, values: Any, size: int | None = None) -> np.nd
     return found
 
 
-def check_labels(data: Any, num_classes: int) -> None:
-    """Raise ValueError or TypeError unless data is (sequences, labels) with whole numbers from 0 to num_classes - 1."""
+def check_labels(data: Any, num_classes: int) -> tuple[list[np.ndarray], np.ndarray]:
+    """The pair (sequences, labels) as arrays of ids and whole numbers from 0 to num_classes - 1, one for each.
+
+    Raises ValueError or TypeError for anything else.
+    """
     if not isinstance(data, tuple) or len(data) != 2:
         raise TypeError(f"is {type(data).__name__}, expected the pair (sequences, labels)")
-    labels = as_column("labels", data[1], "iub")
-    if len(labels) != len(data[0]):
-        raise ValueError(f"labels have shape {labels.shape}, expected ({len(data[0])},) whole numbers")
-    if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:
-        raise ValueError(f"labels go from {labels.min()} to {labels.max()}, expected 0 to {num_classes - 1}")
+    sequences = as_sequences("sequences", data[0])
+    return sequences, positions("labels", as_labels("labels", data[1], len(sequences)), np.arange(num_classes))
 
 
-def check_texts(texts: Any) -> list[str]:
-    """The texts as a list of strings. Raises TypeError or ValueError when there is none, or one that is no string."""
-    if _is_array(texts):
-        found = _column("texts", _on_host("texts", texts, False)).tolist()
-    else:
-        found = as_list("texts", texts)
+def as_sequences(name: str, value: Any) -> list[np.ndarray]:
+    """Sequences of token ids, each an array (length,) of integers on the host; empty ones too, but at least one.
+
+    A two-dimensional array holds one in each row, a data frame's one column one in each entry. Raises TypeError or
+    ValueError, naming the argument and the sequence.
+    """
+    found = []
+    for k, entry in enumerate(_entries(name, value)):
+        if type(entry) is not np.ndarray or entry.ndim != 1 or entry.dtype.kind not in "iu":
+            if get_array_module(entry) is not np:
+                raise TypeError(f"{name}[{k}] is a device array, expected integers on the host")
+            entry = as_column(f"{name}[{k}]", entry, "iu" if _length(entry) else "iuf")
+            entry = entry if len(entry) else np.zeros(0, np.int64)
+        found.append(entry)
     if not found:
+        raise ValueError(f"{name} is empty, expected at least one")
+    return found
+
+
+def as_strings(name: str, value: Any) -> list[str]:
+    """A row or column of strings as a list of Python's own. Raises TypeError or ValueError, naming the argument."""
+    found = as_list(name, value) if not _is_array(value) else _column(name, _on_host(name, value, False)).tolist()
+    if not all(type(text) is str for text in found):
+        for k, text in enumerate(found):
+            if not isinstance(text, str):
+                raise TypeError(f"{name}[{k}] is {type(text).__name__} ({text!r:.60}), expected a string")
+        found = [str.__str__(text) for text in found]
+    return found
+
+
+def check_texts(texts: Any, least: int = 1) -> list[str]:
+    """The texts as a list of strings. Raises TypeError or ValueError when there is none, or one that is no string."""
+    found = as_strings("texts", texts)
+    if len(found) < least:
         raise ValueError("texts is empty, expected at least one")
-    for k, text in enumerate(found):
-        if not isinstance(text, str):
-            raise TypeError(f"texts[{k}] is {type(text).__name__} ({text!r:.60}), expected a string")
+    return found
+
+
+def _length(entry: Any) -> int:
+    return len(entry) if hasattr(entry, "__len__") else 1
+
+
+def _entries(name: str, value: Any) -> list[Any]:
+    """`as_list`, or the entries themselves of one column that holds lists."""
+    found = as_list(name, value)
+    if found and all(isinstance(row, np.ndarray) and row.dtype == object and row.shape == (1,) for row in found):
+        return [row[0] for row in found]
     return found
