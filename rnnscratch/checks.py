@@ -359,6 +359,13 @@ def as_sequences(name: str, value: Any) -> list[np.ndarray]:
     return found
 
 
+def check_sequences(name: str, sequences: list[np.ndarray], size: int) -> None:
+    """Raise ValueError unless all ids are in [0, size), naming the first that is not."""
+    for k, ids in enumerate(sequences):
+        if len(ids) and not 0 <= ids.min() <= ids.max() < size:
+            refuse_first(f"{name}[{k}]", ids, (ids >= 0) & (ids < size), f"0 to {size - 1}")
+
+
 def as_strings(name: str, value: Any) -> list[str]:
     """A row or column of strings as a list of Python's own. Raises TypeError or ValueError, naming the argument."""
     found = as_list(name, value) if not _is_array(value) else _column(name, _on_host(name, value, False)).tolist()
