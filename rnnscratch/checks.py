@@ -175,6 +175,8 @@ def as_labels(name: str, labels: Any, count: int | None = None) -> np.ndarray:
         for k, (entry, back) in enumerate(zip(entries, found.tolist())):
             if entry != back:
                 raise ValueError(f"{name}[{k}] is {entry!r:.60}, which NumPy holds as {back!r:.60}")
+    if found.dtype.kind == "f" and found.dtype.itemsize > 8:
+        raise TypeError(f"{name} has dtype {found.dtype}, expected float64 or less: a file holds no more")
     if found.dtype.kind == "f" and not np.isfinite(found).all():
         raise ValueError(f"{name}[{int(np.argmin(np.isfinite(found)))}] is not finite")
     return found

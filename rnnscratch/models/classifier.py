@@ -236,6 +236,8 @@ class SequenceClassifier:
             return data
         sequences, labels = check_labels(data, self.num_classes)
         check_sequences("sequences", sequences, self.vocabulary_size)
+        if shuffle and not any(ids.any() for ids in sequences):
+            raise ValueError("sequences hold no token but 0, the unknown word: there is nothing to learn from")
         return Batches(sequences, labels, batch_size=batch_size, shuffle=shuffle, seed=seed, max_length=max_length)
 
     @np.errstate(over="ignore", invalid="ignore")
