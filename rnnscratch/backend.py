@@ -112,12 +112,24 @@ def scatter_add(target: Array, indices: Array, values: Array) -> None:
         xp.add.at(target, indices, values)
 
 
-def generator(seed: int | np.random.Generator | None = None) -> np.random.Generator:
+def generator(seed: Any = None, name: str = "seed") -> np.random.Generator:
     """A host random generator: the one given, or a new one from the seed.
 
-    Random numbers are drawn on the host and moved, so one seed gives the same numbers on the CPU and on the GPU.
+    A seed is a whole number of at least 0, a list of such, a SeedSequence or BitGenerator, or None for another one each
+    time. A RandomState, which is what scikit-learn takes, gives a new generator at each call, the same ones in the same
+    order again. Random numbers are drawn on the host and moved, so one seed gives the same numbers on the CPU and on
+    the GPU. Raises TypeError or ValueError for other seeds.
     """
-    return seed if isinstance(seed, np.random.Generator) else np.random.default_rng(seed)
+    if isinstance(seed, np.random.Generator):
+        return seed
+    if isinstance(seed, np.random.RandomState) or seed is np.random:
+        return np.random.default_rng(seed.randint(2**32, size=4, dtype=np.uint32))
+    try:
+        return np.random.default_rng(seed)
+    except (TypeError, ValueError) as error:
+        raise type(error)(
+            f"{name} is {seed!r:.60}, expected a whole number of at least 0, a generator or None"
+        ) from None
 
 
 def check_dtype(dtype: Any, name: str = "dtype") -> np.dtype:

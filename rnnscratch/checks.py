@@ -1,7 +1,8 @@
 """Validators of arguments: one wording of errors, each naming the argument, what came and what was expected.
 
-`as_array`, `as_column`, `as_list`, `as_labels`, `as_strings` and `as_sequences` are the one door for data: what comes
-in through any public call goes through one of them, so that the same containers mean the same everywhere.
+`as_array`, `as_column`, `as_list`, `as_labels`, `as_symbols`, `as_strings` and `as_sequences` are the one door for
+data: what comes in through any public call goes through one of them, so that the same containers mean the same
+everywhere.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ def as_array(name: str, value: Any, kinds: str = "fiub", missing: bool = False) 
         found = found.astype({"f": np.float64, "U": np.str_}.get(kinds[0], np.int64))
     if found.dtype.kind not in kinds:
         expected = " or ".join(dict.fromkeys(KINDS[kind] for kind in (kinds[0] if kinds[0] == "f" else kinds)))
+        if found.dtype.kind == "c":
+            raise ValueError(f"{name} has dtype {found.dtype}, expected {expected}: Complex data not supported")
         raise TypeError(f"{name} has dtype {found.dtype}, expected {expected}")
     return found if found.dtype.isnative else found.astype(found.dtype.newbyteorder("="))
 
@@ -56,7 +59,7 @@ def as_list(name: str, value: Any) -> list[Any]:
 
     Raises TypeError or ValueError, naming the argument.
     """
-    if get_array_module(value) is not np or not _is_array(value):
+    if get_array_module(value) is not np or not is_array(value):
         _refuse_unordered(name, value)
         try:
             return list(value)
@@ -66,6 +69,59 @@ def as_list(name: str, value: Any) -> list[Any]:
     if found.ndim == 0:
         raise TypeError(f"{name} is the one number {value!r:.60}, expected a list")
     return list(found)
+
+
+def as_symbols(name: str, value: Any, missing: bool = True) -> Array:
+    """A row or column of symbols as a row (n,): integers, or strings as objects; one string is a row of characters.
+
+    With `missing`, what is masked, None, NA or NaN becomes -1, and None among strings; else it is refused. So are
+    strings among numbers, members of an Enum, and numbers that are not whole. Raises TypeError or ValueError.
+    """
+    if get_array_module(value) is not np:
+        found = as_array(name, value)
+    else:
+        entries = list(value) if isinstance(value, str) else value if is_array(value) else as_list(name, value)
+        found = _on_host(name, entries, missing)
+        if found.dtype.kind == "U":  # of a list with one string NumPy makes strings of all
+            found = np.array(entries, dtype=object) if not is_array(entries) else found.astype(object)
+    found = _column(name, found)
+    if found.dtype.kind == "O" and any(isinstance(entry, str) for entry in found):
+        return _strings(name, found, missing)
+    if found.dtype.kind == "O":
+        found = _numbers(name, found, missing)
+    if found.dtype.kind == "f" and found.size:
+        host = to_cpu(found)
+        absent = np.isnan(host) & missing
+        if ((host == np.floor(host)) & (np.abs(host) < 2.0**53) | absent).all():
+            found = get_array_module(found).asarray(np.where(absent, -1, host))
+            return found.astype(np.int64)
+    if found.dtype.kind not in "iu" and found.size:
+        raise TypeError(f"{name} has dtype {found.dtype}, expected integers")
+    if found.dtype.kind == "u" and found.size and int(to_cpu(found.max())) >= 2**63:
+        raise ValueError(f"{name} holds {int(to_cpu(found.max()))}, expected integers below 2**63")
+    return found.astype(np.int64, copy=False)
+
+
+def _strings(name: str, found: np.ndarray, missing: bool) -> np.ndarray:
+    """A row of objects as strings of type str, None where missing. Raises TypeError or ValueError."""
+    row = np.empty(len(found), dtype=object)
+    for k, entry in enumerate(found):
+        if isinstance(entry, Enum):
+            raise TypeError(f"{name}[{k}] is {entry!r}, a member of an Enum, expected its value")
+        if isinstance(entry, str):
+            row[k] = str.__str__(entry)
+        elif not _is_missing(entry):
+            raise TypeError(f"{name} holds strings and {entry!r:.60}, expected one kind")
+        elif not missing:
+            raise ValueError(f"{name}[{k}] is missing ({entry}), expected a value")
+    return row
+
+
+def _is_missing(entry: Any) -> bool:
+    """Whether this is None, masked, NA, NaT or NaN."""
+    if entry is None or entry is np.ma.masked or type(entry).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(entry, (float, np.floating)) and bool(np.isnan(entry))
 
 
 def _column(name: str, found: Array) -> Array:
@@ -80,14 +136,25 @@ def _at(place: tuple[int, ...]) -> str:
     return f"[{', '.join(map(str, place))}]" if place else ""
 
 
-def _is_array(value: Any) -> bool:
+def is_array(value: Any) -> bool:
+    """Whether NumPy takes the value as an array: one of its own, a tensor, or rows and columns of a data frame."""
     return any(hasattr(value, mark) for mark in ("__array__", "__array_interface__", "__dlpack__"))
+
+
+def is_single(value: Any) -> bool:
+    """Whether this is no container: a number, a string, or what stands for a missing one."""
+    return isinstance(value, (str, bytes)) or getattr(value, "ndim", None) == 0 or not hasattr(value, "__iter__")
 
 
 def _refuse_unordered(name: str, value: Any) -> None:
     if isinstance(value, (str, bytes, bytearray)):
         raise TypeError(
             f"{name} is one {'string' if isinstance(value, str) else type(value).__name__}, expected a list"
+        )
+    if hasattr(value, "toarray") and hasattr(value, "nnz"):
+        kind = f"{type(value).__module__}.{type(value).__qualname__}"
+        raise TypeError(
+            f"{name} is sparse ({kind}): sparse input is not supported, value.toarray() makes a dense array"
         )
     if value is None or isinstance(value, (Mapping, set, frozenset)):
         raise TypeError(f"{name} is {'None' if value is None else type(value).__name__}, expected a list or an array")
@@ -104,17 +171,17 @@ def _on_host(name: str, value: Any, missing: bool) -> np.ndarray:
         if not missing:
             place = tuple(np.argwhere(hidden)[0].tolist())
             raise ValueError(f"{name}{_at(place)} is masked, expected a value")
+        if value.dtype.kind not in "fiub":
+            return np.asarray(value.astype(object).filled(None))  # type: ignore[attr-defined]
         return np.asarray(value.astype(np.float64).filled(np.nan))  # type: ignore[attr-defined]
-    if hasattr(value, "toarray") and hasattr(value, "nnz"):
-        raise TypeError(f"{name} is sparse ({kind}), expected a dense array: value.toarray() makes one")
-    if not _is_array(value) and isinstance(value, Iterable) and not hasattr(value, "__getitem__"):
+    if not is_array(value) and isinstance(value, Iterable) and not hasattr(value, "__getitem__"):
         value = list(value)  # a generator, a map, the values of a dict
     try:
         if not hasattr(value, "__array__") and hasattr(value, "__dlpack__"):
             return np.from_dlpack(value)
         found = np.asarray(value)
     except ValueError as error:
-        if _is_array(value):
+        if is_array(value):
             raise TypeError(f"{name} is {kind}, of which NumPy makes no array: {error}") from None
         raise ValueError(f"{name} is ragged, expected rows of one length") from None
     except (TypeError, RuntimeError, BufferError) as error:  # a tensor with a gradient, or on a device
@@ -128,7 +195,7 @@ def _numbers(name: str, objects: np.ndarray, missing: bool) -> np.ndarray:
     """An array of objects as numbers: integers if all are, else floats. Raises TypeError or ValueError."""
     entries = []
     for place, entry in np.ndenumerate(objects):
-        if entry is None or entry is np.ma.masked or type(entry).__name__ in ("NAType", "NaTType"):
+        if _is_missing(entry) and not isinstance(entry, (float, np.floating)):
             if not missing:
                 raise ValueError(f"{name}{_at(place)} is missing ({entry}), expected a value")
             entry = math.nan
@@ -154,7 +221,7 @@ def as_labels(name: str, labels: Any, count: int | None = None) -> np.ndarray:
     Refused are: labels of several kinds, since NumPy would make one of them ("1" of 1); missing ones; members of an
     Enum, which no file could bring back; and more or fewer than `count`. Raises TypeError or ValueError.
     """
-    given = _column(name, _on_host(name, labels, False)) if _is_array(labels) else as_list(name, labels)
+    given = _column(name, _on_host(name, labels, False)) if is_array(labels) else as_list(name, labels)
     if count is not None and len(given) != count:
         raise ValueError(f"{name} has shape ({len(given)},), expected ({count},): one for each example")
     if isinstance(given, np.ndarray) and given.dtype.kind in "biufU":
@@ -317,18 +384,28 @@ def refuse_first(name: str, values: Array, allowed: Any, expected: str) -> None:
 
 
 def check_distribution(name: str, values: Any, size: int | None = None) -> np.ndarray:
-    """The values as floats (..., size), if each row is a distribution. Raises ValueError otherwise."""
-    found = np.asarray(values, dtype=float)
+    """The values as float64 (..., size), if each row is a distribution to the accuracy that single precision has.
+
+    A row whose sum is off by more than the rounding of doubles is divided by it, so that nothing drifts; float16 may
+    be off by as much as it rounds. Raises TypeError or ValueError, naming the argument.
+    """
+    if get_array_module(values) is not np:
+        raise TypeError(f"{name} is a device array, expected one on the host")
+    given = as_array(name, values)
+    found = given.astype(np.float64)
     if found.ndim == 0 or not found.shape[-1] or (size is not None and found.shape[-1] != size):
         raise ValueError(f"{name} has shape {found.shape}, expected rows of {size or 'some'} probabilities")
-    wrong = ~(np.isfinite(found) & (found >= 0)).all(axis=-1) | ~(np.abs(found.sum(axis=-1) - 1.0) <= 1e-8)
+    tolerance = 4e-3 if given.dtype == np.float16 else 1e-5
+    with np.errstate(all="ignore"):
+        total = found.sum(axis=-1, keepdims=True)
+    wrong = ~(np.isfinite(found) & (found >= 0)).all(axis=-1) | ~(np.abs(total[..., 0] - 1.0) <= tolerance)
     for place in np.argwhere(wrong)[:1]:
         where = f"[{', '.join(map(str, place))}]" if len(place) else ""
         row = found[tuple(place)]
         raise ValueError(
             f"{name}{where} holds {row.min()} to {row.max()} and sums to {row.sum()}, expected probabilities"
         )
-    return found
+    return np.where(np.abs(total - 1.0) > 1e-12, found / total, found)
 
 
 def check_labels(data: Any, num_classes: int) -> tuple[list[np.ndarray], np.ndarray]:
@@ -370,7 +447,7 @@ def check_sequences(name: str, sequences: list[np.ndarray], size: int) -> None:
 
 def as_strings(name: str, value: Any) -> list[str]:
     """A row or column of strings as a list of Python's own. Raises TypeError or ValueError, naming the argument."""
-    found = as_list(name, value) if not _is_array(value) else _column(name, _on_host(name, value, False)).tolist()
+    found = as_list(name, value) if not is_array(value) else _column(name, _on_host(name, value, False)).tolist()
     if not all(type(text) is str for text in found):
         for k, text in enumerate(found):
             if not isinstance(text, str):

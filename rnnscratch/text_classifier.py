@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from .backend import generator
 from .checks import as_labels, check_choice, check_flags, check_number, check_rates, check_sizes, check_texts, positions
-from .estimator import Estimator, NotFittedError
+from .estimator import Estimator
 from .models.classifier import SequenceClassifier, configuration, probabilities
 from .models.saved import load_model, save_model
 from .optimizers import Adam
@@ -80,6 +81,10 @@ class TextClassifier(Estimator):
     activation: str = "tanh"
     reset_after: bool = False
     workers: int = 1
+    _learned = ("model_",)
+    _estimator_type = "classifier"
+    _input_tags = {"two_d_array": False, "string": True}
+
     classes_: np.ndarray = field(init=False)
     vocabulary_: Vocabulary = field(init=False)
     model_: SequenceClassifier = field(init=False)
@@ -135,7 +140,6 @@ class TextClassifier(Estimator):
             check_number("clip_norm", self.clip_norm, above=0.0)
         check_rates(validation_fraction=self.validation_fraction)
         check_flags(progress=self.progress)
-        check_random_state(self.random_state)
         configuration(self.get_params(deep=False) | {"vocabulary_size": 1})
 
     def _make_vocabulary(self, words: list[list[str]]) -> Vocabulary:
@@ -178,24 +182,6 @@ class TextClassifier(Estimator):
         codes = positions("labels", as_labels("labels", y, len(texts)), self.classes_)
         return float((self.predict_proba(texts).argmax(axis=1) == codes).mean())
 
-    def __sklearn_tags__(self) -> Any:
-        """What scikit-learn's model selection asks; scikit-learn is imported only when it does."""
-        from sklearn.utils import ClassifierTags, InputTags, Tags, TargetTags
-
-        return Tags(
-            estimator_type="classifier",
-            target_tags=TargetTags(required=True),
-            classifier_tags=ClassifierTags(),
-            input_tags=InputTags(two_d_array=False, string=True),
-        )
-
-    def _check_fitted(self) -> None:
-        if not hasattr(self, "model_"):
-            raise NotFittedError("this TextClassifier is not fitted yet: call fit first")
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "model_")
-
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted classifier to one `.npz` without pickle; a failure leaves an older file whole.
 
@@ -226,23 +212,11 @@ class TextClassifier(Estimator):
         return classifier
 
 
-def check_random_state(state: Any) -> None:
-    """Raise TypeError or ValueError unless it is a whole number from 0 on, None, a Generator or a RandomState."""
-    if state is None or isinstance(state, np.random.Generator | np.random.RandomState):
-        return
-    if isinstance(state, bool) or not isinstance(state, int | np.integer):
-        raise TypeError(f"random_state is {state!r:.60}, expected a whole number, None, a Generator or a RandomState")
-    if state < 0:
-        raise ValueError(f"random_state is {state}, expected at least 0")
-
-
 def draw_seed(state: Any) -> int:
-    """A whole number that fixes all chance: the one given, or one drawn."""
-    if isinstance(state, np.random.RandomState):
-        return int(state.randint(2**31 - 1))
-    if state is None or isinstance(state, np.random.Generator):
-        return int(np.random.default_rng(state).integers(2**63 - 1))
-    return int(state)
+    """A whole number that fixes all chance: the one given, or one drawn. Raises TypeError or ValueError for others."""
+    if isinstance(state, int | np.integer) and state >= 0:
+        return int(state)
+    return int(generator(state, "random_state").integers(2**63 - 1))
 
 
 def cast(classes: np.ndarray, dtype: Any) -> np.ndarray:

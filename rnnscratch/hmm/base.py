@@ -11,13 +11,13 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 from ..backend import generator, get_array_module, to_cpu
-from ..checks import check_distribution, check_sizes
+from ..checks import check_distribution, check_number, check_sizes
 from ..estimator import Estimator
 from ..files import load_arrays, save_arrays
 from . import chunks, inference, learning, recursions
-from .chain import check_state, stationary_distribution, walk
-from .emission import Emission, check_choice
-from .frames import Data, check_states, prepare, read
+from .chain import check_state, check_vocabulary, require, stationary_distribution, storable, walk
+from .emission import Emission, check_choice, check_dirichlet
+from .frames import Data, check_states, prepare, read, tell_apart
 from .learning import ConvergenceMonitor, Parameters
 
 Model = TypeVar("Model", bound="BaseHMM")
@@ -29,15 +29,29 @@ FORMAT = "rnnscratch hmm 1"
 class BaseHMM(Estimator):
     """A hidden Markov model of `n_components` states, whose emissions are those of its class; see `emission.Emission`.
 
-    `startprob_prior` and `transmat_prior` are Dirichlet's, 1 being none; `algorithm`, "viterbi" or "map", is how
-    `predict` decodes; `random_state` a seed or generator. Learning takes `n_iter` steps of EM at most, fewer once the
-    objective grows by less than `tol` of its size, and keeps the best of `n_init` starts, which `init` makes with
-    "kmeans" or at "random"; `verbose` shows a progress bar with the objective. `params` and `init_params` are letters
-    of what is learned and of what is set before learning (None: all): s startprob_, t transmat_, and the family's own.
+    `startprob_prior` and `transmat_prior` are Dirichlet's, 1 being none, and not below it; `algorithm`, "viterbi" or
+    "map", is how `predict` decodes; `random_state` a seed or generator. Learning takes `n_iter` steps of EM at most (0:
+    it only begins), fewer once one gains less than `tol`, and keeps the best of `n_init` starts, made by `init`,
+    "kmeans" or "random"; `verbose` writes the objective of each step to standard error. `params` and `init_params` are
+    letters of what is learned and of what is set before learning (None: all): s startprob_, t transmat_, and the
+    family's own; what there is not yet is always set. `implementation`, hmmlearn's "log" or "scaling", changes nothing:
+    numbers of any size are safe. `README.md` beside this file lists what differs from hmmlearn.
 
+    X, here and in all methods, is what NumPy makes an array of, and is told apart by its shape:
+
+    - (M,) or (M, D), an array, a Series, a data frame, or a list of numbers or rows: one sequence, or with `lengths`
+      those that come one after the other in it. Of symbols only (M,) and (M, 1) are one sequence.
+    - a list of arrays, a list of lists that are not of one length, and (S, T, D): S sequences. A list of lists of
+      symbols is one sequence if each holds one symbol, else each is a sequence.
+    - a string: one sequence of its characters. A list of strings: one sequence of symbols if each is one character, if
+      all are in the vocabulary, or with `lengths`; else each is a sequence of characters. If some are equal, so that
+      they may well be words, and no vocabulary says what they are, that is an error.
+
+    NaN, None, NA and what is masked are missing observations, which are summed over, and -1 is a missing symbol.
     Parameters may also be set by hand, as arrays or lists. Nothing but `fit` changes a model.
     """
 
+    _input_tags = {"three_d_array": True, "allow_nan": True}
     emission: ClassVar[type[Emission]] = Emission
 
     n_components: int = 1
@@ -47,12 +61,13 @@ class BaseHMM(Estimator):
     algorithm: str = "viterbi"
     random_state: Any = None
     n_iter: int = 100
-    tol: float = 1e-6
+    tol: float = 1e-4
     n_init: int = 1
     init: str = "kmeans"
     verbose: bool = False
     params: str | None = None
     init_params: str | None = None
+    implementation: str = "log"
     startprob_: np.ndarray = field(init=False)
     transmat_: np.ndarray = field(init=False)
     monitor_: ConvergenceMonitor = field(init=False)
@@ -61,6 +76,11 @@ class BaseHMM(Estimator):
     def n_features_(self) -> int:
         """How many features an observation has, or how many symbols there are."""
         return self._parameters().emission.n_features_
+
+    @property
+    def n_features_in_(self) -> int:
+        """What scikit-learn asks: how many columns X has."""
+        return 1 if self.emission.symbols else self.n_features_
 
     def score_sequences(self, X: Any, lengths: Any = None) -> np.ndarray:
         """The log-likelihood of each sequence (S,); -inf for one that the model cannot produce."""
@@ -136,13 +156,13 @@ class BaseHMM(Estimator):
         paths = recursions.sample_paths(found.filtered, p.chain(data.X)[1], data.frames, uniforms)
         return to_cpu(paths)[:, data.frames.columns]
 
-    def update(self, belief: np.ndarray | None, x: Any) -> np.ndarray:
+    def update(self, belief: Any, x: Any) -> np.ndarray:
         """p(z_t | x_1 .. x_t) (N,) after one more observation x, from that before it; None before the first.
 
         An observation that no reachable state can emit raises ValueError; the belief before it is still good.
         """
-        p, xp = self._parameters(), get_array_module(x)
-        X = p.emission.as_frames(xp.atleast_1d(xp.asarray(x))[None], "x")
+        p = self._parameters()
+        _, (X,) = p.emission.encode([p.emission.as_frame(x, "x")], ["x"])
         p.emission.check_data(X)
         predicted = p.startprob if belief is None else self.predict_next(belief)
         with np.errstate(divide="ignore"):
@@ -175,26 +195,31 @@ class BaseHMM(Estimator):
         by_row = to_cpu(frames).T[data.frames.columns]
         return {name: to_cpu(array) for name, array in found.items()} | {"frames": by_row}
 
-    def fit(self: Model, X: Any, lengths: Any = None, states: Any = None) -> Model:
+    def fit(self: Model, X: Any, lengths: Any = None, states: Any = None, y: Any = None) -> Model:
         """Learn from sequences by Baum-Welch (EM), from `n_init` starts, of which the best is kept.
 
-        `states` (M,), if given, are the true states, -1 where unknown: then they are not summed over. What the letters
-        in `params` leave out is kept as it is, and what those in `init_params` leave out is where learning begins.
+        `states` (M,), if given, are the true states, -1 where unknown: then they are not summed over, and the emissions
+        begin with the estimates from the frames whose states are known, but for those that `init_params` leaves out.
+        What the letters in `params` leave out is kept as it is, and what those in `init_params` leave out is where
+        learning begins. `y` is scikit-learn's, and not looked at.
 
         Raises ValueError or TypeError for wrong data or options, among them an observation that no state can emit;
         refused or interrupted, it leaves the model as it was. A state that explains nothing, or is never left, keeps
         its parameters, and a warning names it.
         """
         self._check_options()
-        emission, X, lengths = self.emission(**vars(self)).encode(X, lengths, learn=True)
-        X, sizes = read(emission, X, lengths)
-        known = None if states is None else check_states(states, len(X), self.n_components)
+        emission = self.emission(**{**vars(self), "vocabulary_": None, "learning": True})
+        option = getattr(self, "vocabulary", None)
+        sequences = tell_apart(X, lengths, emission.symbols, None if option is None else check_vocabulary(option))
+        emission, X, sizes = read(emission, sequences, lengths)
+        known = None if states is None else check_states(states, sizes, self.n_components)
         data = prepare(emission, X, sizes, known)
         observed = to_cpu(X)
         if data.missing is not None:
             observed = observed[~emission.missing(observed)]
         if not len(observed):
             raise ValueError("X holds no observation that is not missing")
+        self._log_overwritten()
         rng, best = self._generator(None), None
         for _ in range(self.n_init):
             p = Parameters.of(emission.replace(**learning.begin(self, emission, observed, rng)))
@@ -217,7 +242,7 @@ class BaseHMM(Estimator):
     ) -> tuple[np.ndarray, np.ndarray]:
         """One sequence of observations (n_samples, D), or symbols (n_samples, 1), and its states (n_samples,).
 
-        `currstate`, if given, is its first state. Raises ValueError for one that there is not.
+        `currstate`, if given, is its first state. Raises TypeError or ValueError for one that there is not.
         """
         check_sizes(n_samples=n_samples)
         p = self._parameters()
@@ -254,9 +279,9 @@ class BaseHMM(Estimator):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to one `.npz` without pickle; a failure leaves an older file whole."""
         p, params = self._parameters(), self.get_params()
-        if not isinstance(params["random_state"], int | None):
+        if isinstance(params["random_state"], bool) or not isinstance(params["random_state"], (int, np.integer)):
             params["random_state"] = None
-        params = {name: value.tolist() if hasattr(value, "tolist") else value for name, value in params.items()}
+        params = {name: storable(name, value) for name, value in params.items()}
         header = {"format": FORMAT, "class": type(self).__name__, "params": params, "n_features": self.n_features_}
         if hasattr(self, "vocabulary_"):
             header["vocabulary"] = self.vocabulary_
@@ -272,9 +297,15 @@ class BaseHMM(Estimator):
         return ["startprob_", "transmat_", *self.emission.letters.values()]
 
     def _generator(self, given: Any) -> np.random.Generator:
-        return generator(self.random_state if given is None else given)
+        return generator(self.random_state if given is None else given, "random_state")
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return all(hasattr(self, name) for name in self._arrays())
 
     def _parameters(self) -> Parameters:
+        """Raises NotFittedError without parameters, TypeError or ValueError for ones or options that cannot be."""
+        require(self, *self._arrays())
+        self._check_options()
         return Parameters.of(self.emission(**vars(self)))
 
     def _log_prior(self) -> float:
@@ -284,20 +315,46 @@ class BaseHMM(Estimator):
     def _read(self, X: Any, lengths: Any, cut: bool = True) -> tuple[Parameters, Data]:
         """The parameters, and the data in columns. Raises ValueError or TypeError."""
         p = self._parameters()
-        _, X, lengths = p.emission.encode(X, lengths)
-        frames, sizes = read(p.emission, X, lengths)
+        sequences = tell_apart(X, lengths, p.emission.symbols, getattr(self, "vocabulary_", None))
+        _, frames, sizes = read(p.emission, sequences, lengths)
         p.emission.check_data(frames)
         return p, prepare(p.emission, frames, sizes, cut=cut)
 
+    def _log_overwritten(self) -> None:
+        """Say which parameters that were set by hand learning does not begin with."""
+        chosen = self._letters("init_params")
+        names = {"s": "startprob_", "t": "transmat_", **self.emission.letters}
+        lost = [name for letter, name in names.items() if letter in chosen and hasattr(self, name)]
+        if lost and not hasattr(self, "monitor_"):
+            learning.LOG.warning(
+                "%s, set by hand, will be overwritten, since init_params holds their letters", ", ".join(lost)
+            )
+
     def _check_options(self) -> None:
         """Raise ValueError or TypeError for constructor's arguments that cannot be."""
-        check_sizes(n_components=self.n_components, n_init=self.n_init, n_iter=self.n_iter)
+        check_sizes(n_components=self.n_components, n_init=self.n_init)
+        if isinstance(self.n_iter, bool) or not isinstance(self.n_iter, (int, np.integer)) or self.n_iter < 0:
+            raise (ValueError if isinstance(self.n_iter, (int, np.integer)) else TypeError)(
+                f"n_iter is {self.n_iter!r}, expected a whole number of at least 0"
+            )
+        check_number("tol", self.tol)
         known = "st" + "".join(self.emission.letters)
         for option in ("params", "init_params"):
-            for letter in sorted(set(self._letters(option)) - set(known))[:1]:
+            value = self._letters(option)
+            if not isinstance(value, str):
+                raise TypeError(f"{option} is {value!r}, expected letters of {known!r}")
+            for letter in sorted(set(value) - set(known))[:1]:
                 raise ValueError(f"{option} holds {letter!r}, expected letters of {known!r}")
         check_choice("algorithm", self.algorithm, ALGORITHMS)
         check_choice("init", self.init, ("kmeans", "random"))
+        check_choice("implementation", self.implementation, ("log", "scaling"))
+        if not isinstance(self.verbose, (bool, int, np.bool_)):
+            raise TypeError(f"verbose is {self.verbose!r}, expected True or False")
+        N = self.n_components
+        check_dirichlet("startprob_prior", self.startprob_prior, (N,))
+        check_dirichlet("transmat_prior", self.transmat_prior, (N, N))
+        if not isinstance(self.random_state, np.random.RandomState):  # which would go on
+            self._generator(None)
         self.emission(**vars(self)).check_options()
 
 
@@ -312,7 +369,7 @@ def load_hmm(path: str | os.PathLike[str]) -> BaseHMM:
         for name in model._arrays():
             setattr(model, name, arrays[name])
         if "vocabulary" in header:
-            vars(model)["vocabulary_"] = header["vocabulary"]
+            vars(model)["vocabulary_"] = check_vocabulary(header["vocabulary"])
         model._parameters()
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{path} does not fit together: {error}") from None

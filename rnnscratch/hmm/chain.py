@@ -6,14 +6,14 @@ import math
 import os
 import warnings
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from ..backend import generator
-from ..checks import check_distribution, check_number, check_sizes
+from ..backend import generator, to_cpu
+from ..checks import as_array, as_list, as_symbols, check_distribution, check_number, check_sizes
 from ..estimator import Estimator, NotFittedError
 from ..files import load_arrays, save_arrays
 
@@ -24,9 +24,9 @@ FORMAT = "rnnscratch markov chain 1"
 class MarkovChain(Estimator):
     """A chain of N states: transmat_[i, j] = P(s_{t+1} = j | s_t = i) (Eq. 45), startprob_[j] = P(s_1 = j).
 
-    States are integers from 0 to n_states - 1 (None: as many as the data hold), or strings, a sequence being a list of
-    them or one str of characters, looked up in `vocabulary` (None: learned, sorted). `smoothing` is added to every
-    count of starts and transitions. startprob_ and transmat_ may also be set by hand.
+    States are integers from 0 to n_states - 1 (None: as many as the data hold), or strings, a sequence being a row of
+    them or one str of characters, looked up in `vocabulary` (None: learned, sorted); samples are strings then too.
+    `smoothing` is added to every count of starts and transitions. startprob_ and transmat_ may also be set by hand.
 
     >>> chain = MarkovChain().fit(["aab", "abba"])
     >>> chain.transmat_.round(2).tolist()                            # rows: from a, from b
@@ -35,6 +35,9 @@ class MarkovChain(Estimator):
     (0.2222, [0.429, 0.571])
     """
 
+    _learned = ("startprob_", "transmat_")
+    _input_tags = {"two_d_array": False, "string": True}
+
     n_states: int | None = None
     smoothing: float = 0.0
     vocabulary: list[str] | None = None
@@ -42,26 +45,29 @@ class MarkovChain(Estimator):
     transmat_: np.ndarray = field(init=False)
     vocabulary_: list[str] = field(init=False)
 
-    def fit(self, sequences: Sequence[Any]) -> MarkovChain:
-        """Count starts and transitions (maximum likelihood, or with smoothing its Bayesian mean).
+    def fit(self, sequences: Any, y: Any = None) -> MarkovChain:
+        """Count starts and transitions of a list of sequences.
 
-        A state that is never left gets a uniform row, and a warning names it. Raises ValueError or TypeError.
+        The estimates are those of maximum likelihood, or with smoothing their Bayesian mean. A state that is never left
+        gets a uniform row, and a warning names it. `y` is scikit-learn's, and not looked at. Raises ValueError or
+        TypeError.
         """
         check_number("smoothing", self.smoothing, least=0)
-        if not hasattr(sequences, "__len__"):
-            raise TypeError(f"sequences is {sequences!r}, expected a list of sequences")
-        if isinstance(sequences, str) or not len(sequences):
-            raise ValueError("sequences is empty or one string, expected a list of sequences")
-        vocabulary = vocabulary_of(filter(is_text, sequences), self.vocabulary) or None
-        N = None if vocabulary is None else len(vocabulary)
         if self.n_states is not None:
             check_sizes(n_states=self.n_states)
-            if N is not None and self.n_states < N:
-                raise ValueError(f"the vocabulary holds {N} symbols, but n_states is {self.n_states}")
-            N = int(self.n_states)
-        states = [_read(sequence, f"sequences[{s}]", N, vocabulary) for s, sequence in enumerate(sequences)]
+        given = as_list("sequences", sequences)
+        if not given:
+            raise ValueError("sequences is empty, expected at least one sequence")
+        names = [f"sequences[{s}]" for s in range(len(given))]
+        rows = [as_symbols(name, row, missing=False) for name, row in zip(names, given)]
+        vocabulary = vocabulary_of(rows, names, self.vocabulary)
+        N = self.n_states if vocabulary is None else len(vocabulary)
+        if vocabulary is not None and self.n_states not in (None, N):
+            raise ValueError(f"the vocabulary holds {N} symbols, but n_states is {self.n_states}")
+        states = [_states(row, name, N, vocabulary) for row, name in zip(rows, names)]
         if N is None:
             N = max(int(each.max()) for each in states) + 1
+            check_entries("n_states", N, N * N, sum(map(len, states)))
         starts = np.bincount([each[0] for each in states], minlength=N) + self.smoothing
         pairs = np.concatenate([each[:-1] * N + each[1:] for each in states])
         counts = np.bincount(pairs, minlength=N * N).reshape(N, N) + self.smoothing
@@ -79,7 +85,8 @@ class MarkovChain(Estimator):
     def log_probability(self, sequence: Any) -> float:
         """log P(s_1, .., s_T) = log P(s_1) + sum of log P(s_{t+1} | s_t) (Eqs 46, 47); -inf if impossible."""
         startprob, transmat = self._check()
-        states = _read(sequence, "sequence", len(startprob), getattr(self, "vocabulary_", None))
+        row = as_symbols("sequence", sequence, missing=False)
+        states = _states(row, "sequence", len(startprob), getattr(self, "vocabulary_", None))
         with np.errstate(divide="ignore"):
             steps = np.log(transmat[states[:-1], states[1:]])
             return float(np.log(startprob[states[0]]) + steps.sum())  # Eq. 47
@@ -111,7 +118,7 @@ class MarkovChain(Estimator):
         """The communicating classes, each with whether it is closed, that is, never left; by their first state."""
         return communicating_classes(self._check()[1])
 
-    def period(self, state: int | None = None) -> int:
+    def period(self, state: int | str | None = None) -> int:
         """The greatest common divisor of the times after which the chain may be back in the state; 0 if it never is.
 
         Without a state that of the chain, since in an irreducible one all are the same; ValueError for a reducible one.
@@ -120,7 +127,7 @@ class MarkovChain(Estimator):
         classes = communicating_classes(transmat)
         if state is None and len(classes) > 1:
             raise ValueError(f"the chain is reducible: its {len(classes)} classes each have a period, give a state")
-        state = 0 if state is None else check_state("state", state, len(transmat))
+        state = 0 if state is None else self._state("state", state, len(transmat))
         own = next(members for members, _ in classes if state in members)
         inside = transmat[np.ix_(own, own)] > 0
         distance = {own.index(state): 0}
@@ -134,13 +141,14 @@ class MarkovChain(Estimator):
                     queue.append(j)
         return found
 
-    def sample(self, n: int = 1, random_state: Any = None, start: int | None = None) -> np.ndarray:
+    def sample(self, n: int = 1, random_state: Any = None, start: int | str | None = None) -> np.ndarray:
         """A sequence of n states (n,), the first drawn from startprob_ unless `start` is given."""
         check_sizes(n=n)
         startprob, transmat = self._check()
         if start is not None:
-            check_state("start", start, len(startprob))
-        return walk(startprob, transmat, generator(random_state).random(n), start)
+            start = self._state("start", start, len(startprob))
+        found = walk(startprob, transmat, generator(random_state, "random_state").random(n), start)
+        return np.array(self.vocabulary_)[found] if hasattr(self, "vocabulary_") else found
 
     @property
     def num_params(self) -> int:
@@ -150,9 +158,7 @@ class MarkovChain(Estimator):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the chain to one `.npz` without pickle; a failure leaves an older file whole."""
         startprob, transmat = self._check()
-        params = {
-            name: value.tolist() if hasattr(value, "tolist") else value for name, value in self.get_params().items()
-        }
+        params = {name: storable(name, value) for name, value in self.get_params().items()}
         header = {"format": FORMAT, "params": params, "vocabulary": getattr(self, "vocabulary_", None)}
         save_arrays(path, header, {"startprob": startprob, "transmat": transmat})
 
@@ -164,9 +170,9 @@ class MarkovChain(Estimator):
             chain = cls(**header["params"])
             chain.startprob_, chain.transmat_ = arrays["startprob"], arrays["transmat"]
             if header["vocabulary"] is not None:
-                chain.vocabulary_ = list(header["vocabulary"])
+                chain.vocabulary_ = check_vocabulary(header["vocabulary"])
             chain._check()
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(f"{path} does not fit together: {error}") from None
         return chain
 
@@ -174,9 +180,15 @@ class MarkovChain(Estimator):
         """startprob_ (N,) and transmat_ (N, N) as arrays. Raises NotFittedError without, ValueError for wrong ones."""
         startprob, transmat = check_chain(self)
         symbols = len(getattr(self, "vocabulary_", []))
-        if symbols > len(startprob):
+        if symbols not in (0, len(startprob)):
             raise ValueError(f"vocabulary_ holds {symbols} symbols, but there are {len(startprob)} states")
         return startprob, transmat
+
+    def _state(self, name: str, state: Any, N: int) -> int:
+        """A state, or its symbol, as an int. Raises TypeError or ValueError."""
+        if isinstance(state, str):
+            return int(look_up(np.array([state], dtype=object), getattr(self, "vocabulary_", []), name)[0])
+        return check_state(name, state, N)
 
 
 def require(model: Any, *names: str) -> None:
@@ -202,56 +214,86 @@ def check_chain(model: Any, N: int | None = None) -> tuple[np.ndarray, np.ndarra
     return startprob, transmat
 
 
-def is_text(sequence: Any) -> bool:
-    """Whether this is one sequence of strings: a str of characters, or a row that begins with a string."""
-    if isinstance(sequence, str):
-        return True
-    if not isinstance(sequence, (list, tuple, np.ndarray)) or getattr(sequence, "ndim", 1) != 1:
-        return False
-    return len(sequence) > 0 and isinstance(sequence[0], str)
+def vocabulary_of(rows: Iterable[np.ndarray], names: Iterable[str], given: Any = None) -> list[str] | None:
+    """The symbols of rows of strings in the order of their integers: those given, else those there are, sorted.
 
-
-def vocabulary_of(texts: Iterable[Any], given: Any = None) -> list[str]:
-    """The symbols in the order of their integers: those given, else those of the texts, sorted.
-
-    Raises TypeError or ValueError for given ones that are no strings, or that do not differ.
+    None for rows of integers. Raises TypeError or ValueError for rows of both, for given symbols that are no strings or
+    do not differ, and for any that would not come out of an array as they went in.
     """
-    if given is None:
-        return sorted({str(symbol) for text in texts for symbol in text if isinstance(symbol, str)})
-    for k, symbol in enumerate(given):
+    text: bool | None = None
+    found: set[str] = set()
+    for row, name in zip(rows, names):
+        if row.dtype.kind == "O":
+            found.update(symbol for symbol in row if symbol is not None)
+        elif not bool(to_cpu((row >= 0).any())):  # missing throughout: of either kind
+            continue
+        if text is not None and text != (row.dtype.kind == "O"):
+            raise TypeError(f"{name} holds {'strings' if not text else 'integers'}, those before it do not")
+        text = row.dtype.kind == "O"
+    if not text:
+        return None
+    return check_vocabulary(sorted(found) if given is None else given)
+
+
+def check_vocabulary(given: Any) -> list[str]:
+    """The symbols as a list of strings that differ. Raises TypeError or ValueError."""
+    row = as_symbols("vocabulary", as_list("vocabulary", given), missing=False)
+    for k, symbol in enumerate(row):
         if not isinstance(symbol, str):
             raise TypeError(f"vocabulary[{k}] is {symbol!r}, expected a string")
-    found = [str(symbol) for symbol in given]
+    found = row.tolist()
     if not found or len(set(found)) < len(found):
-        raise ValueError(f"vocabulary is {found}, expected symbols that differ")
+        raise ValueError(f"vocabulary is {found!s:.200}, expected symbols that differ")
+    for symbol, back in zip(found, np.array(found).tolist()):
+        if symbol != back:
+            raise ValueError(f"the symbol {symbol!r} would come back from an array as {back!r}, expected another")
     return found
 
 
-def look_up(text: Any, vocabulary: list[str], name: str) -> np.ndarray:
-    """The integers (T,) of a sequence of symbols. Raises TypeError or ValueError for what the vocabulary lacks."""
-    place = {symbol: k for k, symbol in enumerate(vocabulary)}
-    for symbol in text:
-        if not isinstance(symbol, str):
-            raise TypeError(f"{name} holds strings and {symbol!r}, expected one kind")
+def look_up(row: np.ndarray, vocabulary: list[str], name: str) -> np.ndarray:
+    """The integers (T,) of a row of symbols, -1 for None. Raises ValueError for what the vocabulary lacks."""
+    place: dict[str | None, int] = {symbol: k for k, symbol in enumerate(vocabulary)}
+    place[None] = -1
+    for symbol in row:
         if symbol not in place:
             raise ValueError(f"{name} holds {symbol!r}, which is not in the vocabulary")
-    return np.array([place[symbol] for symbol in text], dtype=np.int64)
+    return np.array([place[symbol] for symbol in row], dtype=np.int64)
 
 
-def _read(sequence: Any, name: str, N: int | None, vocabulary: list[str] | None) -> np.ndarray:
-    """One sequence as integers, at least one, from 0 to N - 1 (None: no limit)."""
-    if is_text(sequence):
-        sequence = look_up(sequence, vocabulary or [], name)
+def check_entries(name: str, value: int, entries: int, frames: int) -> None:
+    """Raise ValueError for a table of so many entries that is learned from a few frames, unless its size was given."""
+    if entries > 4_000_000 and entries > 100 * frames:
+        raise ValueError(
+            f"the largest symbol is {value - 1}: {entries} numbers ({8 * entries / 1e6:.0f} MB) would be learned from "
+            f"{frames} frames; give {name}={value} if that is meant, or the symbols as strings"
+        )
+
+
+def storable(name: str, value: Any) -> Any:
+    """An option as JSON has it. Raises TypeError for one that no file can hold."""
+    if value is None or isinstance(value, (str, bool, int, float)):
+        return value
+    if isinstance(value, np.generic):
+        return value.item()
     try:
-        found = np.asarray(sequence)
-    except ValueError:
-        raise ValueError(f"{name} is ragged, expected a row of states") from None
-    if found.ndim != 1 or not found.size or found.dtype.kind not in "iu":
-        raise ValueError(f"{name} has shape {found.shape} and dtype {found.dtype}, expected a row of states")
-    if found.min() < 0 or (N is not None and found.max() >= N):
-        wrong = found.min() if found.min() < 0 else found.max()
+        found = as_array(name, value) if name != "vocabulary" else np.array(check_vocabulary(value))
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"{name} is {value!r:.60}, which no file can hold: expected a number, a string or a list"
+        ) from None
+    return found.tolist()
+
+
+def _states(row: np.ndarray, name: str, N: int | None, vocabulary: list[str] | None) -> np.ndarray:
+    """A row of symbols as integers, at least one, from 0 to N - 1 (None: no limit). Raises TypeError or ValueError."""
+    if row.dtype.kind == "O":
+        row = look_up(row, vocabulary or [], name)
+    if not row.size:
+        raise ValueError(f"{name} is empty, expected at least one state")
+    if row.min() < 0 or (N is not None and row.max() >= N):
+        wrong = row.min() if row.min() < 0 else row.max()
         raise ValueError(f"{name} holds {wrong}, expected states from 0" + ("" if N is None else f" to {N - 1}"))
-    return found.astype(np.int64)
+    return row
 
 
 def check_state(name: str, state: Any, N: int) -> int:

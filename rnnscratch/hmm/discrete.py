@@ -9,10 +9,21 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, get_array_module, to_cpu
-from ..checks import check_distribution, check_number, check_sizes
+from ..checks import as_symbols, check_distribution, check_sizes
 from .base import BaseHMM
-from .chain import is_text, look_up, vocabulary_of
-from .emission import Emission, as_parameter, centres, dirichlet_log_density, draw, shares
+from .chain import check_entries, check_vocabulary, look_up, vocabulary_of
+from .emission import (
+    Emission,
+    as_parameter,
+    as_prior,
+    as_row,
+    centres,
+    check_dirichlet,
+    dirichlet_log_density,
+    draw,
+    finite,
+    shares,
+)
 
 
 class Categorical(Emission):
@@ -20,20 +31,26 @@ class Categorical(Emission):
 
     letters = {"e": "emissionprob_"}
     remembers = ("vocabulary_",)
+    symbols = True
 
     def log_density(self, X: Array) -> Array:
         with np.errstate(divide="ignore"):
             return get_array_module(X).asarray(np.log(self.emissionprob_)).take(X, axis=1)
 
     def initialize(self, X: np.ndarray, rng: np.random.Generator) -> dict[str, Any]:
-        K, vocabulary = self.n_features, getattr(self, "vocabulary_", None)
-        if K is None and vocabulary is not None:
+        K, vocabulary, highest = self.n_features, getattr(self, "vocabulary_", None), int(X.max())
+        if vocabulary is not None and K not in (None, len(vocabulary)):
+            raise ValueError(f"n_features is {K}, but the vocabulary holds {len(vocabulary)} symbols")
+        if vocabulary is not None:
             K = len(vocabulary)
-        if K is not None and X.max() >= K:
-            raise ValueError(f"X holds symbol {X.max()}, but n_features is {K}")
+        if K is not None and highest >= K:
+            raise ValueError(f"X holds symbol {highest}, but n_features is {K}")
         if not self.chosen("init_params"):
             return {}
-        K = int(X.max()) + 1 if K is None else K
+        if K is None:
+            K = highest + 1
+            check_entries("n_features", K, K * self.n_components, len(X))
+        check_dirichlet("emissionprob_prior", self.emissionprob_prior, (self.n_components, K))
         drawn = rng.dirichlet(np.ones(K), self.n_components)
         return {"emissionprob_": drawn if self.init == "random" else (drawn + np.bincount(X, minlength=K) / len(X)) / 2}
 
@@ -43,15 +60,19 @@ class Categorical(Emission):
         return np.stack([to_cpu(xp.bincount(X, row, minlength=self.n_features_)) for row in weights])
 
     def estimate(self, statistics: np.ndarray) -> dict[str, Any]:
-        return {"emissionprob_": shares(statistics, self.emissionprob_prior, self.emissionprob_)[0]}
+        prior = check_dirichlet("emissionprob_prior", self.emissionprob_prior, statistics.shape)
+        return {"emissionprob_": shares(statistics, prior, self.emissionprob_)[0]}
 
     def sample(self, states: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        return draw(self.emissionprob_, states, rng)[:, None]
+        found = draw(self.emissionprob_, states, rng)[:, None]
+        vocabulary = getattr(self, "vocabulary_", None)
+        return found if vocabulary is None else np.array(vocabulary)[found]
 
     def log_prior(self) -> float:
         if not self.chosen("params"):
             return 0.0
-        return dirichlet_log_density(self.emissionprob_, self.emissionprob_prior)
+        prior = check_dirichlet("emissionprob_prior", self.emissionprob_prior, self.emissionprob_.shape)
+        return dirichlet_log_density(self.emissionprob_, prior)
 
     def gradient(self, X: Array, dlog_b: Array) -> dict[str, Any]:
         """By log emissionprob_, each entry free."""
@@ -63,42 +84,45 @@ class Categorical(Emission):
     def check_options(self) -> None:
         if self.n_features is not None:
             check_sizes(n_features=self.n_features)
+        if self.vocabulary is not None:
+            check_vocabulary(self.vocabulary)
+        prior = finite("emissionprob_prior", as_row(self.emissionprob_prior))
+        check_dirichlet("emissionprob_prior", prior, (self.n_components, prior.shape[-1] if prior.ndim else 1))
 
     def check(self) -> dict[str, np.ndarray]:
-        as_parameter("emissionprob_", self.emissionprob_, (self.n_components, None))
-        return {"emissionprob_": check_distribution("emissionprob_", self.emissionprob_)}
+        found = check_distribution("emissionprob_", self.emissionprob_)
+        found = as_parameter("emissionprob_", found, (self.n_components, None))
+        vocabulary = getattr(self, "vocabulary_", None)
+        if vocabulary is not None and len(check_vocabulary(vocabulary)) != found.shape[1]:
+            raise ValueError(f"emissionprob_ has shape {found.shape}, but vocabulary_ holds {len(vocabulary)} symbols")
+        check_dirichlet("emissionprob_prior", self.emissionprob_prior, found.shape)
+        return {"emissionprob_": found}
 
-    def encode(self, X: Any, lengths: Any, learn: bool = False) -> tuple[Categorical, Any, Any]:
-        X = [X] if isinstance(X, str) else X
-        vocabulary = None if learn else getattr(self, "vocabulary_", None)
-        if isinstance(X, (list, tuple)) and any(is_text(x) for x in X):
-            if lengths is not None and all(isinstance(x, str) for x in X):
-                X = [list(X)]  # a row of symbols, cut by lengths
-            if not all(is_text(x) or (isinstance(x, (list, tuple)) and not x) for x in X):
-                raise TypeError("X holds strings and numbers, expected one kind")
-            if learn:
-                vocabulary = vocabulary_of(X, self.vocabulary)
-            elif vocabulary is None:
-                raise TypeError("X holds strings, but the model was fitted to integers")
-            X = [look_up(text, vocabulary, f"sequence {s}") for s, text in enumerate(X)]
-            X, lengths = np.concatenate(X), [len(x) for x in X] if lengths is None else lengths
-        elif lengths is None and isinstance(X, (list, tuple)) and any(isinstance(x, (list, tuple)) for x in X):
-            X = [np.asarray(x) for x in X]
-        return self.replace(vocabulary_=vocabulary), X, lengths
+    def encode(self, parts: list[Array], names: list[str]) -> tuple[Categorical, list[Array]]:
+        vocabulary = getattr(self, "vocabulary_", None)
+        if self.learning:
+            vocabulary = vocabulary_of(parts, names, self.vocabulary)
+        found = []
+        for part, name in zip(parts, names):
+            if part.dtype.kind == "O":
+                if vocabulary is None:
+                    raise TypeError(f"{name} holds strings, but the model was fitted to integers")
+                part = look_up(part, vocabulary, name)
+            found.append(part)
+        return self.replace(vocabulary_=vocabulary, learning=False), found
 
     def as_frames(self, x: Any, name: str) -> Array:
-        """One array of symbols as integers (M,)."""
-        found = x if hasattr(x, "dtype") else np.asarray(x)
-        if found.ndim == 2 and found.shape[1] == 1:
-            found = found[:, 0]
-        if found.ndim != 1:
-            raise ValueError(f"{name} has shape {found.shape}, expected symbols (frames,) or (frames, 1)")
-        if found.dtype.kind not in "iu":
-            raise TypeError(f"{name} has dtype {found.dtype}, expected integers")
-        lowest = int(to_cpu(found.min())) if found.size else 0
-        if lowest < -1:
-            raise ValueError(f"{name} holds {lowest}, expected symbols from 0, or -1 where missing")
-        return found.astype(np.int64, copy=False)
+        """One sequence of symbols as integers (M,), or as strings."""
+        found = as_symbols(name, x)
+        if found.dtype.kind == "i" and found.size and int(to_cpu(found.min())) < -1:
+            raise ValueError(f"{name} holds {int(to_cpu(found.min()))}, expected symbols from 0, or -1 where missing")
+        return found
+
+    def as_frame(self, x: Any, name: str) -> Array:
+        found = self.as_frames(as_row(x), name)
+        if len(found) != 1:
+            raise ValueError(f"{name} has shape {found.shape}, expected one symbol")
+        return found
 
     def check_data(self, X: Array) -> None:
         highest = int(to_cpu(X.max()))
@@ -113,8 +137,9 @@ class Categorical(Emission):
 class CategoricalHMM(BaseHMM):
     """Each state emits one of K symbols, state i symbol k with probability emissionprob_[i, k] (Eqs 55, 56).
 
-    Symbols are integers from 0 to n_features - 1 (None: as many as the data hold), -1 where missing; or strings, one
-    sequence being a list of them or one str of characters, looked up in `vocabulary` (None: learned, sorted). Letter e.
+    Symbols are integers from 0 to n_features - 1 (None: as many as the data hold), -1, NaN or None where missing; or
+    strings, one sequence being a row of them or one str of characters, looked up in `vocabulary` (None: learned,
+    sorted), and samples are strings then too. `emissionprob_prior` is Dirichlet's, 1 being none. Letter e.
 
     >>> model = CategoricalHMM(2, random_state=0)
     >>> model.startprob_, model.transmat_ = np.array([0.6, 0.4]), np.array([[0.7, 0.3], [0.4, 0.6]])
@@ -124,6 +149,7 @@ class CategoricalHMM(BaseHMM):
     (array([0, 0, 1]), 0.01512)
     """
 
+    _input_tags = {**BaseHMM._input_tags, "string": True}
     emission = Categorical
 
     n_features: int | None = None
@@ -159,19 +185,25 @@ class Poisson(Emission):
         """The sums of counts (N, D), and the number of frames (N, 1)."""
         return to_cpu(weights @ X), to_cpu(weights.sum(axis=1))[:, None]
 
+    def prior(self, name: str) -> np.ndarray:
+        """`lambdas_prior` or `lambdas_weight` as (N, D): a number, one for each state (N,), or (N, D)."""
+        shape, value = (self.n_components, self.n_features_), finite(name, as_row(getattr(self, name)))
+        return as_prior(name, value[:, None] if value.shape == shape[:1] else value, shape, least=0.0)
+
     def estimate(self, statistics: tuple[np.ndarray, np.ndarray]) -> dict[str, Any]:
-        sums, mass = statistics[0] + self.lambdas_prior, statistics[1] + self.lambdas_weight
+        sums, mass = statistics[0] + self.prior("lambdas_prior"), statistics[1] + self.prior("lambdas_weight")
         return {"lambdas_": np.where(mass > 0, sums / np.where(mass > 0, mass, 1.0), self.lambdas_)}
 
     def sample(self, states: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         return rng.poisson(self.lambdas_[states])
 
     def log_prior(self) -> float:
-        if not self.chosen("params") or not (self.lambdas_prior or self.lambdas_weight):
+        if not self.chosen("params"):
             return 0.0
+        counts, weight = self.prior("lambdas_prior"), self.prior("lambdas_weight")
         with np.errstate(divide="ignore"):
-            logs = self.lambdas_prior * np.log(self.lambdas_) if self.lambdas_prior else 0.0
-        return float((logs - self.lambdas_weight * self.lambdas_).sum())
+            logs = counts[counts > 0] * np.log(self.lambdas_[counts > 0])
+        return float(logs.sum() - (weight * self.lambdas_).sum())
 
     def gradient(self, X: Array, dlog_b: Array) -> dict[str, Any]:
         """By log lambdas_: sum over frames of dlog_b (x - lambda)."""
@@ -180,12 +212,15 @@ class Poisson(Emission):
 
     def check_options(self) -> None:
         for name in ("lambdas_prior", "lambdas_weight"):
-            check_number(name, getattr(self, name), least=0)
+            value = finite(name, as_row(getattr(self, name)))
+            as_prior(name, value, value.shape, least=0.0)
 
     def check(self) -> dict[str, np.ndarray]:
         found = as_parameter("lambdas_", self.lambdas_, (self.n_components, None))
         if (found < 0).any():
             raise ValueError("lambdas_ holds negative numbers, expected means of counts")
+        for name in ("lambdas_prior", "lambdas_weight"):
+            self.prior(name)
         return {"lambdas_": found}
 
     def as_frames(self, x: Any, name: str) -> Array:
@@ -201,13 +236,14 @@ class Poisson(Emission):
 class PoissonHMM(BaseHMM):
     """Each state emits D counts, independent and Poisson with means lambdas_ (N, D). Letter l.
 
-    `lambdas_prior` and `lambdas_weight` are a conjugate prior: as if every state had emitted `lambdas_prior` in all in
-    `lambdas_weight` further frames.
+    `lambdas_prior` and `lambdas_weight`, numbers, one for each state (N,), or (N, D), are a conjugate prior: as if
+    every state had emitted `lambdas_prior` in all in `lambdas_weight` further frames.
     """
 
+    _input_tags = {**BaseHMM._input_tags, "positive_only": True}
     emission = Poisson
 
     _: KW_ONLY
-    lambdas_prior: float = 0.0
-    lambdas_weight: float = 0.0
+    lambdas_prior: Any = 0.0
+    lambdas_weight: Any = 0.0
     lambdas_: np.ndarray = field(init=False)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import numpy as np
 
 from ..backend import Array, get_array_module, to_cpu
+from ..checks import as_array, is_single
 from .chain import thresholds
 
 Self = TypeVar("Self", bound="Emission")
@@ -37,6 +38,8 @@ class Emission:
 
     letters: ClassVar[dict[str, str]] = {}
     remembers: ClassVar[tuple[str, ...]] = ()  # what a model keeps of a fit besides parameters
+    symbols: ClassVar[bool] = False  # whether an observation is one symbol, not a row of features
+    learning: bool = False  # whether `encode` is to learn the symbols
 
     if TYPE_CHECKING:
 
@@ -71,40 +74,58 @@ class Emission:
         """Raise ValueError or TypeError for options that cannot be."""
 
     def check(self) -> dict[str, np.ndarray]:
-        """The parameters as arrays, by name. Raises ValueError for ones that cannot be."""
-        return {name: np.asarray(getattr(self, name), dtype=float) for name in self.letters.values()}
+        """The parameters as arrays, by name. Raises TypeError or ValueError for ones that cannot be."""
+        return {name: finite(name, getattr(self, name)) for name in self.letters.values()}
 
-    def encode(self: Self, X: Any, lengths: Any, learn: bool = False) -> tuple[Self, Any, Any]:
-        """This emission, X in numbers and the lengths; `learn`: with the symbols of X in the place of its own."""
-        return self, X, lengths
+    def encode(self: Self, parts: list[Array], names: list[str]) -> tuple[Self, list[Array]]:
+        """What `as_frames` made of the sequences, in numbers and of one width, and the emission that knows them."""
+        for part, name in zip(parts, names):
+            if part.shape[1:] != parts[0].shape[1:]:
+                raise ValueError(f"{name} has {part.shape[1]} features, {names[0]} has {parts[0].shape[1]}")
+        return self, parts
 
     def as_frames(self, x: Any, name: str) -> Array:
-        """One array of observations as float64 (M, D). Raises ValueError or TypeError."""
-        found = x if hasattr(x, "dtype") else np.asarray(x)
-        if found.dtype.kind not in "fiub":
-            raise TypeError(f"{name} has dtype {found.dtype}, expected numbers")
+        """One sequence of observations as float64 (M, D). Raises ValueError or TypeError."""
+        found = as_array(name, x, missing=True)
         if found.ndim == 1:
             found = found[:, None]
         if found.ndim != 2:
             raise ValueError(f"{name} has shape {found.shape}, expected (frames, features)")
+        if not found.shape[1]:
+            raise ValueError(f"{name} has 0 feature(s) (shape={found.shape}) while a minimum of 1 is required.")
         found = found.astype(np.float64, copy=False)
         if bool(to_cpu(get_array_module(found).isinf(found).any())):
             raise ValueError(f"{name} holds infinity; a missing observation is NaN")
         return found
 
+    def as_frame(self, x: Any, name: str) -> Array:
+        """One observation (1, D): a row of D features, or one number. Raises ValueError or TypeError."""
+        found = self.as_frames(as_row(x), name)
+        if 1 not in found.shape:
+            raise ValueError(f"{name} has shape {found.shape}, expected one observation")
+        return found.reshape(1, -1)
+
     def check_data(self, X: Array) -> None:
         """Raise ValueError unless the frames fit the parameters."""
         if X.shape[1] != self.n_features_:
-            raise ValueError(f"X has {X.shape[1]} features, but the model has {self.n_features_}")
+            raise ValueError(
+                f"X has {X.shape[1]} features, but {type(self).__name__} is expecting {self.n_features_} features as input"
+            )
 
     def missing(self, X: Array) -> Array:
         """Which frames (M,) were not observed."""
         return get_array_module(X).isnan(X).any(axis=1)
 
     def chosen(self, option: str) -> list[str]:
-        """The parameters whose letters are in `params` or `init_params`; all where it is None."""
+        """The parameters whose letters are in `params` or `init_params`; all where it is None.
+
+        What there is not yet is always set before learning.
+        """
         letters = getattr(self, option)
-        return [name for letter, name in self.letters.items() if letters is None or letter in letters]
+        if letters is None:
+            return list(self.letters.values())
+        lacking = () if option == "params" else set(self.letters.values()) - set(vars(self))
+        return [name for letter, name in self.letters.items() if letter in letters or name in lacking]
 
     def learn(self: Self, X: Array, weights: Array) -> Self:
         """The same with the estimates of those parameters that are learned."""
@@ -117,7 +138,7 @@ class Emission:
 
 def shares(counts: np.ndarray, prior: Any, old: np.ndarray, possible: Any = True) -> tuple[np.ndarray, np.ndarray]:
     """Rows of counts plus Dirichlet prior as shares, 0 where not possible; and which had none: these stay as old."""
-    counts = np.where(possible, np.maximum(counts + (np.asarray(prior, dtype=float) - 1.0), 0.0), 0.0)
+    counts = np.where(possible, counts + (np.asarray(prior, dtype=float) - 1.0), 0.0)
     total = counts.sum(axis=-1, keepdims=True)
     none = total < 1e-200
     return np.where(none, old, counts / np.where(none, 1.0, total)), none[..., 0]
@@ -145,14 +166,55 @@ def check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
         raise ValueError(f"{name} is {value!r}, expected one of {', '.join(map(repr, allowed))}")
 
 
-def as_parameter(name: str, values: Any, shape: tuple[int | None, ...]) -> np.ndarray:
-    """The values as floats, if finite and of this shape, None being any length. Raises ValueError otherwise."""
-    found = np.asarray(values, dtype=float)
-    fits = found.ndim == len(shape) and all(n in (None, m) for n, m in zip(shape, found.shape))
-    if not fits or not np.isfinite(found).all():
-        expected = ", ".join("D" if n is None else str(n) for n in shape)
-        raise ValueError(f"{name} has shape {found.shape}, expected ({expected}), all finite")
+def as_row(value: Any) -> Any:
+    """One number, or what stands for a missing one, as a row of one; anything else as it is."""
+    if is_single(value):
+        return value.reshape(1) if hasattr(value, "reshape") else [value]
+    return value
+
+
+def finite(name: str, values: Any) -> np.ndarray:
+    """The values as floats, if all are finite numbers. Raises TypeError or ValueError otherwise."""
+    if get_array_module(values) is not np:
+        raise TypeError(f"{name} is a device array, expected one on the host")
+    found = as_array(name, values).astype(float)
+    if not np.isfinite(found).all():
+        raise ValueError(f"{name} holds {found[~np.isfinite(found)][0]}, expected finite numbers")
     return found
+
+
+def as_parameter(name: str, values: Any, shape: tuple[int | None, ...]) -> np.ndarray:
+    """The values as floats, if finite and of this shape, None being any length. Raises TypeError or ValueError."""
+    found = finite(name, values)
+    if found.ndim != len(shape) or not all(n in (None, m) for n, m in zip(shape, found.shape)) or not found.size:
+        expected = ", ".join("D" if n is None else str(n) for n in shape)
+        raise ValueError(f"{name} has shape {found.shape}, expected ({expected})")
+    return found
+
+
+def as_prior(name: str, value: Any, shape: tuple[int, ...], least: float | None = None) -> np.ndarray:
+    """A number, or an array that broadcasts to the shape, as floats of that shape, all finite and at least `least`.
+
+    Raises TypeError or ValueError otherwise.
+    """
+    found = finite(name, as_row(value))
+    if found.ndim > len(shape) or any(n not in (1, m) for n, m in zip(found.shape[::-1], shape[::-1])):
+        raise ValueError(f"{name} has shape {found.shape}, expected a number or an array that broadcasts to {shape}")
+    if least is not None and (found < least).any():
+        raise ValueError(f"{name} holds {found.min()}, expected finite numbers, at least {least:g}")
+    return np.broadcast_to(found, shape)
+
+
+def check_dirichlet(name: str, prior: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """The prior, a number or an array that broadcasts to the shape, as floats of that shape, if from 1 on.
+
+    Below 1 the density of Dirichlet's distribution is infinite where a probability is 0, so it has no largest value
+    for learning to climb to. Raises TypeError or ValueError.
+    """
+    try:
+        return as_prior(name, prior, shape, least=1.0)
+    except ValueError as error:
+        raise ValueError(f"{error}: a Dirichlet prior below 1 has no largest density to climb to") from None
 
 
 def centres(X: np.ndarray, k: int, rng: np.random.Generator, init: str) -> np.ndarray:

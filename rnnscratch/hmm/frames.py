@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..backend import Array, get_array_module, to_cpu
+from ..checks import as_column, as_list, as_symbols, is_array, is_single
 from ..kernels.packing import sort_and_shrink
 from .emission import Emission
 
@@ -108,28 +109,82 @@ class Data(NamedTuple):
     frames: Frames
 
 
-def read(emission: Emission, X: Any, lengths: Any) -> tuple[Array, np.ndarray]:
-    """The observations of all sequences in a row (M, D), and the lengths (S,). Raises ValueError or TypeError."""
-    if lengths is None and isinstance(X, (list, tuple)) and any(getattr(x, "ndim", 0) > 0 for x in X):
-        sequences = [emission.as_frames(x, f"X[{s}]") for s, x in enumerate(X)]
-        for s, x in enumerate(sequences):
-            if x.shape[1:] != sequences[0].shape[1:]:
-                raise ValueError(f"X[{s}] has {x.shape[1]} features, X[0] has {sequences[0].shape[1]}")
-        lengths = [len(x) for x in sequences]
-        frames = get_array_module(*sequences).concatenate(sequences)
-    elif lengths is None and getattr(X, "ndim", 0) == 3:
-        lengths = [X.shape[1]] * X.shape[0]
-        frames = emission.as_frames(X.reshape(-1, X.shape[2]), "X")
+class Sequences(list[Any]):
+    """Sequences that are told apart already, each a row, or an array-like of frames."""
+
+
+def tell_apart(X: Any, lengths: Any, symbols: bool, vocabulary: list[str] | None = None) -> Sequences:
+    """The sequences in X, by the rule that `BaseHMM` states; with lengths, all of them in a row, which lengths cut.
+
+    `symbols`: whether an observation is one symbol, not a row of features. The vocabulary, if known, tells words from
+    sequences of characters. Raises TypeError or ValueError where X may mean two things.
+    """
+    if isinstance(X, Sequences):
+        return X
+    if isinstance(X, str):
+        return Sequences([X])
+    if is_array(X) or get_array_module(X) is not np:
+        dimensions = getattr(X, "ndim", 0)
+        if dimensions == 3 and lengths is None:
+            return Sequences(as_list("X", X))
+        if dimensions != 1 or str(getattr(X, "dtype", "")) != "object" or all(map(is_single, X)):
+            return Sequences([X])
+    entries = as_list("X", X)
+    if lengths is not None or all(map(is_single, entries)):
+        if lengths is None and symbols and entries and all(isinstance(entry, str) for entry in entries):
+            return _words(entries, vocabulary)
+        return Sequences([entries])
+    for s, entry in enumerate(entries):
+        if is_single(entry) and not (symbols and isinstance(entry, str)):
+            raise TypeError(f"X[{s}] is {entry!r:.60}, expected a sequence as the others are")
+    entries = as_sequences(entries)
+    rows = [x for x in entries if isinstance(x, list)]
+    flat = len(rows) == len(entries) and all(is_single(each) for row in rows for each in row)
+    widths = {len(row) for row in rows}
+    one = widths == {1} if symbols else len(widths) == 1
+    return Sequences([entries]) if flat and one else Sequences(entries)
+
+
+def as_sequences(X: Any) -> Sequences:
+    """The sequences in X, where it can be nothing but a list of them, or of rows. Raises TypeError or ValueError."""
+    entries = enumerate(as_list("X", X))
+    return Sequences([x if isinstance(x, str) or is_array(x) else as_list(f"X[{s}]", x) for s, x in entries])
+
+
+def _words(entries: list[Any], vocabulary: list[str] | None) -> Sequences:
+    """A list of strings: one sequence of symbols, or sequences of characters."""
+    if all(len(entry) == 1 for entry in entries) or (vocabulary and set(entries) <= set(vocabulary)):
+        return Sequences([entries])
+    if vocabulary is None and len(set(entries)) < len(entries):
+        raise ValueError(
+            "X is a list of strings, some of them equal, which may be symbols or sequences of characters: give [X] for "
+            "one sequence of symbols, [list(x) for x in X] for sequences of characters, or the vocabulary"
+        )
+    return Sequences(entries)
+
+
+def read(emission: Emission, sequences: Sequences, lengths: Any) -> tuple[Emission, Array, np.ndarray]:
+    """The emission with what it must know of the symbols; all observations in a row (M, D); the lengths (S,).
+
+    Raises ValueError or TypeError.
+    """
+    if not sequences:
+        raise ValueError("X is empty, expected at least one sequence")
+    names = ["X"] if len(sequences) == 1 else [f"X[{s}]" for s in range(len(sequences))]
+    emission, parts = emission.encode([emission.as_frames(x, name) for x, name in zip(sequences, names)], names)
+    frames = parts[0] if len(parts) == 1 else get_array_module(*parts).concatenate(parts)
+    if lengths is None:
+        sizes = np.array([len(part) for part in parts], dtype=np.int64)
+    elif get_array_module(lengths) is not np:
+        raise TypeError("lengths is a device array, expected integers on the host: they steer the loop")
     else:
-        frames = emission.as_frames(X, "X")
-    found = np.asarray([len(frames)] if lengths is None else lengths)
-    if found.ndim != 1 or found.dtype.kind not in "iu" or not found.size:
-        raise ValueError(f"lengths is {lengths!r}, expected a row of integers")
-    for s in np.flatnonzero(found < 1)[:1]:
-        raise ValueError(f"lengths[{s}] is {found[s]}, expected at least 1: a sequence has at least one frame")
-    if found.sum() != len(frames):
-        raise ValueError(f"lengths sum to {found.sum()}, but X has {len(frames)} frames")
-    return frames, found.astype(np.int64)
+        sizes = as_column("lengths", lengths, "iu").astype(np.int64)
+    for s in np.flatnonzero(sizes < 1)[:1]:
+        raise ValueError(f"lengths[{s}] is {sizes[s]}, expected at least 1: a sequence has at least one frame")
+    if int(sizes.sum()) != len(frames):
+        hint = "; scikit-learn's y is no argument of an HMM" if len(sizes) == len(frames) else ""
+        raise ValueError(f"lengths sum to {sizes.sum()}, but X has {len(frames)} frames{hint}")
+    return emission, frames, sizes
 
 
 def prepare(
@@ -148,12 +203,22 @@ def prepare(
     return Data(X, missing, None if states is None else xp.asarray(states[frames.rows]), frames)
 
 
-def check_states(states: Any, frames: int, N: int) -> np.ndarray:
-    """The known states as integers (frames,), from -1 to N - 1. Raises ValueError."""
-    in_parts = isinstance(states, (list, tuple)) and any(np.ndim(part) for part in states)
-    found = np.concatenate(states) if in_parts else np.asarray(states)
-    if found.shape != (frames,) or found.dtype.kind not in "iu":
-        raise ValueError(f"states has shape {found.shape} and dtype {found.dtype}, expected ({frames},) integers")
+def check_states(states: Any, sizes: np.ndarray, N: int) -> np.ndarray:
+    """The known states of sequences of these sizes as integers (M,), from 0 to N - 1, -1 where unknown.
+
+    They come in a row, or as one row for each sequence. Raises TypeError or ValueError.
+    """
+    parts: list[Any] = tell_apart(states, None, symbols=True)
+    names = ["states"] if len(parts) == 1 else [f"states[{s}]" for s in range(len(parts))]
+    flat = [part.reshape(-1) if isinstance(part, np.ndarray) else part for part in parts]
+    rows = [as_symbols(name, part) for name, part in zip(names, flat)]
+    for s, (row, name) in enumerate(zip(rows, names)):
+        size = int(sizes.sum()) if len(rows) == 1 else int(sizes[s]) if len(rows) == len(sizes) else 0
+        if len(row) != size:
+            raise ValueError(f"{name} has shape {row.shape}, expected {sizes.tolist() if not size else (size,)}")
+        if row.dtype.kind != "i":
+            raise TypeError(f"{name} holds strings, expected integers, -1 where unknown")
+    found = np.concatenate([to_cpu(row) for row in rows])
     if found.min() < -1 or found.max() >= N:
         raise ValueError(f"states holds {found.min()} to {found.max()}, expected -1 to {N - 1}")
     return found

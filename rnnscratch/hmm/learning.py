@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+import logging
+import math
+import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ..backend import Array, get_array_module, to_cpu
-from ..progress import progress_bar
 from . import inference
 from .chain import check_chain, require
-from .emission import Emission, dirichlet_log_density, shares
+from .emission import Emission, check_dirichlet, dirichlet_log_density, shares
 from .frames import Data
 
 if TYPE_CHECKING:
@@ -23,12 +26,21 @@ class ConvergenceMonitor:
     """The objective after each step of EM, the value before the first and after the last included.
 
     The objective is the log-likelihood plus, where there are priors, their log density up to a constant. EM has
-    converged when it grows by less than `tol` times its size.
+    converged when it grows by less than `tol`. For another rule set an object of a subclass as the model's `monitor_`
+    before `fit`: each start has a copy of it.
     """
 
     tol: float
     n_iter: int
+    verbose: bool = False
     history: list[float] = field(default_factory=list)
+
+    def report(self, objective: float) -> None:
+        """Take down the objective; if `verbose`, a line on standard error has it, with the step and the gain."""
+        gain = objective - self.history[-1] if self.history else math.nan
+        self.history.append(objective)
+        if self.verbose:
+            print(f"{self.iter:>10d} {objective:>16.8f} {gain:>+16.8f}", file=sys.stderr)
 
     @property
     def iter(self) -> int:
@@ -37,12 +49,25 @@ class ConvergenceMonitor:
 
     @property
     def converged(self) -> bool:
-        """Whether the last step gained less than the tolerance."""
-        return len(self.history) > 1 and self.history[-1] - self.history[-2] < self.tol * abs(self.history[-1])
+        """Whether the last step gained less than `tol`."""
+        return len(self.history) > 1 and self.history[-1] - self.history[-2] < self.tol
 
     def __repr__(self) -> str:
         last = f"{self.history[-1]:.6g}" if self.history else "none"
-        return f"ConvergenceMonitor(iter={self.iter}, converged={self.converged}, objective={last})"
+        return f"{type(self).__name__}(iter={self.iter}, converged={self.converged}, objective={last})"
+
+    @classmethod
+    def of(cls, model: BaseHMM) -> ConvergenceMonitor:
+        """A new one with the model's options, or like the one of another kind that was set as `monitor_`."""
+        given = getattr(model, "monitor_", None)
+        if given is None or type(given) is ConvergenceMonitor:
+            return cls(model.tol, model.n_iter, bool(model.verbose))
+        found = copy.copy(given)
+        found.history = []
+        return found
+
+
+LOG = logging.getLogger(__name__)
 
 
 class Parameters(NamedTuple):
@@ -68,9 +93,15 @@ class Parameters(NamedTuple):
         return xp.asarray(self.startprob), xp.asarray(self.transmat)
 
     def log_emissions(self, data: Data) -> Array:
-        """log p(x | state) (N, M) by column: 0 where x is missing, -inf in states known not to be."""
+        """log p(x | state) (N, M) by column: 0 where x is missing, -inf in states known not to be.
+
+        Raises ValueError where a density is no number.
+        """
         log_b = self.emission.log_density(data.X)
         xp = get_array_module(log_b)
+        if not float(to_cpu(log_b.max())) < np.inf:
+            row = int(data.frames.rows[int(to_cpu((~(log_b < np.inf)).any(axis=0)).argmax())])
+            raise ValueError(f"the density of row {row} of X is no number: X or the parameters are out of range")
         if data.missing is not None:
             log_b = xp.where(data.missing, 0.0, log_b)
         if data.states is not None:
@@ -88,12 +119,12 @@ class Parameters(NamedTuple):
 
 
 def begin(model: BaseHMM, emission: Emission, X: np.ndarray, rng: np.random.Generator) -> dict[str, Any]:
-    """What the letters in `init_params` ask for, and what learning must know of the observed frames X (M, D)."""
+    """What `init_params` asks for or is not there, and what learning must know of the observed frames X (M, D)."""
     N = model.n_components
     found: dict[str, Any] = {}
-    if "s" in model._letters("init_params"):
+    if "s" in model._letters("init_params") or not hasattr(model, "startprob_"):
         found["startprob_"] = rng.dirichlet(np.ones(N)) if model.init == "random" else np.full(N, 1.0 / N)
-    if "t" in model._letters("init_params"):
+    if "t" in model._letters("init_params") or not hasattr(model, "transmat_"):
         rows = rng.dirichlet(np.ones(N), N)
         found["transmat_"] = (rows + np.eye(N)) / 2 if model.init == "kmeans" else rows  # states tend to last
     kept = set(emission.letters.values()) - set(emission.chosen("init_params"))
@@ -116,20 +147,17 @@ def climb(model: BaseHMM, p: Parameters, data: Data) -> tuple[Parameters, Conver
 
     Raises ValueError for an observation that no state can emit.
     """
-    monitor = ConvergenceMonitor(model.tol, model.n_iter)
+    monitor = ConvergenceMonitor.of(model)
     kept: set[str] = set()
-    with progress_bar(show=bool(model.verbose), total=model.n_iter, desc="EM", unit="step") as bar:
-        for _ in range(model.n_iter):
-            found = p.expectation(data)
-            refuse(found.impossible)
-            monitor.history.append(float(found.log_likelihood.sum()) + log_prior(model, p))
-            bar.set_postfix(objective=f"{monitor.history[-1]:.6g}")
-            if monitor.converged:
-                return p, monitor, kept
-            p, without = maximize(model, p, data, found)
-            kept |= without
-            bar.update()
-    monitor.history.append(float(p.log_likelihood(data).sum()) + log_prior(model, p))
+    for _ in range(model.n_iter):
+        found = p.expectation(data)
+        refuse(found.impossible)
+        monitor.report(float(found.log_likelihood.sum()) + log_prior(model, p))
+        if monitor.converged:
+            return p, monitor, kept
+        p, without = maximize(model, p, data, found)
+        kept |= without
+    monitor.report(float(p.log_likelihood(data).sum()) + log_prior(model, p))
     return p, monitor, kept
 
 
@@ -140,9 +168,11 @@ def maximize(model: BaseHMM, p: Parameters, data: Data, found: inference.Expecta
     """
     startprob, transmat, kept = p.startprob, p.transmat, set()
     if "s" in model._letters("params"):
-        startprob, _ = shares(to_cpu(found.start), model.startprob_prior, startprob, startprob > 0)
+        prior = check_dirichlet("startprob_prior", model.startprob_prior, startprob.shape)
+        startprob, _ = shares(to_cpu(found.start), prior, startprob, startprob > 0)
     if "t" in model._letters("params"):
-        transmat, never_left = shares(to_cpu(found.pairs), model.transmat_prior, transmat, transmat > 0)
+        prior = check_dirichlet("transmat_prior", model.transmat_prior, transmat.shape)
+        transmat, never_left = shares(to_cpu(found.pairs), prior, transmat, transmat > 0)
         for k in np.flatnonzero(never_left):
             kept.add(f"state {k} is never left and keeps its row of transmat_")
     posterior = found.posterior
@@ -157,9 +187,11 @@ def log_prior(model: BaseHMM, p: Parameters) -> float:
     """The log prior density of all parameters that are learned, up to a constant."""
     found, letters = p.emission.log_prior(), model._letters("params")
     if "s" in letters:
-        found += dirichlet_log_density(p.startprob, model.startprob_prior)
+        prior = check_dirichlet("startprob_prior", model.startprob_prior, p.startprob.shape)
+        found += dirichlet_log_density(p.startprob, prior)
     if "t" in letters:
-        found += dirichlet_log_density(p.transmat, model.transmat_prior)
+        prior = check_dirichlet("transmat_prior", model.transmat_prior, p.transmat.shape)
+        found += dirichlet_log_density(p.transmat, prior)
     return found
 
 

@@ -65,8 +65,12 @@ def test_a_sequence_that_no_class_can_produce_gets_the_priors():
         (lambda X, y: HMMClassifier().predict(X), NotFittedError, "not fitted yet"),
         (lambda X, y: HMMClassifier().fit(X, y[1:]), ValueError, r"y has shape \(89,\), expected \(90,\)"),
         (lambda X, y: HMMClassifier().fit(X, ["a"] * 90), ValueError, "one class"),
-        (lambda X, y: HMMClassifier(priors=[0.5, 0.6]).fit(X, y), ValueError, "priors is"),
-        (lambda X, y: HMMClassifier(priors=[1.0]).fit(X, y), ValueError, "expected 2 probabilities"),
+        (
+            lambda X, y: HMMClassifier(priors=[0.5, 0.6]).fit(X, y),
+            ValueError,
+            "priors holds 0.5 to 0.6 and sums to 1.1",
+        ),
+        (lambda X, y: HMMClassifier(priors=[1.0]).fit(X, y), ValueError, "expected rows of 2 probabilities"),
     ],
 )
 def test_wrong_input_is_named(call, error, match, data):

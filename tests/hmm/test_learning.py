@@ -84,7 +84,7 @@ def test_a_refused_fit_leaves_the_model_as_it_was(family, prepare):
         ({}, [X, None, [2] * 24], ValueError),
         ({"params": "?"}, [X], ValueError),
         ({"init": "zero"}, [X], ValueError),
-        ({"n_iter": 0}, [X], ValueError),
+        ({"n_iter": -1}, [X], ValueError),
         ({"n_components": "two"}, [X], TypeError),
     ]
     for options, arguments, error in refused:
