@@ -8,7 +8,6 @@ everywhere.
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from numbers import Number
@@ -313,13 +312,16 @@ def check_number(
     """The value, if it is a finite number within the bounds. Raises TypeError or ValueError otherwise."""
     if not _is_real(value):
         raise TypeError(f"{name} is {value!r:.60}, expected a number")
-    low = value > above if above is not None else value >= least if least is not None else True
-    finite = abs(value) <= sys.float_info.max  # also of an int that no float holds
-    if not (finite and low and (below is None or value < below)):
+    try:
+        number = float(value)
+    except OverflowError:  # an int that no float holds
+        number = math.inf
+    low = number > above if above is not None else number >= least if least is not None else True
+    if not (math.isfinite(number) and low and (below is None or number < below)):
         lower = f" above {above}" if above is not None else f" of at least {least}" if least is not None else ""
         upper = "" if below is None else f" below {below}"
-        raise ValueError(f"{name} is {value}, expected a number{lower}{' and' if lower and upper else ''}{upper}")
-    return float(value)
+        raise ValueError(f"{name} is {value!s:.60}, expected a number{lower}{' and' if lower and upper else ''}{upper}")
+    return number
 
 
 def check_lengths(lengths: Any, T: int, B: int) -> np.ndarray | None:

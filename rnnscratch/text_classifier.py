@@ -98,6 +98,8 @@ class TextClassifier(Estimator):
         Sets `classes_`, `vocabulary_`, `model_` and `history_`. Raises ValueError or TypeError for wrong data or
         options, and ValueError where cleaning and `min_count` leave no word to learn from.
         """
+        if y is None:
+            raise ValueError("labels is None: TextClassifier requires y to be passed, but the target y is None")
         self._check_options()
         texts = check_texts(X)
         classes, codes = np.unique(as_labels("labels", y, len(texts)), return_inverse=True)
