@@ -31,7 +31,12 @@ def also_by_name(method: Method) -> Method:
 
     @wraps(method)
     def called(self: Any, *args: Any, **named: Any) -> Any:
-        return method(self, *args, **{NAMES.get(name, name): value for name, value in named.items()})
+        for own, name in NAMES.items():
+            if own in named:
+                if name in named:
+                    raise TypeError(f"{method.__name__} got both {name} and {own}, which are one argument")
+                named[name] = named.pop(own)
+        return method(self, *args, **named)
 
     return called  # type: ignore[return-value]
 

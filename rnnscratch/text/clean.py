@@ -78,7 +78,6 @@ ABBREVIATIONS = {
 }
 
 
-
 def _abbreviation(marks: str = "") -> re.Pattern[str]:
     """A whole word, which neither these marks go on, and no part of "u.s.", "s-u-c-k" or "u-boat"."""
     listed = "|".join(map(re.escape, sorted(ABBREVIATIONS, key=len, reverse=True)))

@@ -82,7 +82,11 @@ def test_wrong_arguments_are_refused() -> None:
         Vocabulary(["<unk>", "a", "a"])
     with pytest.raises(ValueError, match=r"words\[1\] is int \(3\), expected a string"):
         Vocabulary(["<unk>", 3])
-    for wrong, words in (({"a": 1}, "words is dict"), (["a", None], r"words\[1\] is NoneType"), ([b"a"], r"words\[0\]")):
+    for wrong, words in (
+        ({"a": 1}, "words is dict"),
+        (["a", None], r"words\[1\] is NoneType"),
+        ([b"a"], r"words\[0\]"),
+    ):
         with pytest.raises(TypeError, match=words):
             vocabulary.encode(wrong)
     for options in ({"min_count": "2"}, {"max_size": 2.5}, {"min_count": True}, {"max_size": float("nan")}):
