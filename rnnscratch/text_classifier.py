@@ -155,8 +155,8 @@ class TextClassifier(Estimator):
             counts = Counter(word for text in words for word in text)
             often = f", the most frequent {counts.most_common(1)[0][1]} times" if counts else ""
             raise ValueError(
-                f"texts leave no word to learn from: of the {len(words)} to train on, {sum(map(bool, words))} have words "
-                f"after cleaning by the recipe {self.recipe!r}, {len(counts)} different ones{often}, of which "
+                f"texts leave no word to learn from: of the {len(words)} to train on, {sum(map(bool, words))} have "
+                f"words after cleaning by the recipe {self.recipe!r}, {len(counts)} different ones{often}, of which "
                 f"min_count={self.min_count} and max_size={self.max_size} keep none"
             )
         return found

@@ -6,6 +6,7 @@ which the kernels work.
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -95,7 +96,7 @@ class Batches:
 
     def __len__(self) -> int:
         if self.shuffle:
-            return -(-len(self.sequences) // self.batch_size)
+            return math.ceil(len(self.sequences) / self.batch_size)
         return len(self._cut(np.arange(len(self.sequences))))
 
     def __iter__(self) -> Iterator[Batch]:

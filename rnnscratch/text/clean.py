@@ -100,8 +100,8 @@ _MARKUP = re.compile(
     """,
     re.VERBOSE,
 )
-_SIGNS = {apostrophe: "'" for apostrophe in map(ord, "\u2018\u2019\u201b\u02bc\u00b4`\u2032\uff07")}
-_SIGNS |= dict.fromkeys((0xAD, 0x2060, 0xFEFF, *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)))  # not seen: deleted
+_SIGNS: dict[int, str] = dict.fromkeys(map(ord, "\u2018\u2019\u201b\u02bc\u00b4`\u2032\uff07"), "'")
+_SIGNS |= dict.fromkeys((0xAD, 0x2060, 0xFEFF, *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)), "")  # not seen
 _RATING = r"[0-9]+(?:[.,][0-9]+)?/10(?![0-9])"
 _TOKEN = re.compile(rf"{_RATING}|[^\W_]+(?:'[^\W_]+)*|[!?]")
 
