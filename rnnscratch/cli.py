@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -58,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
     add("--embedding", type=int, default=default.embedding, help="numbers in a word's vector")
     add("--vocabulary", type=int, default=default.vocabulary, help="most frequent words kept")
     add("--max-length", type=int, default=default.max_length, help="last words of a review that are read")
-    add("--seeds", type=int, default=default.seeds, metavar="N", help="runs of each network, for mean ± spread")
+    add("--seeds", type=int, default=default.seeds, metavar="N", help="runs of each network, for mean and spread")
     add("--workers", type=int, default=default.workers, metavar="N", help="processes that train a network together")
     add("--out", metavar="FOLDER", default=None, help="run folder (default: runs/imdb, or the next free number)")
     add("--resume", action="store_true", help="go on with a run that was stopped (default: the last one in runs)")
@@ -67,6 +68,9 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
+    for stream in (sys.stdout, sys.stderr):  # a name in a path or text that an old console has no sign for is escaped
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     options = vars(parser().parse_args(arguments))
     from .experiments import imdb, results
 

@@ -60,7 +60,7 @@ class GradientReport:
 
     @staticmethod
     def _cells(row: Row) -> tuple[str, ...]:
-        shape = "×".join(map(str, row.shape)) or "number"
+        shape = "x".join(map(str, row.shape)) or "number"
         return row.name, row.part, shape, f"{row.size:.2e}", f"{row.error:.1e}", "ok" if row.ok else "WRONG", row.cause
 
 

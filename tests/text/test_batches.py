@@ -142,7 +142,7 @@ def test_sequences_and_labels_come_from_any_container_and_by_position() -> None:
     torch = pytest.importorskip("torch", reason="PyTorch comes with the test extra")
     lists = [[5, 6], [7], [1, 2, 3]]
     labels = [0, 1, 2]
-    for given, answers in (
+    for container, answers in (
         (lists, pandas.Series(labels, index=[2, 1, 0])),
         (iter(lists), iter(labels)),
         ((np.array(each, np.uint8) for each in lists), torch.tensor(labels)),
@@ -151,7 +151,7 @@ def test_sequences_and_labels_come_from_any_container_and_by_position() -> None:
         (pandas.DataFrame({"ids": lists}), pandas.Index(labels)),
         ([pandas.Series(each, index=each[::-1]) for each in lists], tuple(labels)),
     ):
-        (batch,) = Batches(given, answers)
+        (batch,) = Batches(container, answers)
         assert batch.ids.tolist() == [[1, 5, 7], [2, 6, 0], [3, 0, 0]]
         assert batch.labels is not None and batch.labels.tolist() == [2, 0, 1]
     for rows in (np.array([[1, 2], [3, 4]]), torch.tensor([[1, 2], [3, 4]])):

@@ -99,7 +99,7 @@ def test_words_and_ids_come_from_any_container() -> None:
     torch = pytest.importorskip("torch", reason="PyTorch comes with the test extra")
     vocabulary = Vocabulary.build(TEXTS)
     words = ["c", "film", "b"]
-    for given in (
+    for container in (
         tuple(words),
         iter(words),
         np.array(words),
@@ -109,7 +109,7 @@ def test_words_and_ids_come_from_any_container() -> None:
         pandas.Index(words),
         [np.str_(word) for word in words],
     ):
-        assert vocabulary.encode(given).tolist() == [2, 0, 1]
+        assert vocabulary.encode(container).tolist() == [2, 0, 1]
     assert Vocabulary.build(pandas.Series(TEXTS, index=[9, 9, 1])) == vocabulary
     assert Vocabulary.build(map(np.array, TEXTS[:2])) == Vocabulary.build(text for text in TEXTS)
     assert [ids.tolist() for ids in vocabulary.encode_all(pandas.Series(TEXTS, index=[3, 2, 1]))][1] == [2, 1, 4]
