@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .backend import Array, get_array_module
-from .checks import check_number
+from .checks import check_flags, check_number
 from .schedules import Plateau, Schedule, cosine_schedule, step_schedule, warm_up
 
 __all__ = [
@@ -186,6 +186,7 @@ class Momentum(Optimizer):
     def __init__(self, learning_rate: float = 0.01, momentum: float = 0.9, nesterov: bool = False):
         super().__init__(learning_rate)
         self.momentum = check_number("momentum", momentum, least=0.0, below=1.0)
+        check_flags(nesterov=nesterov)
         self.nesterov = bool(nesterov)
 
     def _update(self, param: Array, grad: Array, *arrays: Array) -> None:
