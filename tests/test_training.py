@@ -696,3 +696,11 @@ def test_any_generator_goes_into_a_checkpoint_and_back(kind, tmp_path):
     run(first, epochs=1, checkpoint=tmp_path / "run.npz")
     run(later, epochs=3, checkpoint=tmp_path / "run.npz", resume=True)
     assert_same_bits(bits(later), bits(right))
+
+
+@pytest.mark.parametrize("sequences", [[[], [], []], [[0], [0, 0], []]])
+def test_sequences_without_a_known_word_are_nothing_to_learn_from(sequences):
+    model = classifier()
+    with pytest.raises(ValueError, match="train sequences hold no token but 0, the unknown word"):
+        training.fit(model, (sequences, [0, 1, 0]), optimizer=Adam(), progress=False)
+    assert predict(model, sequences).shape == (3,) and "loss" in evaluate(model, sequences, [0, 1, 0])

@@ -246,7 +246,7 @@ class SequenceClassifier:
 
         Raises FloatingPointError where one, or a weight, is not finite.
         """
-        self._check_weights()
+        self.check_weights()
         logits: np.ndarray | None = None
         for batch in batches:
             part = to_cpu(self.call(self.xp.asarray(batch.ids), batch.lengths, keep=False)[0])
@@ -270,12 +270,13 @@ class SequenceClassifier:
 
         Raises FloatingPointError where a logit or a weight is not finite.
         """
-        self._check_weights()
+        self.check_weights()
         logits = self.call(ids, lengths, keep=False)[0]
         self._check_logits(logits)
         return probabilities(logits)
 
-    def _check_weights(self) -> None:
+    def check_weights(self) -> None:
+        """Raise FloatingPointError, naming the first parameter that holds NaN or infinity."""
         for name, array in self.params.items():
             if not self.xp.isfinite(array).all():
                 raise FloatingPointError(f"{name} holds NaN or infinity, expected weights that are numbers")
