@@ -467,7 +467,20 @@ OPTIONS = {
     partial(opt.clip_gradients, {"b": np.ones(2)}): ["max_norm", "max_value"],
 }
 HUGE = 10**400
-NOT_NUMBERS = [math.nan, None, math.inf, -math.inf, -5, -5.0, "1", True, np.complex64(0.5), np.float32("nan"), HUGE, [1]]
+NOT_NUMBERS = [
+    math.nan,
+    None,
+    math.inf,
+    -math.inf,
+    -5,
+    -5.0,
+    "1",
+    True,
+    np.complex64(0.5),
+    np.float32("nan"),
+    HUGE,
+    [1],
+]
 
 
 @pytest.mark.parametrize("wrong", NOT_NUMBERS, ids=lambda wrong: f"{wrong!r:.20}")
