@@ -10,9 +10,9 @@ import tracemalloc
 import numpy as np
 import pytest
 import strict_xp
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from peers import torch
 
 from rnnscratch import optimizers as opt
 
@@ -37,10 +37,10 @@ PEERS = {
     ),
 }
 DEFAULTS = [
-    (opt.Adagrad, torch.optim.Adagrad),
-    (opt.RMSProp, torch.optim.RMSprop),
-    (opt.Adam, torch.optim.Adam),
-    (opt.AdamW, torch.optim.AdamW),
+    (opt.Adagrad, "Adagrad"),
+    (opt.RMSProp, "RMSprop"),
+    (opt.Adam, "Adam"),
+    (opt.AdamW, "AdamW"),
 ]
 
 
@@ -79,9 +79,9 @@ def test_a_learning_rate_assigned_between_steps_counts_from_the_next(name, rng):
     assert_follows_pytorch(ours(), theirs_of, rng, "float64", 1e-12, opt.cosine_schedule(0.3, 10, 0.01))
 
 
-@pytest.mark.parametrize(("ours", "theirs"), DEFAULTS, ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize(("ours", "theirs"), DEFAULTS)
 def test_the_defaults_are_pytorchs(ours, theirs, rng):
-    assert_follows_pytorch(ours(), theirs, rng, "float64", 1e-12)
+    assert_follows_pytorch(ours(), getattr(torch.optim, theirs), rng, "float64", 1e-12)
 
 
 @pytest.mark.parametrize("piece", [1, 4, 35, 10**6])
