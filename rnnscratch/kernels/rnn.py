@@ -19,7 +19,7 @@ def cell(activation: Activation) -> sequence.Cell:
 
     def step(gates: Array, new: Any) -> None:
         (z,) = gates  # x W + h_prev U + b
-        f(z, out=new.h)  # Eq. 1, 62; `out` saves a copy, 5 % of the time of small layers
+        f(z, out=new.h)  # Eq. 1, 62; `out` saves a copy, which small layers feel
 
     def slopes(s: Any, new: Any) -> None:
         s.h_by_z[...] = slope_from_output(new.h)

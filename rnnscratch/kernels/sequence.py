@@ -241,7 +241,7 @@ def run_back(
     dx = xp.empty(x.shape, dtype)
     grads = {"W": xp.zeros_like(W), "U": xp.zeros_like(U), "b": xp.zeros_like(W[0])}
     grads |= {name: xp.zeros_like(array) for name, array in weights.items()}
-    U_T = xp.ascontiguousarray(U.T)  # a product with a view of U would take up to 1.6 times as long
+    U_T = xp.ascontiguousarray(U.T)  # a product with a view of U takes longer
     dU_joint, U_back = grads["U"][:, :joint], U_T[:joint]
     s_chunk, dz_chunk = xp.empty((len(cell.slopes_as), plan.longest, H), dtype), xp.empty((plan.longest, G * H), dtype)
     dh_in, through_U = xp.empty((B, H), dtype), xp.empty((B, H), dtype)
@@ -267,7 +267,7 @@ def run_back(
         dz_by_gate, gates = by_gate(dz, G), whole["gates"]
         for step in chunk.steps if backwards else reversed(chunk.steps):
             n, within = step.running, step.within
-            if n != running:  # a view costs a tenth of a small product, and often as many sequences run as before
+            if n != running:  # views cost time, and often as many sequences run as before
                 running, d, dh_n = n, [each[n] for each in dstates], dh_in[n]
                 have["d"] = D(*d, dh_n) if cell.own else D(*d, None) if cell.apart else D(*d)
             if dhs_chunk is not None:
