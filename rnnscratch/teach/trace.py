@@ -111,13 +111,14 @@ def trace(layer: Recurrent, x: Any, state: Any = None, dhs: Any = None, dstate: 
         raise TypeError(f"layer is {type(layer).__name__}, expected RNN, LSTM or GRU, or another recurrent layer")
     if layer.num_layers != 1 or layer.bidirectional:
         raise ValueError(f"layer is {layer!r}, expected one layer in one direction")
-    layer._check_x(x)
+    x = layer._as_x(x)
     T, B, _ = x.shape
     H = layer.hidden_size
-    layer._unpack(state, B, "state"), layer._unpack(dstate, B, "dstate")
+    state = None if state is None else layer._pack(layer._unpack(state, B, "state"))
+    dstate = None if dstate is None else layer._pack(layer._unpack(dstate, B, "dstate"))
     if dhs is None:
         dhs = np.zeros((T, B, H), x.dtype) if dstate is not None else np.ones((T, B, H), x.dtype)
-    check_shape("dhs", dhs, (T, B, H), x.dtype, "(T, B, H)")
+    dhs = check_shape("dhs", dhs, (T, B, H), x.dtype, "(T, B, H)")
     found = Trace()
     loop = Loop(layer, found)
     loop.forward(x, state)
