@@ -48,9 +48,9 @@ def as_array(name: str, value: Any, kinds: str = "fiub", missing: bool = False) 
 def as_operand(name: str, value: Any, dtype: Any = None) -> Array:
     """The value as an array to compute with.
 
-    An array keeps its dtype, which the caller judges, and one on a device stays as it is. Numbers without one, such as lists, take on `dtype`; where that
-    is None, they and whole numbers become float64, and the dtype must be one that the kernels compute in. Raises
-    TypeError or ValueError, naming the argument.
+    An array keeps its dtype, which the caller judges, and one on a device stays as it is. Numbers without one, such as
+    lists, take on `dtype`; where that is None, they and whole numbers become float64, and the dtype must be one that
+    the kernels compute in. Raises TypeError or ValueError, naming the argument.
     """
     if type(value) is np.ndarray and value.dtype.isnative and (value.dtype == dtype or value.dtype in _COMPUTED):
         return value

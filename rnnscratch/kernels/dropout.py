@@ -35,7 +35,7 @@ def backward(dy: Any, mask: Any) -> Array:
 
 def _times(name: str, values: Any, mask: Any) -> Array:
     dtype = getattr(mask, "dtype", None)
-    values = as_operand(name, values, None if dtype == object else dtype)
+    values = as_operand(name, values, None if dtype == np.dtype(object) else dtype)
     mask = as_operand("mask", mask, values.dtype)
     if mask.dtype != values.dtype:
         raise TypeError(f"mask has dtype {mask.dtype}, expected {values.dtype} as {name}")
