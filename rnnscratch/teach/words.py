@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import to_cpu
+from ..checks import as_array
 from ..layers import Recurrent
 from ..models import SequenceClassifier
 from .trace import trace
@@ -88,7 +89,7 @@ def _places(model: SequenceClassifier, ids: Any) -> tuple[SequenceClassifier, np
 def _check_ids(model: Any, ids: Any) -> np.ndarray:
     if not isinstance(model, SequenceClassifier):
         raise TypeError(f"model is {type(model).__name__}, expected SequenceClassifier")
-    found = np.asarray(to_cpu(ids))
+    found = to_cpu(as_array("ids", ids))
     if found.ndim != 1 or not found.size or found.dtype.kind not in "iu":
         raise ValueError(f"ids has shape {found.shape} and dtype {found.dtype}, expected a row (T,) of integers")
     if found.min() < 0 or found.max() >= model.vocabulary_size:
