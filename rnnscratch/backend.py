@@ -68,7 +68,10 @@ def to_cpu(array: Any) -> np.ndarray:
     Raises TypeError for what makes no array of numbers, such as a dict.
     """
     module = _module_of(array)
-    found = array.get() if module not in (None, np) else np.asarray(array)
+    try:
+        found = array.get() if module not in (None, np) else np.asarray(array)
+    except ValueError as error:  # ragged lists
+        raise TypeError(f"array is {type(array).__name__}, expected an array of numbers: {error}") from None
     if module is None and found.dtype.kind not in "biufc":
         raise TypeError(f"array is {type(array).__name__}, expected an array of numbers")
     return found

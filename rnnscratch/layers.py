@@ -304,7 +304,8 @@ class Recurrent(Layer):
     ) -> tuple[Array, Any]:
         """Run all steps, with dropout if `train`.
 
-        x (T, B, input_size); state h (layers*directions, B, H), for an LSTM the pair (h, c), or None for zeros;
+        Arguments are arrays of the layer's dtype, or numbers without one, such as lists, which take it on. x (T, B,
+        input_size); state h (layers*directions, B, H), for an LSTM the pair (h, c), or None for zeros;
         lengths (B,) integers from 1 to T, on the host, or None. Returns hs (T, B, directions*H), zero past each
         sequence's end, and the final state, shaped as the initial one. hs is read-only: backward needs it as it is.
 
@@ -317,7 +318,8 @@ class Recurrent(Layer):
         """Back-propagate through time, given the gradients of hs and of the final state, both optional.
 
         dhs (T, B, directions*H), dstate shaped as the state. Fills `grads`; returns dx (T, B, input_size) and the
-        gradient of the initial state. `truncate=k` lets no gradient pass from step t to t-1 where k divides t.
+        gradient of the initial state. `truncate=k` lets no gradient pass from step t to t-1 where k divides t, steps
+        being counted as each direction reads them.
 
         Raises RuntimeError before the first forward, and ValueError or TypeError for a wrong shape or dtype.
         """
@@ -443,7 +445,8 @@ class PeepholeLSTM(LSTM):
 
 
 class LayerNormLSTM(LSTM):
-    """Layer-normalised LSTM layers (Ba et al. 2016): x W, h U and c have mean 0 and variance 1 over a layer's units.
+    """Layer-normalised LSTM layers (Ba et al. 2016): x W and h U have mean 0 and variance 1 over the 4H columns of a
+    row, c over its H units.
 
     The gains `gx_l{l}`, `gh_l{l}` (4H,) and `gc_l{l}` (H,) start at 1, the bias of c `bc_l{l}` (H,) at 0.
     """

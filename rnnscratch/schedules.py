@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .checks import check_number
+from .checks import check_number, check_sizes
 
 Schedule = Callable[[int], float]
 
@@ -80,10 +80,14 @@ def describe(value: Any) -> Any:
 
 
 def step_schedule(learning_rate: float, every: int, factor: float = 0.1) -> Schedule:
-    """The learning rate times `factor` after every `every` steps."""
+    """The learning rate, times `factor` once more after every `every` steps.
+
+    >>> [round(step_schedule(0.1, every=2, factor=0.5)(step), 3) for step in range(6)]
+    [0.1, 0.1, 0.05, 0.05, 0.025, 0.025]
+    """
     check_number("learning_rate", learning_rate, above=0.0)
     check_number("factor", factor, above=0.0)
-    check_number("every", every, least=1)
+    check_sizes(every=every)
     return StepSchedule(learning_rate, every, factor)
 
 
@@ -91,12 +95,12 @@ def cosine_schedule(learning_rate: float, steps: int, final: float = 0.0) -> Sch
     """From `learning_rate` down to `final` along half a cosine over `steps` steps, and `final` after (SGDR, 2017)."""
     check_number("learning_rate", learning_rate, above=0.0)
     check_number("final", final, least=0.0)
-    check_number("steps", steps, least=1)
+    check_sizes(steps=steps)
     return CosineSchedule(learning_rate, steps, final)
 
 
 def warm_up(schedule: Schedule, steps: int) -> Schedule:
-    """Linearly up to `schedule` over the first `steps` steps, then `schedule` itself.
+    """`schedule` times 1/steps, 2/steps, ... over the first `steps` steps, then `schedule` itself.
 
     >>> rate = warm_up(cosine_schedule(0.1, steps=100), steps=10)
     >>> [round(rate(step), 4) for step in (0, 50, 100)]
@@ -104,7 +108,7 @@ def warm_up(schedule: Schedule, steps: int) -> Schedule:
     """
     if not callable(schedule):
         raise TypeError(f"schedule is {schedule!r}, expected a function from the step's number to the learning rate")
-    check_number("steps", steps, least=1)
+    check_sizes(steps=steps)
     return WarmUp(schedule, steps)
 
 
@@ -117,12 +121,14 @@ class Plateau:
 
     def __init__(self, factor: float = 0.1, patience: int = 10, threshold: float = 1e-4):
         self.factor = check_number("factor", factor, above=0.0, below=1.0)
+        if isinstance(patience, bool) or not isinstance(patience, (int, np.integer)):
+            raise TypeError(f"patience is {patience!r}, expected a whole number")
         self.patience = int(check_number("patience", patience, least=0))
         self.threshold = check_number("threshold", threshold, least=0.0)
         self.best, self.waited, self.scale = math.inf, 0, 1.0
 
     def update(self, loss: float) -> float:
-        """Take note of one epoch's loss."""
+        """Take note of one epoch's loss, and return the factor by which learning rates are to be multiplied now."""
         margin = self.threshold * abs(self.best) if math.isfinite(self.best) else 0.0
         if loss < self.best - margin:
             self.best, self.waited = loss, 0
@@ -137,5 +143,7 @@ class Plateau:
         return {"best": self.best, "waited": self.waited, "scale": self.scale}
 
     def load_state_dict(self, state: Mapping[str, float]) -> None:
-        """Continue from what `state_dict` returned."""
+        """Continue from what `state_dict` returned. Raises ValueError, before anything is changed, for other keys."""
+        if state.keys() != self.state_dict().keys():
+            raise ValueError(f"state holds {', '.join(map(repr, state))}, expected 'best', 'waited' and 'scale'")
         self.best, self.waited, self.scale = float(state["best"]), int(state["waited"]), float(state["scale"])

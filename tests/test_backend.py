@@ -188,3 +188,9 @@ def test_small_matrices_get_one_blas_thread_and_large_ones_all_also_after_an_err
         assert threads() == before
         with backend.blas_threads({"U": strict_xp.asarray(np.zeros((3, 3)))}):
             assert threads() == before
+
+
+def test_what_makes_no_array_of_numbers_is_refused():
+    for wrong in ({"a": 1}, [[1], [1, 2]], ["a"]):
+        with pytest.raises(TypeError, match=f"array is {type(wrong).__name__}, expected an array of numbers"):
+            backend.to_cpu(wrong)

@@ -16,6 +16,8 @@ from peers import torch
 
 from rnnscratch import optimizers as opt
 
+READ_ONLY = np.ones(2)
+READ_ONLY.flags.writeable = False
 SHAPES = {"E": (7, 5), "W": (3, 2, 4), "b": (6,), "scale": ()}
 PEERS = {
     "SGD": (lambda: opt.SGD(0.1), lambda p: torch.optim.SGD(p, 0.1)),
@@ -271,7 +273,7 @@ def test_a_wrong_learning_rate_is_named(cls, rate):
         (lambda: opt.Adagrad(eps=0.0), ValueError, "eps is 0.0, expected a number above 0.0"),
         (lambda: opt.AdamW(weight_decay=-1.0), ValueError, "weight_decay is -1.0"),
         (lambda: opt.SGD(True), TypeError, "learning_rate is True, expected a number"),
-        (lambda: opt.step_schedule(0.1, 0), ValueError, "every is 0, expected a number of at least 1"),
+        (lambda: opt.step_schedule(0.1, 0), ValueError, "every is 0, expected at least 1"),
         (lambda: opt.step_schedule(-0.1, 3), ValueError, "learning_rate is -0.1"),
         (lambda: opt.cosine_schedule(0.1, 0), ValueError, "steps is 0"),
         (lambda: opt.cosine_schedule(0.1, 5, -1.0), ValueError, "final is -1.0"),
@@ -279,6 +281,16 @@ def test_a_wrong_learning_rate_is_named(cls, rate):
         (lambda: opt.warm_up(0.1, 3), TypeError, "schedule is 0.1, expected a function"),
         (lambda: opt.Plateau(factor=1.0), ValueError, "factor is 1.0"),
         (lambda: opt.Plateau(patience=-1), ValueError, "patience is -1"),
+        (lambda: opt.Plateau(patience=2.7), TypeError, "patience is 2.7, expected a whole number"),
+        (
+            lambda: opt.Plateau().load_state_dict({"best": 1.0}),
+            ValueError,
+            "state holds 'best', expected 'best', 'wait",
+        ),
+        (lambda: opt.step_schedule(0.1, 2.5), TypeError, "every is 2.5, expected a whole number"),
+        (lambda: opt.clip_gradients({"b": [1.0]}, 1.0), TypeError, r"grads\['b'\] is list, expected an array"),
+        (lambda: opt.clip_gradients({"a": np.ones(2), "b": READ_ONLY}, 1.0), ValueError, r"grads\['b'\] is read-only"),
+        (lambda: opt.SGD().step({"b": READ_ONLY}, {"b": np.ones(2)}), ValueError, r"params\['b'\] is read-only"),
         (lambda: opt.clip_gradients({}, 1.0), ValueError, "grads is empty"),
         (
             lambda: opt.clip_gradients({"b": np.ones(2)}, 0.0),

@@ -1,7 +1,9 @@
 """Losses on logits, each with its gradient, stable for logits of any size (Eqs 3, 64, 73, 80).
 
 Every loss returns (loss, gradient of the first argument); the loss is a mean, so the gradient is divided by the count.
-Exponentials of large negative numbers are meant to vanish, so underflow is ignored where they are taken.
+Arrays keep their dtype (float32, float64 or complex128); lists and whole numbers are taken as float64. What does not
+fit is a TypeError or ValueError that names the argument. Exponentials of large negative numbers are meant to vanish, so
+underflow is ignored where they are taken.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ def softmax_cross_entropy(logits: Any, targets: Any, ignore_index: int | None = 
     """-mean(log softmax(logits)[target]) over the positions whose target is not `ignore_index`.
 
     logits (..., K), targets (...) integers in [0, K) (the range is checked on the host only). What logits hold at
-    ignored positions changes nothing, and their gradient is 0; when all are ignored, so is the loss.
+    ignored positions changes nothing, and their gradient is 0; when all are ignored, the loss is 0.
     """
     logits, targets = as_operand("logits", logits), as_array("targets", targets, "iu")
     check_shapes("logits", logits, targets, logits.shape[:-1])
@@ -62,7 +64,12 @@ def softmax_cross_entropy(logits: Any, targets: Any, ignore_index: int | None = 
 
 
 def mean_squared_error(outputs: Any, targets: Any) -> tuple[Array, Array]:
-    """mean((outputs - targets)^2) over all entries, arrays of one shape."""
+    """mean((outputs - targets)^2) over all entries, arrays of one shape.
+
+    >>> loss, gradient = mean_squared_error([1.0, 3.0], [1.0, 1.0])
+    >>> float(loss), gradient.tolist()
+    (2.0, [0.0, 2.0])
+    """
     outputs, targets = as_operand("outputs", outputs), as_array("targets", targets, "fiubc")
     get_array_module(outputs, targets)
     check_shapes("outputs", outputs, targets, outputs.shape)
@@ -81,7 +88,11 @@ def log_softmax(logits: Any) -> Array:
 
 
 def softmax(logits: Any) -> Array:
-    """exp(z_k) / sum_j exp(z_j) along the last axis, shifted by the largest logit."""
+    """exp(z_k) / sum_j exp(z_j) along the last axis, shifted by the largest logit.
+
+    >>> softmax([[0.0, 0.0], [1000.0, 0.0]]).tolist()
+    [[0.5, 0.5], [1.0, 0.0]]
+    """
     logits = as_operand("logits", logits)
     xp = get_array_module(logits)
     with np.errstate(under="ignore"):

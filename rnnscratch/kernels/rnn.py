@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ..backend import Array, get_array_module
-from ..checks import check_shape, check_sizes
+from ..checks import check_shape
 from . import sequence
 from .activations import ACTIVATIONS, Activation
 
@@ -78,15 +80,15 @@ def algorithm_1(
     None).
 
     x (T, B, D), h0 (B, H) or None for zeros, W (D, H), U (H, H), b (H,), and the gradient dhs (T, B, H) of the loss
-    with respect to each output; all sequences are T steps long. Returns dx, dh0, dW, dU, db. It takes O(T N) steps
-    where the single reverse pass takes O(T), and with N >= T finds the same. Raises TypeError or ValueError for
-    arrays that do not fit together, an unknown activation, and steps below 0.
+    with respect to each output; all sequences are T steps long. Returns dx, dh0, dW, dU, db. It takes O(T N) steps with
+    N = `steps`, where the single reverse pass takes O(T), and with N >= T finds the same. Raises TypeError or
+    ValueError for arrays that do not fit together, an unknown activation, and steps that are no whole number from 0 on.
     """
     f, slope_from_output = ACTIVATIONS[check_activation(activation)]
     x, (h0,), W, U, b, _, _ = sequence.arguments(CELLS[activation], x, (h0,), W, U, b, None, {})
     dhs = check_shape("dhs", dhs, (*x.shape[:2], len(U)), x.dtype, "(T, B, H)")
-    if steps is not None:
-        check_sizes(steps=steps + 1 if isinstance(steps, int) else steps)
+    if steps is not None and (not isinstance(steps, int | np.integer) or steps < 0):
+        raise ValueError(f"steps is {steps!r}, expected a whole number of at least 0, or None")
     xp = get_array_module(x, dhs)
     h0 = xp.zeros(dhs.shape[1:], x.dtype) if h0 is None else h0
     h = [h0]
