@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .backend import Array, get_array_module, to_cpu
+from .backend import DTYPES, Array, check_dtype, get_array_module, to_cpu
 
 KINDS = {"f": "numbers", "i": "integers", "u": "integers", "b": "booleans", "c": "complex numbers", "U": "strings"}
 
@@ -46,6 +46,42 @@ def as_array(name: str, value: Any, kinds: str = "fiub", missing: bool = False) 
             raise ValueError(f"{name} has dtype {found.dtype}, expected {expected}: Complex data not supported")
         raise TypeError(f"{name} has dtype {found.dtype}, expected {expected}")
     return found if found.dtype.isnative else found.astype(found.dtype.newbyteorder("="))
+
+
+def as_operand(name: str, value: Any, dtype: Any = None) -> Array:
+    """The value as an array to compute with.
+
+    An array keeps its dtype, which the caller judges, and one on a device stays as it is. Numbers without one, such as
+    lists, take on `dtype`; where that is None, they and whole numbers become float64, and the dtype must be one that
+    the kernels compute in. Raises TypeError or ValueError, naming the argument.
+    """
+    if type(value) is np.ndarray and value.dtype.isnative and (value.dtype == dtype or value.dtype in _COMPUTED):
+        return value
+    if get_array_module(value) is not np:
+        return value
+    found = as_array(name, value, "fiubc")
+    bare = getattr(value, "dtype", np.dtype(object)) == np.dtype(object)
+    if bare or (dtype is None and found.dtype.kind in "iub"):
+        if found.dtype.kind == "c" and dtype is not None and np.dtype(dtype).kind != "c":
+            raise TypeError(f"{name} has dtype {found.dtype}, expected {np.dtype(dtype)}")
+        try:
+            with np.errstate(over="raise"):
+                return found.astype(dtype or (found.dtype if found.dtype.kind == "c" else np.float64))
+        except FloatingPointError:
+            raise ValueError(f"{name} holds numbers too large for {np.dtype(dtype)}") from None
+    if dtype is None:
+        check_dtype(found.dtype, f"{name}'s dtype")
+    return found
+
+
+def as_weights(name: str, value: Any) -> Array:
+    """`as_operand` of what decides the others' dtype: lists become float64, an array must have one to compute in."""
+    found = as_operand(name, value, np.float64)
+    check_dtype(found.dtype, f"{name}'s dtype")
+    return found
+
+
+_COMPUTED = tuple(map(np.dtype, DTYPES))
 
 
 def as_column(name: str, value: Any, kinds: str = "fiub", missing: bool = False) -> Array:
@@ -342,40 +378,43 @@ def check_lengths(lengths: Any, T: int, B: int) -> np.ndarray | None:
     return found.astype(np.int64)
 
 
-def check_shape(name: str, array: Array, shape: tuple[int, ...], dtype: Any, meaning: str) -> None:
-    """Raise TypeError or ValueError unless `array` is a NumPy or CuPy array of this shape and dtype."""
-    if not hasattr(array, "shape") or not hasattr(array, "dtype"):
-        raise TypeError(f"{name} is {type(array).__name__}, expected an array of shape {shape} {meaning}")
-    if array.shape != shape:
-        raise ValueError(f"{name} has shape {array.shape}, expected {shape} {meaning}")
-    if array.dtype != dtype:
-        raise TypeError(f"{name} has dtype {array.dtype}, expected {dtype}")
+def check_shape(name: str, value: Any, shape: tuple[int, ...], dtype: Any, meaning: str) -> Array:
+    """The value as an array of this shape and dtype, which numbers without a dtype take on (`as_operand`).
+
+    An array that fits is returned as it is. Raises TypeError or ValueError otherwise.
+    """
+    if type(value) is np.ndarray and value.shape == shape and value.dtype == dtype:
+        return value
+    found = as_operand(name, value, dtype)
+    if found.shape != shape:
+        raise ValueError(f"{name} has shape {found.shape}, expected {shape} {meaning}")
+    if found.dtype != dtype:
+        raise TypeError(f"{name} has dtype {found.dtype}, expected {np.dtype(dtype)}")
+    return found
 
 
-def check_ids(ids: Any, size: int) -> None:
-    """Raise TypeError or ValueError unless ids are integers in [0, size).
+def check_ids(ids: Any, size: int, name: str = "ids") -> Array:
+    """The ids as an array of integers in [0, size), at least one. Raises TypeError or ValueError otherwise.
 
     Reads device arrays back: call it at the border.
     """
-    if not hasattr(ids, "dtype") or ids.dtype.kind not in "iu":
-        raise TypeError(f"ids has dtype {getattr(ids, 'dtype', type(ids).__name__)}, expected an array of integers")
-    if ids.size == 0:
-        raise ValueError(f"ids has shape {ids.shape}, expected at least one token")
-    host = to_cpu(ids)
+    found = as_array(name, ids, "iu")
+    if found.size == 0:
+        raise ValueError(f"{name} has shape {found.shape}, expected at least one token")
+    host = to_cpu(found)
     outside = (host < 0) | (host >= size)
     if outside.any():
         position = tuple(int(axis[0]) for axis in outside.nonzero())
-        raise ValueError(f"ids[{', '.join(map(str, position))}] is {host[position]}, expected 0 to {size - 1}")
+        raise ValueError(f"{name}[{', '.join(map(str, position))}] is {host[position]}, expected 0 to {size - 1}")
+    return found
 
 
 def check_shapes(name: str, outputs: Array, targets: Array, expected: tuple[int, ...]) -> None:
     """Raise ValueError when there is nothing to take the mean of, or targets do not match the outputs."""
     if outputs.size == 0:
         raise ValueError(f"{name} has shape {outputs.shape}, expected at least one number")
-    if getattr(targets, "shape", None) != expected:
-        raise ValueError(
-            f"targets has shape {getattr(targets, 'shape', None)}, expected {expected} for {name} of {outputs.shape}"
-        )
+    if targets.shape != expected:
+        raise ValueError(f"targets has shape {targets.shape}, expected {expected} for {name} of {outputs.shape}")
 
 
 def refuse_first(name: str, values: Array, allowed: Any, expected: str) -> None:

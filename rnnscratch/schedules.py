@@ -123,7 +123,11 @@ def _contents(cell: CellType) -> Any:
 
 
 def step_schedule(learning_rate: float, every: int, factor: float = 0.1) -> Schedule:
-    """The learning rate times `factor` after every `every` steps."""
+    """The learning rate, times `factor` once more after every `every` steps.
+
+    >>> [round(step_schedule(0.1, every=2, factor=0.5)(step), 3) for step in range(6)]
+    [0.1, 0.1, 0.05, 0.05, 0.025, 0.025]
+    """
     return StepSchedule(learning_rate, every, factor)
 
 
@@ -133,7 +137,7 @@ def cosine_schedule(learning_rate: float, steps: int, final: float = 0.0) -> Sch
 
 
 def warm_up(schedule: Schedule, steps: int) -> Schedule:
-    """Linearly up to `schedule` over the first `steps` steps, then `schedule` itself.
+    """`schedule` times 1/steps, 2/steps, ... over the first `steps` steps, then `schedule` itself.
 
     >>> rate = warm_up(cosine_schedule(0.1, steps=100), steps=10)
     >>> [round(rate(step), 4) for step in (0, 50, 100)]
@@ -151,14 +155,14 @@ class Plateau:
 
     def __init__(self, factor: float = 0.1, patience: int = 10, threshold: float = 1e-4):
         self.factor = check_number("factor", factor, above=0.0, below=1.0)
+        if isinstance(patience, bool) or not isinstance(patience, (int, np.integer)):
+            raise TypeError(f"patience is {patience!r}, expected a whole number")
         self.patience = int(check_number("patience", patience, least=0))
-        if self.patience != patience:
-            raise ValueError(f"patience is {patience}, expected a whole number")
         self.threshold = check_number("threshold", threshold, least=0.0)
         self.best, self.waited, self.scale = math.inf, 0, 1.0
 
     def update(self, loss: float) -> float:
-        """Take note of one epoch's loss."""
+        """Take note of one epoch's loss, and return the factor by which learning rates are to be multiplied now."""
         margin = self.threshold * abs(self.best) if math.isfinite(self.best) else 0.0
         if loss < self.best - margin:
             self.best, self.waited = loss, 0
@@ -173,5 +177,7 @@ class Plateau:
         return {"best": self.best, "waited": self.waited, "scale": self.scale}
 
     def load_state_dict(self, state: Mapping[str, float]) -> None:
-        """Continue from what `state_dict` returned."""
+        """Continue from what `state_dict` returned. Raises ValueError, before anything is changed, for other keys."""
+        if state.keys() != self.state_dict().keys():
+            raise ValueError(f"state holds {', '.join(map(repr, state))}, expected 'best', 'waited' and 'scale'")
         self.best, self.waited, self.scale = float(state["best"]), int(state["waited"]), float(state["scale"])

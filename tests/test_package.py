@@ -112,6 +112,18 @@ def test_the_version_stands_in_one_place():
     assert places == [ROOT / "rnnscratch" / "__init__.py"]
 
 
+def test_every_dependency_declares_the_lowest_version_that_ci_installs():
+    told = [sys.executable, ROOT / ".ci" / "declared.py"]
+    said = {what: subprocess.check_output([*told, what], text=True).split() for what in ("python", "lowest", "tests")}
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    declared = setup["options"]["install_requires"].split()
+    assert all(re.fullmatch(r"[a-z]+>=[\d.]+", line) for line in declared)
+    assert said["lowest"] == [line.replace(">=", "==") for line in declared]
+    assert setup["options"]["python_requires"] == f">={said['python'][0]}"
+    assert {"pytest", "hypothesis"} <= set(said["tests"]) and "torch" not in said["tests"]
+
+
 def test_the_modules_were_found():
     assert {"rnnscratch.layers", "rnnscratch.kernels.lstm", "rnnscratch.text.clean"} <= set(MODULES)
 

@@ -156,7 +156,9 @@ class SequenceClassifier:
         del x, hs, pooled, features
 
         def way_back(dlogits: Array) -> None:
-            check_shape("dlogits", dlogits, (B,) if K == 1 else (B, K), self.dense.params["W"].dtype, "as the logits")
+            dlogits = check_shape(
+                "dlogits", dlogits, (B,) if K == 1 else (B, K), self.dense.params["W"].dtype, "as the logits"
+            )
             dpooled = dropout_back(dense_back(dlogits.reshape(B, K)))
             dhs, dh = None, None
             for k, (part, (_, cache)) in enumerate(zip(self._parts, parts)):
