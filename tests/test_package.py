@@ -162,7 +162,7 @@ def test_reports_print_on_old_consoles(encoding, tmp_path):
     code = (
         "import numpy as np, rnnscratch as rs; from rnnscratch.experiments import results;"
         "print(rs.check_gradients(rs.GRU(3, 2, seed=0), np.ones((2, 1, 3))));"
-        "row = {'model': 'gru', 'parameters': 1, 'accuracy': .5, 'f1': .5, 'seconds_per_epoch': 1., 'train_seconds': 1.,"
+        "row = {'model': 'gru', 'parameters': 1, 'accuracy': .5, 'f1': .5, 'seconds_per_epoch': 1, 'train_seconds': 1,"
         "'tokens_per_second': 1., 'peak_memory_mb': 1.};"
         "print(results.table([row, {**row, 'accuracy': .6}])); print(rs.text.groups_by_length([1, 2, 3, 4], 2));"
         "from rnnscratch import cli\n"
