@@ -68,7 +68,10 @@ def to_cpu(array: Any) -> np.ndarray:
     Raises TypeError for what makes no array of numbers, such as a dict.
     """
     module = _module_of(array)
-    found = array.get() if module not in (None, np) else np.asarray(array)
+    try:
+        found = array.get() if module not in (None, np) else np.asarray(array)
+    except ValueError as error:  # ragged lists
+        raise TypeError(f"array is {type(array).__name__}, expected an array of numbers: {error}") from None
     if module is None and found.dtype.kind not in "biufc":
         raise TypeError(f"array is {type(array).__name__}, expected an array of numbers")
     return found
@@ -104,7 +107,7 @@ def scatter_add(target: Array, indices: Array, values: Array) -> None:
     target (V, E), indices (N,) integers in [0, V), values (N, E). `target[indices] += values` would lose repeats.
     """
     xp = get_array_module(target, indices, values)
-    if xp is np and target.flags.c_contiguous:  # entry by entry: NumPy's loop for 1-d indices is 3 times as fast
+    if xp is np and target.flags.c_contiguous:  # entry by entry: NumPy's loop for 1-d indices is faster
         width = target.shape[1]
         entries = indices.astype(np.intp)[:, None] * width + np.arange(width)
         np.add.at(target.reshape(-1), entries.reshape(-1), values.reshape(-1))
@@ -152,9 +155,8 @@ def blas_threads(params: Mapping[str, Array], workers: int = 1) -> Iterator[None
     all that it had.
 
     Their size is the largest of min(rows, columns): H for U (H, G*H), E for an embedding (V, E). With small products a
-    second thread gains 5 to 25 % on a quiet machine, less than a second worker does (`workers.py`), and costs a factor
-    of up to a hundred while other programs run, since the threads wait for each other at every product. `python -m
-    benchmarks.threads` measures it.
+    second thread gains less than a second worker does (`workers.py`), and on a busy machine costs many times what it
+    can gain, since the threads wait for each other at every product: `python -m benchmarks.threads` measures it.
     """
     sizes = [min(array.shape) for array in params.values() if getattr(array, "ndim", 0) == 2]
     if workers == 1 and (get_array_module(*params.values()) is not np or not sizes or max(sizes) >= SMALL):

@@ -1,7 +1,8 @@
 """Validators of arguments: one wording of errors, each naming the argument, what came and what was expected.
 
-`as_array`, `as_column`, `as_list`, `as_labels`, `as_symbols` and `check_texts` are the one door for data: what comes in
-through any public call goes through one of them, so that the same containers mean the same everywhere.
+`as_array`, `as_column`, `as_list`, `as_labels`, `as_symbols`, `as_strings` and `as_sequences` are the one door for
+data: what comes in through any public call goes through one of them, so that the same containers mean the same
+everywhere.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .backend import Array, get_array_module, to_cpu
+from .backend import DTYPES, Array, check_dtype, get_array_module, to_cpu
 
 KINDS = {"f": "numbers", "i": "integers", "u": "integers", "b": "booleans", "c": "complex numbers", "U": "strings"}
 
@@ -45,6 +46,42 @@ def as_array(name: str, value: Any, kinds: str = "fiub", missing: bool = False) 
             raise ValueError(f"{name} has dtype {found.dtype}, expected {expected}: Complex data not supported")
         raise TypeError(f"{name} has dtype {found.dtype}, expected {expected}")
     return found if found.dtype.isnative else found.astype(found.dtype.newbyteorder("="))
+
+
+def as_operand(name: str, value: Any, dtype: Any = None) -> Array:
+    """The value as an array to compute with.
+
+    An array keeps its dtype, which the caller judges, and one on a device stays as it is. Numbers without one, such as
+    lists, take on `dtype`; where that is None, they and whole numbers become float64, and the dtype must be one that
+    the kernels compute in. Raises TypeError or ValueError, naming the argument.
+    """
+    if type(value) is np.ndarray and value.dtype.isnative and (value.dtype == dtype or value.dtype in _COMPUTED):
+        return value
+    if get_array_module(value) is not np:
+        return value
+    found = as_array(name, value, "fiubc")
+    bare = getattr(value, "dtype", np.dtype(object)) == np.dtype(object)
+    if bare or (dtype is None and found.dtype.kind in "iub"):
+        if found.dtype.kind == "c" and dtype is not None and np.dtype(dtype).kind != "c":
+            raise TypeError(f"{name} has dtype {found.dtype}, expected {np.dtype(dtype)}")
+        try:
+            with np.errstate(over="raise"):
+                return found.astype(dtype or (found.dtype if found.dtype.kind == "c" else np.float64))
+        except FloatingPointError:
+            raise ValueError(f"{name} holds numbers too large for {np.dtype(dtype)}") from None
+    if dtype is None:
+        check_dtype(found.dtype, f"{name}'s dtype")
+    return found
+
+
+def as_weights(name: str, value: Any) -> Array:
+    """`as_operand` of what decides the others' dtype: lists become float64, an array must have one to compute in."""
+    found = as_operand(name, value, np.float64)
+    check_dtype(found.dtype, f"{name}'s dtype")
+    return found
+
+
+_COMPUTED = tuple(map(np.dtype, DTYPES))
 
 
 def as_column(name: str, value: Any, kinds: str = "fiub", missing: bool = False) -> Array:
@@ -242,6 +279,8 @@ def as_labels(name: str, labels: Any, count: int | None = None) -> np.ndarray:
         for k, (entry, back) in enumerate(zip(entries, found.tolist())):
             if entry != back:
                 raise ValueError(f"{name}[{k}] is {entry!r:.60}, which NumPy holds as {back!r:.60}")
+    if found.dtype.kind == "f" and found.dtype.itemsize > 8:
+        raise TypeError(f"{name} has dtype {found.dtype}, expected float64 or less: a file holds no more")
     if found.dtype.kind == "f" and not np.isfinite(found).all():
         raise ValueError(f"{name}[{int(np.argmin(np.isfinite(found)))}] is not finite")
     return found
@@ -261,11 +300,12 @@ def check_same_kind(name: str, labels: np.ndarray, other: str, others: np.ndarra
 
 
 def positions(name: str, labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """Where each label stands among the classes (K,), which are sorted. Raises TypeError or ValueError for others."""
+    """Where each label stands among the classes (K,), in any order. Raises TypeError or ValueError for others."""
     check_same_kind(name, labels, "the model's classes", classes)
-    found = np.minimum(np.searchsorted(classes, labels), len(classes) - 1)
+    order = np.argsort(classes, kind="stable")
+    found = order[np.minimum(np.searchsorted(classes[order], labels), len(classes) - 1)]
     for k in np.flatnonzero(classes[found] != labels)[:1]:
-        raise ValueError(f"{name}[{k}] is {labels[k : k + 1].tolist()[0]!r}, expected one of {classes.tolist()}")
+        raise ValueError(f"{name}[{k}] is {labels[k : k + 1].tolist()[0]!r}, expected one of {classes.tolist()!s:.200}")
     return found
 
 
@@ -281,15 +321,26 @@ def check_sizes(**sizes: Any) -> None:
 def check_rates(**rates: Any) -> None:
     """Raise TypeError or ValueError unless each is a number in [0, 1)."""
     for name, rate in rates.items():
-        if isinstance(rate, bool) or not isinstance(rate, (int, float, np.number)):
+        if not _is_real(rate):
             raise TypeError(f"{name} is {rate!r}, expected a number")
         if not 0.0 <= rate < 1.0:
             raise ValueError(f"{name} is {rate}, expected a probability in [0, 1)")
 
 
+def _is_real(value: Any) -> bool:
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+
+
+def check_flags(**flags: Any) -> None:
+    """Raise TypeError unless each is True or False (or 1 or 0)."""
+    for name, flag in flags.items():
+        if not isinstance(flag, (int, np.integer, np.bool_)) or flag not in (0, 1):
+            raise TypeError(f"{name} is {flag!r:.60}, expected True or False")
+
+
 def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
     """Raise ValueError unless the value is one of the choices."""
-    if value not in list(choices):
+    if not isinstance(value, str) or value not in list(choices):
         raise ValueError(f"{name} is {value!r}, expected one of {', '.join(map(repr, choices))}")
 
 
@@ -297,14 +348,18 @@ def check_number(
     name: str, value: Any, above: float | None = None, least: float | None = None, below: float | None = None
 ) -> float:
     """The value, if it is a finite number within the bounds. Raises TypeError or ValueError otherwise."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
-        raise TypeError(f"{name} is {value!r}, expected a number")
-    low = value > above if above is not None else value >= least if least is not None else True
-    if not (math.isfinite(value) and low and (below is None or value < below)):
+    if not _is_real(value):
+        raise TypeError(f"{name} is {value!r:.60}, expected a number")
+    try:
+        number = float(value)
+    except OverflowError:  # an int that no float holds
+        number = math.inf
+    low = number > above if above is not None else number >= least if least is not None else True
+    if not (math.isfinite(number) and low and (below is None or number < below)):
         lower = f" above {above}" if above is not None else f" of at least {least}" if least is not None else ""
         upper = "" if below is None else f" below {below}"
-        raise ValueError(f"{name} is {value}, expected a number{lower}{' and' if lower and upper else ''}{upper}")
-    return float(value)
+        raise ValueError(f"{name} is {value!s:.60}, expected a number{lower}{' and' if lower and upper else ''}{upper}")
+    return number
 
 
 def check_lengths(lengths: Any, T: int, B: int) -> np.ndarray | None:
@@ -325,40 +380,43 @@ def check_lengths(lengths: Any, T: int, B: int) -> np.ndarray | None:
     return found.astype(np.int64)
 
 
-def check_shape(name: str, array: Array, shape: tuple[int, ...], dtype: Any, meaning: str) -> None:
-    """Raise TypeError or ValueError unless `array` is a NumPy or CuPy array of this shape and dtype."""
-    if not hasattr(array, "shape") or not hasattr(array, "dtype"):
-        raise TypeError(f"{name} is {type(array).__name__}, expected an array of shape {shape} {meaning}")
-    if array.shape != shape:
-        raise ValueError(f"{name} has shape {array.shape}, expected {shape} {meaning}")
-    if array.dtype != dtype:
-        raise TypeError(f"{name} has dtype {array.dtype}, expected {dtype}")
+def check_shape(name: str, value: Any, shape: tuple[int, ...], dtype: Any, meaning: str) -> Array:
+    """The value as an array of this shape and dtype, which numbers without a dtype take on (`as_operand`).
+
+    An array that fits is returned as it is. Raises TypeError or ValueError otherwise.
+    """
+    if type(value) is np.ndarray and value.shape == shape and value.dtype == dtype:
+        return value
+    found = as_operand(name, value, dtype)
+    if found.shape != shape:
+        raise ValueError(f"{name} has shape {found.shape}, expected {shape} {meaning}")
+    if found.dtype != dtype:
+        raise TypeError(f"{name} has dtype {found.dtype}, expected {np.dtype(dtype)}")
+    return found
 
 
-def check_ids(ids: Any, size: int) -> None:
-    """Raise TypeError or ValueError unless ids are integers in [0, size).
+def check_ids(ids: Any, size: int, name: str = "ids") -> Array:
+    """The ids as an array of integers in [0, size), at least one. Raises TypeError or ValueError otherwise.
 
     Reads device arrays back: call it at the border.
     """
-    if not hasattr(ids, "dtype") or ids.dtype.kind not in "iu":
-        raise TypeError(f"ids has dtype {getattr(ids, 'dtype', type(ids).__name__)}, expected an array of integers")
-    if ids.size == 0:
-        raise ValueError(f"ids has shape {ids.shape}, expected at least one token")
-    host = to_cpu(ids)
+    found = as_array(name, ids, "iu")
+    if found.size == 0:
+        raise ValueError(f"{name} has shape {found.shape}, expected at least one token")
+    host = to_cpu(found)
     outside = (host < 0) | (host >= size)
     if outside.any():
         position = tuple(int(axis[0]) for axis in outside.nonzero())
-        raise ValueError(f"ids[{', '.join(map(str, position))}] is {host[position]}, expected 0 to {size - 1}")
+        raise ValueError(f"{name}[{', '.join(map(str, position))}] is {host[position]}, expected 0 to {size - 1}")
+    return found
 
 
 def check_shapes(name: str, outputs: Array, targets: Array, expected: tuple[int, ...]) -> None:
     """Raise ValueError when there is nothing to take the mean of, or targets do not match the outputs."""
     if outputs.size == 0:
         raise ValueError(f"{name} has shape {outputs.shape}, expected at least one number")
-    if getattr(targets, "shape", None) != expected:
-        raise ValueError(
-            f"targets has shape {getattr(targets, 'shape', None)}, expected {expected} for {name} of {outputs.shape}"
-        )
+    if targets.shape != expected:
+        raise ValueError(f"targets has shape {targets.shape}, expected {expected} for {name} of {outputs.shape}")
 
 
 def refuse_first(name: str, values: Array, allowed: Any, expected: str) -> None:
@@ -393,26 +451,69 @@ def check_distribution(name: str, values: Any, size: int | None = None) -> np.nd
     return np.where(np.abs(total - 1.0) > 1e-12, found / total, found)
 
 
-def check_labels(data: Any, num_classes: int) -> None:
-    """Raise ValueError or TypeError unless data is (sequences, labels) with whole numbers from 0 to num_classes - 1."""
+def check_labels(data: Any, num_classes: int) -> tuple[list[np.ndarray], np.ndarray]:
+    """The pair (sequences, labels) as arrays of ids and whole numbers from 0 to num_classes - 1, one for each.
+
+    Raises ValueError or TypeError for anything else.
+    """
     if not isinstance(data, tuple) or len(data) != 2:
         raise TypeError(f"is {type(data).__name__}, expected the pair (sequences, labels)")
-    labels = as_column("labels", data[1], "iub")
-    if len(labels) != len(data[0]):
-        raise ValueError(f"labels have shape {labels.shape}, expected ({len(data[0])},) whole numbers")
-    if len(labels) and not 0 <= labels.min() <= labels.max() < num_classes:
-        raise ValueError(f"labels go from {labels.min()} to {labels.max()}, expected 0 to {num_classes - 1}")
+    sequences = as_sequences("sequences", data[0])
+    return sequences, positions("labels", as_labels("labels", data[1], len(sequences)), np.arange(num_classes))
 
 
-def check_texts(texts: Any) -> list[str]:
-    """The texts as a list of strings. Raises TypeError or ValueError when there is none, or one that is no string."""
-    if is_array(texts):
-        found = _column("texts", _on_host("texts", texts, False)).tolist()
-    else:
-        found = as_list("texts", texts)
+def as_sequences(name: str, value: Any) -> list[np.ndarray]:
+    """Sequences of token ids, each an array (length,) of integers on the host; empty ones too, but at least one.
+
+    A two-dimensional array holds one in each row, a data frame's one column one in each entry. Raises TypeError or
+    ValueError, naming the argument and the sequence.
+    """
+    found = []
+    for k, entry in enumerate(_entries(name, value)):
+        if type(entry) is not np.ndarray or entry.ndim != 1 or entry.dtype.kind not in "iu":
+            if get_array_module(entry) is not np:
+                raise TypeError(f"{name}[{k}] is a device array, expected integers on the host")
+            entry = as_column(f"{name}[{k}]", entry, "iu" if _length(entry) else "iuf")
+            entry = entry if len(entry) else np.zeros(0, np.int64)
+        found.append(entry)
     if not found:
+        raise ValueError(f"{name} is empty, expected at least one")
+    return found
+
+
+def check_sequences(name: str, sequences: list[np.ndarray], size: int) -> None:
+    """Raise ValueError unless all ids are in [0, size), naming the first that is not."""
+    for k, ids in enumerate(sequences):
+        if len(ids) and not 0 <= ids.min() <= ids.max() < size:
+            refuse_first(f"{name}[{k}]", ids, (ids >= 0) & (ids < size), f"0 to {size - 1}")
+
+
+def as_strings(name: str, value: Any) -> list[str]:
+    """A row or column of strings as a list of Python's own. Raises TypeError or ValueError, naming the argument."""
+    found = as_list(name, value) if not is_array(value) else _column(name, _on_host(name, value, False)).tolist()
+    if not all(type(text) is str for text in found):
+        for k, text in enumerate(found):
+            if not isinstance(text, str):
+                raise TypeError(f"{name}[{k}] is {type(text).__name__} ({text!r:.60}), expected a string")
+        found = [str.__str__(text) for text in found]
+    return found
+
+
+def check_texts(texts: Any, least: int = 1) -> list[str]:
+    """The texts as a list of strings. Raises TypeError or ValueError when there is none, or one that is no string."""
+    found = as_strings("texts", texts)
+    if len(found) < least:
         raise ValueError("texts is empty, expected at least one")
-    for k, text in enumerate(found):
-        if not isinstance(text, str):
-            raise TypeError(f"texts[{k}] is {type(text).__name__} ({text!r:.60}), expected a string")
+    return found
+
+
+def _length(entry: Any) -> int:
+    return len(entry) if hasattr(entry, "__len__") else 1
+
+
+def _entries(name: str, value: Any) -> list[Any]:
+    """`as_list`, or the entries themselves of one column that holds lists."""
+    found = as_list(name, value)
+    if found and all(isinstance(row, np.ndarray) and row.dtype == object and row.shape == (1,) for row in found):
+        return [row[0] for row in found]
     return found

@@ -63,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
     add("--embedding", type=int, default=default.embedding, help="numbers in a word's vector")
     add("--vocabulary", type=int, default=default.vocabulary, help="most frequent words kept")
     add("--max-length", type=int, default=default.max_length, help="last words of a review that are read")
-    add("--seeds", type=int, default=default.seeds, metavar="N", help="runs of each network, for mean ± spread")
+    add("--seeds", type=int, default=default.seeds, metavar="N", help="runs of each network, for mean and spread")
     add("--workers", type=int, default=default.workers, metavar="N", help="processes that train a network together")
     add("--out", metavar="FOLDER", default=None, help="run folder (default: runs/imdb, or the next free number)")
     add("--resume", action="store_true", help="go on with a run that was stopped (default: the last one in runs)")

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from .backend import Array, check_dtype, generator, get_array_module, module_for
-from .checks import check_ids, check_rates, check_shape, check_sizes
+from .checks import as_operand, check_ids, check_rates, check_shape, check_sizes
 from .kernels import dense, dropout, embedding, gru, layer_norm, lstm, peephole, rnn, sequence
 from .kernels.packing import Packed, Plan
 
@@ -232,7 +232,7 @@ class Recurrent(Layer):
 
         Arguments, results and errors are those of `forward` and `backward`.
         """
-        self._check_x(x)
+        x = self._as_x(x)
         T, B, _ = x.shape
         if isinstance(x, Packed):
             if lengths is not None:
@@ -273,7 +273,7 @@ class Recurrent(Layer):
             width = H * len(self.directions)
             upstream = self._unpack(dstate, B, "dstate")
             if dhs is not None:
-                check_shape("dhs", dhs, (T, B, width), self._compute_dtype(), "(T, B, directions*H)")
+                dhs = _upstream("dhs", dhs, (T, B, width), self._compute_dtype(), "(T, B, directions*H)")
             sequence.check_truncate(truncate)
             d = None if dhs is None else dhs.data if isinstance(dhs, Packed) else plan.pack(dhs)
             dinitial: list[Any] = [None] * len(caches)
@@ -304,7 +304,8 @@ class Recurrent(Layer):
     ) -> tuple[Array, Any]:
         """Run all steps, with dropout if `train`.
 
-        x (T, B, input_size); state h (layers*directions, B, H), for an LSTM the pair (h, c), or None for zeros;
+        Arguments are arrays of the layer's dtype, or numbers without one, such as lists, which take it on. x (T, B,
+        input_size); state h (layers*directions, B, H), for an LSTM the pair (h, c), or None for zeros;
         lengths (B,) integers from 1 to T, on the host, or None. Returns hs (T, B, directions*H), zero past each
         sequence's end, and the final state, shaped as the initial one. hs is read-only: backward needs it as it is.
 
@@ -317,7 +318,8 @@ class Recurrent(Layer):
         """Back-propagate through time, given the gradients of hs and of the final state, both optional.
 
         dhs (T, B, directions*H), dstate shaped as the state. Fills `grads`; returns dx (T, B, input_size) and the
-        gradient of the initial state. `truncate=k` lets no gradient pass from step t to t-1 where k divides t.
+        gradient of the initial state. `truncate=k` lets no gradient pass from step t to t-1 where k divides t, steps
+        being counted as each direction reads them.
 
         Raises RuntimeError before the first forward, and ValueError or TypeError for a wrong shape or dtype.
         """
@@ -331,10 +333,12 @@ class Recurrent(Layer):
         """
         if self.bidirectional:
             raise ValueError("step needs a layer that reads in one direction, but this one is bidirectional")
-        given: tuple[int, ...] = getattr(x, "shape", ())
+        if type(x) is not np.ndarray:
+            x = as_operand("x", x, self.params["W_l0"].dtype)
+        given: tuple[int, ...] = x.shape
         if len(given) != 2 or given[1] != self.input_size or given[0] == 0:
             raise ValueError(f"x has shape {given}, expected (B, {self.input_size})")
-        check_shape("x", x, given, self.params["W_l0"].dtype, "(B, input_size)")
+        x = check_shape("x", x, given, self.params["W_l0"].dtype, "(B, input_size)")
         cell, B, shape = self.cell, given[0], (self.num_layers, given[0], self.hidden_size)
         get_array_module(x, self.params["W_l0"])
         before = [self.xp.zeros(shape, x.dtype) if h is None else h for h in self._unpack(state, B, "state")]
@@ -349,17 +353,18 @@ class Recurrent(Layer):
         (hs, _), back = self.call(x, None, lengths, train, keep)
         return hs, back and (lambda dhs: back(dhs)[0])
 
-    def _check_x(self, x: Any) -> None:
-        shape = getattr(x, "shape", None)
-        if shape is None:
-            raise TypeError(f"x is {type(x).__name__}, expected an array of shape (T, B, {self.input_size})")
-        if len(shape) != 3 or shape[2] != self.input_size or 0 in shape:
+    def _as_x(self, x: Any) -> Any:
+        """x as an array of the parameters' dtype and three axes. Raises TypeError or ValueError."""
+        dtype = self._compute_dtype()
+        x = x if isinstance(x, Packed) else as_operand("x", x, dtype)
+        if len(x.shape) != 3 or x.shape[2] != self.input_size or 0 in x.shape:
             raise ValueError(
-                f"x has shape {shape}, expected (T, B, {self.input_size}) with at least one step and one sequence"
+                f"x has shape {x.shape}, expected (T, B, {self.input_size}) with at least one step and one sequence"
             )
-        if x.dtype != self._compute_dtype():
-            raise TypeError(f"x has dtype {x.dtype}, expected {self._compute_dtype()} as the parameters")
+        if x.dtype != dtype:
+            raise TypeError(f"x has dtype {x.dtype}, expected {dtype} as the parameters")
         get_array_module(x.data if isinstance(x, Packed) else x, *self.params.values())
+        return x
 
     def _unpack(self, state: Any, B: int, name: str) -> list[Array | None]:
         """The state as a list of one array per letter of `states`, checked."""
@@ -372,10 +377,10 @@ class Recurrent(Layer):
         else:
             raise TypeError(f"{name} is {type(state).__name__}, expected the tuple ({', '.join(self.states)}) or None")
         shape = (self.num_layers * len(self.directions), B, self.hidden_size)
-        for letter, part in zip(self.states, parts):
+        for k, (letter, part) in enumerate(zip(self.states, parts)):
             if part is not None:
                 label = name if len(self.states) == 1 else f"{name} {letter}"
-                check_shape(label, part, shape, self._compute_dtype(), "(layers*directions, B, H)")
+                parts[k] = check_shape(label, part, shape, self._compute_dtype(), "(layers*directions, B, H)")
         return parts
 
     def _pack(self, parts: Any) -> Any:
@@ -440,7 +445,8 @@ class PeepholeLSTM(LSTM):
 
 
 class LayerNormLSTM(LSTM):
-    """Layer-normalised LSTM layers (Ba et al. 2016): x W, h U and c have mean 0 and variance 1 over a layer's units.
+    """Layer-normalised LSTM layers (Ba et al. 2016): x W and h U have mean 0 and variance 1 over the 4H columns of a
+    row, c over its H units.
 
     The gains `gx_l{l}`, `gh_l{l}` (4H,) and `gc_l{l}` (H,) start at 1, the bias of c `bc_l{l}` (H,) at 0.
     """
@@ -504,13 +510,13 @@ class Embedding(Layer):
         Raises TypeError or ValueError otherwise.
         """
         plan = x.plan if isinstance(x, Packed) else None
-        ids = x if plan is None else x.data
-        check_ids(ids, self.num_embeddings)
+        ids = check_ids(x if plan is None else x.data, self.num_embeddings)
+        shape = (*(ids if plan is None else x).shape, self.embedding_dim)
         self._begin()
         found, cache = embedding.forward(ids, self.params["E"])
 
         def back(dx: Any) -> None:
-            check_shape("dx", dx, (*x.shape, self.embedding_dim), self._compute_dtype(), "as the output")
+            dx = _upstream("dx", dx, shape, self._compute_dtype(), "as the output")
             self._add_gradients({"E": embedding.backward(cache, dx if plan is None else dx.data)})
 
         return found if plan is None else Packed(found, plan), back if keep else None
@@ -540,13 +546,14 @@ class Dense(Layer):
 
     def call(self, x: Array, train: bool = False, keep: bool = True) -> tuple[Array, Any]:
         """x (..., D) -> (..., K), and the way back. Raises ValueError or TypeError for a wrong shape or dtype."""
-        shape = (*getattr(x, "shape", ())[:-1], self.input_size)
+        x = as_operand("x", x, self._compute_dtype())
+        shape = (*x.shape[:-1], self.input_size)
         check_shape("x", x, shape, self._compute_dtype(), "(..., input_size)")
         self._begin()
         y, cache = dense.forward(x, self.params["W"], self.params["b"])
 
         def back(dy: Array) -> Array:
-            check_shape("dy", dy, (*shape[:-1], self.output_size), self._compute_dtype(), "as the output")
+            dy = check_shape("dy", dy, (*shape[:-1], self.output_size), self._compute_dtype(), "as the output")
             dx, dW, db = dense.backward(cache, dy)
             self._add_gradients({"W": dW, "b": db})
             return dx
@@ -571,8 +578,7 @@ class Dropout(Layer):
 
     def call(self, x: Any, train: bool = False, keep: bool = True) -> tuple[Any, Any]:
         """x (T, B, D), or any shape if not variational, -> the same shape, and the way back."""
-        if not hasattr(x, "dtype"):
-            raise TypeError(f"x is {type(x).__name__}, expected an array")
+        x = x if isinstance(x, Packed) else as_operand("x", x, self.dtype)
         check_dtype(x.dtype, "x's dtype")
         plan, mask = x.plan if isinstance(x, Packed) else None, None
         if train and self.rate:
@@ -582,7 +588,7 @@ class Dropout(Layer):
                 mask = mask[0][plan.sequence] if self.variational else plan.pack(mask)
 
         def back(dy: Any) -> Any:
-            check_shape("dy", dy, x.shape, x.dtype, "as the output")
+            dy = _upstream("dy", dy, x.shape, x.dtype, "as the output")
             if mask is None:
                 return dy
             return dropout.backward(dy, mask) if plan is None else Packed(dropout.backward(dy.data, mask), plan)
@@ -666,6 +672,15 @@ class Sequential:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_back": None}
+
+
+def _upstream(name: str, given: Any, shape: tuple[int, ...], dtype: Any, meaning: str) -> Any:
+    """`check_shape`, also of what is packed."""
+    if not isinstance(given, Packed):
+        return check_shape(name, given, shape, dtype, meaning)
+    if given.shape != shape or given.dtype != dtype:
+        raise ValueError(f"{name} has shape {given.shape} and dtype {given.dtype}, expected {shape} and {dtype}")
+    return given
 
 
 def glorot_uniform(inputs: int, outputs: int, rng: np.random.Generator) -> np.ndarray:

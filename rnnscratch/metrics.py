@@ -1,6 +1,8 @@
 """How good a classifier is: accuracy, precision, recall, F1, confusion matrix, ROC AUC, perplexity.
 
-All take host data: lists or NumPy arrays. A ratio whose denominator is 0 counts as 0.
+All take host data: whatever NumPy can turn into a row. Labels are strings, whole numbers or booleans; strings and
+numbers together are refused. `labels`, where it can be given, are the model's classes: with it a figure means the same
+whichever of them occur in the data, without it they are those that do. A ratio whose denominator is 0 counts as 0.
 """
 
 from __future__ import annotations
@@ -10,13 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from .checks import as_array, as_column, as_labels, check_choice, check_same_kind, positions, refuse_first
+
 AVERAGES = ("binary", "macro", "micro", "weighted")
 
 
 def accuracy(y_true: Any, y_pred: Any) -> float:
     """The share of the N examples that are classified right."""
-    y_true, y_pred = _labels(y_true, y_pred)
-    return float((y_true == y_pred).mean())
+    true, predicted, _ = _codes(y_true, y_pred, None)
+    return float((true == predicted).mean())
 
 
 def confusion_matrix(y_true: Any, y_pred: Any, labels: Any = None) -> np.ndarray:
@@ -24,29 +28,20 @@ def confusion_matrix(y_true: Any, y_pred: Any, labels: Any = None) -> np.ndarray
 
     Raises ValueError when an example's class is not among `labels`.
     """
-    y_true, y_pred = _labels(y_true, y_pred)
-    classes = np.unique(np.concatenate([y_true, y_pred])) if labels is None else np.asarray(labels)
-    place = {label: k for k, label in enumerate(classes.tolist())}
-    unknown = set(np.concatenate([y_true, y_pred]).tolist()) - place.keys()
-    if unknown:
-        raise ValueError(f"labels is {classes.tolist()}, but the data hold {sorted(unknown)} too")
-    matrix = np.zeros((len(classes), len(classes)), dtype=int)
-    rows, columns = ([place[label] for label in y.tolist()] for y in (y_true, y_pred))
-    np.add.at(matrix, (rows, columns), 1)
-    return matrix
+    return _counts(*_codes(y_true, y_pred, labels))
 
 
-def precision(y_true: Any, y_pred: Any, average: str = "binary", positive: Any = 1) -> float:
+def precision(y_true: Any, y_pred: Any, average: str = "binary", positive: Any = 1, labels: Any = None) -> float:
     """Of those predicted to be of a class, the share that are; averaged over classes as `f1` says."""
-    return _scores(y_true, y_pred, average, positive)[0]
+    return _scores(*_codes(y_true, y_pred, labels), average, positive)[0]
 
 
-def recall(y_true: Any, y_pred: Any, average: str = "binary", positive: Any = 1) -> float:
+def recall(y_true: Any, y_pred: Any, average: str = "binary", positive: Any = 1, labels: Any = None) -> float:
     """Of those of a class, the share that are predicted to be; averaged over classes as `f1` says."""
-    return _scores(y_true, y_pred, average, positive)[1]
+    return _scores(*_codes(y_true, y_pred, labels), average, positive)[1]
 
 
-def f1(y_true: Any, y_pred: Any, average: str = "binary", positive: Any = 1) -> float:
+def f1(y_true: Any, y_pred: Any, average: str = "binary", positive: Any = 1, labels: Any = None) -> float:
     """2 precision recall / (precision + recall).
 
     average "binary": of the class `positive`, one of at most two; "macro": the mean over classes; "weighted": the mean
@@ -55,24 +50,27 @@ def f1(y_true: Any, y_pred: Any, average: str = "binary", positive: Any = 1) -> 
 
     >>> f1([0, 1, 1, 0], [0, 1, 0, 0], average="macro").__round__(4)
     0.7333
+    >>> f1([0, 1, 1, 0], [0, 1, 0, 0], average="macro", labels=[0, 1, 2]).__round__(4)
+    0.4889
     """
-    return _scores(y_true, y_pred, average, positive)[2]
+    return _scores(*_codes(y_true, y_pred, labels), average, positive)[2]
 
 
-def roc_auc(y_true: Any, scores: Any) -> float:
-    """The probability that a positive example (label 1) gets a higher score than a negative one, ties counting half.
+def roc_auc(y_true: Any, scores: Any, labels: Any = (0, 1)) -> float:
+    """The probability that a positive example gets a higher score than a negative one, ties counting half.
 
-    Raises ValueError unless the labels are 0 and 1 and both occur, or when a score is NaN.
+    `labels` are the negative and the positive class. Raises ValueError for another class, unless both occur, or when a
+    score is NaN.
     """
-    y_true, scores = _pair(y_true, scores, "scores")
-    other = y_true[(y_true != 0) & (y_true != 1)]
-    if len(other):
-        raise ValueError(f"y_true holds {other[0]}, expected only 0 and 1")
-    if np.isnan(scores.astype(float)).any():
-        raise ValueError("scores holds NaN, expected numbers")
-    positive = y_true == 1
+    scores = as_column("scores", scores)
+    true, classes = as_labels("y_true", y_true), as_labels("labels", labels)
+    _check_pair(true, scores, "scores")
+    if len(classes) != 2 or classes[0] == classes[1]:
+        raise ValueError(f"labels is {classes.tolist()}, expected the negative and the positive class")
+    positive = positions("y_true", true, classes) == 1
+    refuse_first("scores", scores, ~np.isnan(scores), "a number")
     n_positive = int(positive.sum())
-    n_negative = len(y_true) - n_positive
+    n_negative = len(positive) - n_positive
     if not n_positive or not n_negative:
         raise ValueError(f"y_true has {n_positive} positive and {n_negative} negative examples, expected some of both")
     _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
@@ -83,73 +81,95 @@ def roc_auc(y_true: Any, scores: Any) -> float:
 def perplexity(negative_log_likelihoods: Any) -> float:
     """exp of the mean negative log-likelihood (natural logarithm) per token: the number of equally likely choices.
 
-    Takes that mean, or the value of each token.
+    Takes that mean, or the value of each token; infinite where one is, or where a float cannot hold the result.
 
     >>> round(perplexity([math.log(4), math.log(16)]), 12)
     8.0
     """
-    values = np.asarray(negative_log_likelihoods, dtype=float)
+    values = as_array("negative_log_likelihoods", negative_log_likelihoods).astype(float)
     if values.size == 0:
         raise ValueError("negative_log_likelihoods is empty, expected at least one number")
+    refuse_first("negative_log_likelihoods", values, values > -math.inf, "a number")
     try:
         return math.exp(values.mean())
     except OverflowError:
         return math.inf
 
 
-def classification_scores(y_true: Any, y_pred: Any) -> dict[str, float]:
-    """Accuracy, precision, recall and F1: of class 1 where all labels are 0 or 1, else macro averages."""
-    y_true, y_pred = _labels(y_true, y_pred)
-    average = "binary" if set(np.unique(np.concatenate([y_true, y_pred])).tolist()) <= {0, 1} else "macro"
-    p, r, f = _scores(y_true, y_pred, average, 1)
-    return {"accuracy": accuracy(y_true, y_pred), "precision": p, "recall": r, "f1": f}
+def classification_scores(y_true: Any, y_pred: Any, labels: Any = None) -> dict[str, float]:
+    """Accuracy, precision, recall and F1: of class 1 where all `labels` are 0 or 1, else macro averages.
+
+    Without `labels`, those of the data count.
+    """
+    true, predicted, classes = _codes(y_true, y_pred, labels)
+    average = "binary" if set(classes.tolist()) <= {0, 1} else "macro"
+    p, r, f = _scores(true, predicted, classes, average, 1)
+    return {"accuracy": float((true == predicted).mean()), "precision": p, "recall": r, "f1": f}
 
 
-def _scores(y_true: Any, y_pred: Any, average: str, positive: Any) -> tuple[float, float, float]:
-    if average not in AVERAGES:
-        raise ValueError(f"average is {average!r}, expected one of {', '.join(map(repr, AVERAGES))}")
-    y_true, y_pred = _labels(y_true, y_pred)
-    if average == "binary":
-        classes = np.unique(np.concatenate([y_true, y_pred])).tolist()
-        if len(classes) > 2:
-            raise ValueError(f"average is 'binary', expected two classes but got {classes}; choose 'macro' or another")
-        if len(classes) == 2 and positive not in classes:
-            raise ValueError(f"positive is {positive!r}, expected one of the classes {classes}")
-        hits = np.array([((y_true == positive) & (y_pred == positive)).sum()])
-        predicted, actual = np.array([(y_pred == positive).sum()]), np.array([(y_true == positive).sum()])
+def _counts(true: np.ndarray, predicted: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    K = len(classes)
+    return np.bincount(true * K + predicted, minlength=K * K).reshape(K, K)
+
+
+def _scores(
+    true: np.ndarray, predicted: np.ndarray, classes: np.ndarray, average: str, positive: Any
+) -> tuple[float, float, float]:
+    check_choice("average", average, AVERAGES)
+    matrix = _counts(true, predicted, classes)
+    hits, said, actual = np.diag(matrix), matrix.sum(axis=0), matrix.sum(axis=1)
+    weights = actual / actual.sum() if average == "weighted" else np.full(len(hits), 1 / len(hits))
+    if average == "micro":
+        hits, said, actual, weights = hits.sum(), said.sum(), actual.sum(), np.ones(1)
+    elif average == "binary":
+        place = _place_of(positive, classes)
+        hits, said, actual = (np.append(counts, 0)[place] for counts in (hits, said, actual))
         weights = np.ones(1)
-    else:
-        matrix = confusion_matrix(y_true, y_pred)
-        hits, predicted, actual = np.diag(matrix), matrix.sum(axis=0), matrix.sum(axis=1)
-        if average == "micro":
-            hits, predicted, actual = (count.sum(keepdims=True) for count in (hits, predicted, actual))
-        weights = actual / actual.sum() if average == "weighted" else np.full(len(hits), 1 / len(hits))
-    p, r = _ratio(hits, predicted), _ratio(hits, actual)
-    f = _ratio(2 * hits, predicted + actual)
-    return float(p @ weights), float(r @ weights), float(f @ weights)
+    ratios = (_ratio(hits, said), _ratio(hits, actual), _ratio(2 * hits, said + actual))
+    p, r, f = (float(np.atleast_1d(ratio) @ weights) for ratio in ratios)
+    return p, r, f
+
+
+def _place_of(positive: Any, classes: np.ndarray) -> int:
+    """Where the positive class is among at most two classes; at -1, if there is but one, and another."""
+    found = as_labels("positive", [positive])
+    check_same_kind("positive", found, "y_true", classes)
+    if len(classes) > 2:
+        raise ValueError(
+            f"average is 'binary', expected two classes but got {classes.tolist()!s:.200}; choose 'macro' or another"
+        )
+    place = np.flatnonzero(classes == found[0])
+    if not len(place) and len(classes) == 2:
+        raise ValueError(f"positive is {positive!r}, expected one of the classes {classes.tolist()}")
+    return int(place[0]) if len(place) else -1
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     return np.where(denominator > 0, numerator / np.maximum(denominator, 1), 0.0)
 
 
-def _labels(y_true: Any, y_pred: Any) -> tuple[np.ndarray, np.ndarray]:
-    y_true, y_pred = _pair(y_true, y_pred, "y_pred")
-    for name, labels in (("y_true", y_true), ("y_pred", y_pred)):
-        if labels.dtype.kind == "f" and (labels != np.floor(labels)).any():
-            found = labels[labels != np.floor(labels)][0]
-            raise ValueError(f"{name} holds {found}, expected class labels, not probabilities")
-    if (y_true.dtype.kind == "U") != (y_pred.dtype.kind == "U"):
-        raise TypeError(f"y_pred has dtype {y_pred.dtype}, expected the kind of y_true, which has {y_true.dtype}")
-    return y_true, y_pred
+def _codes(y_true: Any, y_pred: Any, labels: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where the true and the predicted label of each example stand among the classes, and the classes."""
+    true, predicted = as_labels("y_true", y_true), as_labels("y_pred", y_pred)
+    _check_pair(true, predicted, "y_pred")
+    check_same_kind("y_pred", predicted, "y_true", true)
+    if labels is not None:
+        classes = as_labels("labels", labels)
+        if not len(classes) or len(np.unique(classes)) < len(classes):
+            raise ValueError(f"labels is {classes.tolist()!s:.200}, expected different classes")
+    else:
+        classes = np.unique(np.concatenate([true, predicted]))
+        for name, these, others in (("y_true", true, predicted), ("y_pred", predicted, true)):
+            if these.dtype.kind == "f":  # a fraction that only one of them holds is no label, but a probability
+                ours = (these == np.floor(these)) | np.isin(these, others)
+                refuse_first(name, these, ours, "class labels, not probabilities")
+    return positions("y_true", true, classes), positions("y_pred", predicted, classes), classes
 
 
-def _pair(y_true: Any, other: Any, name: str) -> tuple[np.ndarray, np.ndarray]:
-    y_true, other = np.asarray(y_true), np.asarray(other)
-    if y_true.ndim != 1 or y_true.shape != other.shape:
+def _check_pair(y_true: np.ndarray, other: np.ndarray, name: str) -> None:
+    if y_true.shape != other.shape:
         raise ValueError(
             f"{name} has shape {other.shape}, expected {y_true.shape} as y_true, one number for each example"
         )
     if len(y_true) == 0:
         raise ValueError("y_true is empty, expected at least one example")
-    return y_true, other

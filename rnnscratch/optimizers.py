@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .backend import Array, get_array_module
-from .checks import check_number
+from .checks import check_flags, check_number
 from .schedules import Plateau, Schedule, cosine_schedule, step_schedule, warm_up
 
 __all__ = [
@@ -107,6 +107,8 @@ class Optimizer:
             if getattr(param, "dtype", np.dtype(object)).kind not in "fc":
                 kind = getattr(param, "dtype", type(param).__name__)
                 raise TypeError(f"params[{name!r}] is {kind}, expected an array of floating-point numbers")
+            if not getattr(param.flags, "writeable", True):
+                raise ValueError(f"params[{name!r}] is read-only, expected an array to be changed in place")
             if not param.flags.c_contiguous:
                 raise ValueError(f"params[{name!r}] is not C-contiguous, expected an array to be changed in place")
             others = {f"grads[{name!r}]": grads[name]}
@@ -200,6 +202,7 @@ class Momentum(Optimizer):
     def __init__(self, learning_rate: float = 0.01, momentum: float = 0.9, nesterov: bool = False):
         super().__init__(learning_rate)
         self.momentum = check_number("momentum", momentum, least=0.0, below=1.0)
+        check_flags(nesterov=nesterov)
         self.nesterov = bool(nesterov)
 
     def _update(self, param: Array, grad: Array, *arrays: Array) -> None:
@@ -314,7 +317,8 @@ def clip_gradients(grads: Mapping[str, Array], max_norm: float | None = None, ma
     """Clip in place, each entry to [-max_value, max_value], then all together to a global norm of max_norm.
 
     Returns the norm over all gradients as they came (Pascanu et al. 2013). When it is not finite the gradients are left
-    as they are, so that the caller can say what went wrong.
+    as they are, so that the caller can say what went wrong. Raises TypeError or ValueError, before anything is changed,
+    for what are no arrays of floating-point numbers that can be written into.
 
     >>> grads = {"W": np.array([3.0, 4.0])}
     >>> clip_gradients(grads, max_norm=1.0), grads["W"].round(3).tolist()
@@ -326,6 +330,12 @@ def clip_gradients(grads: Mapping[str, Array], max_norm: float | None = None, ma
         check_number("max_norm", max_norm, above=0.0)
     if not grads:
         raise ValueError("grads is empty, expected at least one array")
+    for name, grad in grads.items():
+        if getattr(grad, "dtype", np.dtype(object)).kind not in "fc":
+            kind = getattr(grad, "dtype", type(grad).__name__)
+            raise TypeError(f"grads[{name!r}] is {kind}, expected an array of floating-point numbers")
+        if not getattr(grad.flags, "writeable", True):
+            raise ValueError(f"grads[{name!r}] is read-only, expected an array to be changed in place")
     norm = global_norm(grads)
     if not math.isfinite(norm):
         return norm

@@ -1,7 +1,9 @@
 """Pictures of what the library computes: each function draws into `ax`, or a new figure's, and returns the Axes.
 
-Needs matplotlib (extra `plots`), imported where it is used. Colours are Okabe and Ito's, told apart by colour-blind
-readers, and every line has a marker of its own, so that a print in grey can be read too.
+Numbers come as arrays or as what NumPy can turn into them, names and words as lists of strings; what does not fit is a
+TypeError or ValueError that names the argument. Needs matplotlib (extra `plots`), imported where it is used. Colours
+are Okabe and Ito's, told apart by colour-blind readers, and every line has a marker of its own, so that a print in grey
+can be read too.
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from .backend import to_cpu
+from .checks import as_array, as_list, check_choice
 from .experiments.results import NAMES
 from .kernels.activations import ACTIVATIONS
 from .text.vectors import nearest, principal_components
@@ -27,6 +31,23 @@ def _axes(ax: Any, figsize: tuple[float, float] = (5.0, 3.4)) -> Any:
     from matplotlib.figure import Figure
 
     return Figure(figsize=figsize, layout="constrained").add_subplot()
+
+
+def _numbers(name: str, value: Any, *shape: int | None, at_least: bool = False) -> np.ndarray:
+    """The value as an array on the host, with so many axes (or at least so many) of these lengths, None for any."""
+    found = to_cpu(as_array(name, value, missing=True))
+    fits = len(found.shape) >= len(shape) if at_least else len(found.shape) == len(shape)
+    if not fits or any(size not in (None, own) for own, size in zip(found.shape, shape)) or not found.size:
+        wanted = ", ".join("..." if size is None else str(size) for size in shape)
+        raise ValueError(f"{name} has shape {found.shape}, expected ({wanted}{', ...' if at_least else ''})")
+    return found
+
+
+def _curves(name: str, curves: Any) -> dict[str, np.ndarray]:
+    """A row of numbers for each name."""
+    if not isinstance(curves, Mapping) or not curves:
+        raise TypeError(f"{name} is {type(curves).__name__}, expected a dict with values for at least one name")
+    return {key: _numbers(f"{name}[{key!r}]", values, None).astype(float) for key, values in curves.items()}
 
 
 def _style(position: int) -> dict[str, Any]:
@@ -57,8 +78,10 @@ def training_curves(histories: Mapping[str, Sequence[Sequence[float]]], label: s
     """
     ax = _axes(ax)
     styles = _styles(histories)
-    for name, runs in histories.items():
-        epochs = min(len(run) for run in runs)
+    for name, given in histories.items():
+        label_of = f"histories[{name!r}]"
+        runs = [_numbers(f"{label_of}[{k}]", run, None) for k, run in enumerate(as_list(label_of, given))]
+        epochs = min(map(len, runs))
         values = np.array([run[:epochs] for run in runs], dtype=float)
         x = np.arange(1, epochs + 1)
         ax.plot(x, values.mean(axis=0), label=name, **styles[name])
@@ -72,6 +95,8 @@ def training_curves(histories: Mapping[str, Sequence[Sequence[float]]], label: s
 
 def confusion(matrix: np.ndarray, labels: Sequence[str], title: str = "", ax: Any = None) -> Any:
     """A confusion matrix (K, K) with its counts; row the true class, column the predicted one."""
+    labels = as_list("labels", labels)
+    matrix = _numbers("matrix", matrix, len(labels), len(labels))
     ax = _axes(ax, (3.0, 2.8))
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     _squares(ax, share, lambda row, column: f"{matrix[row, column]:,}\n{share[row, column]:.1%}", labels)
@@ -84,10 +109,11 @@ def gradient_by_lag(norms: Mapping[str, np.ndarray], ax: Any = None) -> Any:
 
     The scale is logarithmic.
     """
+    norms = _curves("norms", norms)
     ax = _axes(ax)
     styles = _styles(norms)
     for name, values in norms.items():
-        relative = np.maximum(np.asarray(values, dtype=float) / values[0], 1e-30)
+        relative = np.maximum(values / values[0], 1e-30)
         ax.plot(np.arange(len(values)), relative, label=name, markevery=max(len(values) // 10, 1), **styles[name])
     ax.set_yscale("log")
     ax.set(xlabel="lag (words before the last)", ylabel="gradient norm, relative to lag 0")
@@ -96,13 +122,16 @@ def gradient_by_lag(norms: Mapping[str, np.ndarray], ax: Any = None) -> Any:
 
 
 def accuracy_by_group(
-    accuracies: Mapping[str, Sequence[float]], groups: Sequence[str], label: str = "words in the review", ax: Any = None
+    accuracies: Mapping[str, Any], groups: Sequence[str], label: str = "words in the review", ax: Any = None
 ) -> Any:
     """The accuracy of each model in each group of examples, such as reviews of like length or with negations."""
+    groups, accuracies = as_list("groups", groups), _curves("accuracies", accuracies)
+    for name, values in accuracies.items():
+        _numbers(f"accuracies[{name!r}]", values, len(groups))
     ax = _axes(ax)
     styles = _styles(accuracies)
     for name, values in accuracies.items():
-        ax.plot(range(len(groups)), np.asarray(values) * 100, label=name, **styles[name])
+        ax.plot(range(len(groups)), values * 100, label=name, **styles[name])
     ax.set_xticks(range(len(groups)), groups)
     ax.set(xlabel=label, ylabel="accuracy (%)")
     ax.legend(frameon=False)
@@ -124,7 +153,7 @@ def accuracy_against_time(rows: Sequence[Mapping[str, Any]], ax: Any = None) -> 
 
 def state_runs(states: Any) -> list[tuple[int, int, int]]:
     """The stretches of equal states: (first frame, frames, state) for each, in order."""
-    values = np.asarray(states)
+    values = _numbers("states", states, None)
     begins = np.flatnonzero(np.append(True, values[1:] != values[:-1]))
     lengths = np.diff(np.append(begins, len(values)))
     return [(int(a), int(n), int(values[a])) for a, n in zip(begins, lengths)]
@@ -135,6 +164,8 @@ def state_strips(strips: Mapping[str, Any], names: Sequence[str] = (), ax: Any =
 
     strips: for each label the states (T,); names of the states for the legend.
     """
+    strips = {name: _numbers(f"strips[{name!r}]", states, None) for name, states in strips.items()}
+    names = as_list("names", names)
     ax = _axes(ax, (7.0, 0.6 + 0.45 * len(strips)))
     found = sorted({int(k) for states in strips.values() for k in np.unique(states)})
     for row, states in enumerate(strips.values()):
@@ -154,8 +185,9 @@ def state_strips(strips: Mapping[str, Any], names: Sequence[str] = (), ax: Any =
 
 def state_posteriors(posterior: np.ndarray, names: Sequence[str] = (), ax: Any = None) -> Any:
     """p(state | data) of every frame: posterior (T, N), a line for each state."""
+    posterior, names = _numbers("posterior", posterior, None, None), as_list("names", names)
     ax = _axes(ax, (7.0, 2.4))
-    for state, values in enumerate(np.asarray(posterior).T):
+    for state, values in enumerate(posterior.T):
         label = names[state] if state < len(names) else f"state {state}"
         style = _style(state) | {"markevery": max(len(values) // 15, 1)}
         ax.plot(np.arange(len(values)) + 0.5, values, label=label, **style)
@@ -166,8 +198,9 @@ def state_posteriors(posterior: np.ndarray, names: Sequence[str] = (), ax: Any =
 
 def em_gaps(histories: Sequence[Sequence[float]]) -> list[np.ndarray]:
     """How far the objective of each start lies, after each step of EM, below the highest that any start reached."""
-    best = max(max(history) for history in histories)
-    return [best - np.asarray(history, dtype=float) for history in histories]
+    found = [_numbers(f"histories[{k}]", row, None) for k, row in enumerate(as_list("histories", histories))]
+    best = max(float(history.max()) for history in found)
+    return [best - history.astype(float) for history in found]
 
 
 def em_objective(histories: Sequence[Sequence[float]], ax: Any = None) -> Any:
@@ -176,8 +209,9 @@ def em_objective(histories: Sequence[Sequence[float]], ax: Any = None) -> Any:
     The scale is logarithmic down to the smallest gap that is more than rounding, and then linear to 0, where the
     best start ends.
     """
-    ax = _axes(ax)
+    histories = as_list("histories", histories)
     gaps = em_gaps(histories)
+    ax = _axes(ax)
     best = int(np.argmin([gap[-1] for gap in gaps]))
     for position, gap in enumerate(gaps):
         style = _style(position) | {"markevery": max(len(gap) // 10, 1)}
@@ -193,8 +227,10 @@ def em_objective(histories: Sequence[Sequence[float]], ax: Any = None) -> Any:
 
 def transitions(transmat: np.ndarray, names: Sequence[str] = (), ax: Any = None) -> Any:
     """A transition matrix (N, N): row the state before, column the one after."""
+    transmat = _numbers("transmat", transmat, None, None)
+    labels = as_list("names", names) or [str(k) for k in range(len(transmat))]
+    _numbers("transmat", transmat, len(labels), len(labels))
     ax = _axes(ax, (3.0, 2.8))
-    labels = list(names) or [str(k) for k in range(len(transmat))]
     _squares(ax, transmat, lambda row, column: f"{transmat[row, column]:.3f}", labels)
     ax.set(xlabel="to state", ylabel="from state")
     return ax
@@ -202,7 +238,7 @@ def transitions(transmat: np.ndarray, names: Sequence[str] = (), ax: Any = None)
 
 def contribution_norms(contributions: np.ndarray) -> np.ndarray:
     """(T, T): the norm of each term of Eq. 5's double sum, contributions (T, T, ...) of `teach.flow.contributions`."""
-    values = np.asarray(contributions)
+    values = _numbers("contributions", contributions, None, None, at_least=True)
     return np.sqrt((np.abs(values.reshape(*values.shape[:2], -1)) ** 2).sum(axis=2))
 
 
@@ -211,8 +247,8 @@ def contributions(values: np.ndarray, ax: Any = None) -> Any:
 
     values (T, T, ...) as `teach.flow.contributions` gives them; the terms with k > t do not exist and stay white.
     """
-    ax = _axes(ax, (4.4, 3.6))
     norms = contribution_norms(values)
+    ax = _axes(ax, (4.4, 3.6))
     T = len(norms)
     with np.errstate(divide="ignore"):
         shown = np.ma.masked_invalid(np.where(np.tri(T, dtype=bool), np.log10(norms), np.nan))
@@ -226,7 +262,7 @@ def contributions(values: np.ndarray, ax: Any = None) -> Any:
 
 def spectrum_by_lag(values: np.ndarray) -> np.ndarray:
     """(T+1, S): the singular values of d(state T)/d(state T-k) for lag k = 0 .. T; values from `teach.flow`."""
-    return np.asarray(values)[-1, ::-1]
+    return _numbers("values", values, None, None, None)[-1, ::-1]
 
 
 def jacobian_spectrum(values: np.ndarray, ax: Any = None) -> Any:
@@ -234,8 +270,8 @@ def jacobian_spectrum(values: np.ndarray, ax: Any = None) -> Any:
 
     values (T+1, T+1, S) as `teach.flow.singular_values` gives them. Those below 1e-16 are drawn at 1e-16.
     """
-    ax = _axes(ax)
     lines = np.maximum(spectrum_by_lag(values), 1e-16).T
+    ax = _axes(ax)
     lag = np.arange(lines.shape[1])
     for line in lines[1:-1]:
         ax.plot(lag, line, color="0.7", lw=0.8)
@@ -255,7 +291,7 @@ def gates_over_words(values: np.ndarray, words: Sequence[str], label: str = "gat
 
     From 0, light, to 1, dark; where there are negative values, from blue at -1 over white to red at 1.
     """
-    values = np.asarray(values)
+    words, values = as_list("words", words), _numbers("values", values, None, None)
     if len(values) != len(words):
         raise ValueError(f"values has {len(values)} rows, expected one for each of the {len(words)} words")
     ax = _axes(ax, (max(0.32 * len(words), 3.0), 3.0))
@@ -280,7 +316,7 @@ def coloured_text(words: Sequence[str], values: Any, limit: float | None = None)
     """
     from html import escape
 
-    numbers = np.asarray(values, dtype=float)
+    words, numbers = as_list("words", words), to_cpu(as_array("values", values)).astype(float)
     if numbers.shape != (len(words),):
         raise ValueError(f"values has shape {numbers.shape}, expected ({len(words)},): one for each word")
     full = float(np.abs(numbers).max(initial=0.0)) if limit is None else limit
@@ -299,11 +335,15 @@ def word_effects(words: Sequence[str], effects: Mapping[str, Any], ax: Any = Non
 
     For `teach.words.saliency` and its check, `teach.words.occlusion`, in units of the logit.
     """
+    words, effects = as_list("words", words), _curves("effects", effects)
+    for name, values in effects.items():
+        _numbers(f"effects[{name!r}]", values, len(words))
     ax = _axes(ax, (max(0.34 * len(words), 3.0), 3.0))
     width = 0.8 / len(effects)
     for k, (name, values) in enumerate(effects.items()):
         places = np.arange(len(words)) + (k - (len(effects) - 1) / 2) * width
-        ax.bar(places, np.asarray(values, dtype=float), width, label=name, color=COLOURS[k], hatch=HATCHES[k])
+        look = {"color": COLOURS[k % len(COLOURS)], "hatch": HATCHES[k % len(HATCHES)]}
+        ax.bar(places, values, width, label=name, **look)
     ax.axhline(0.0, color="black", lw=0.8)
     ax.set(xticks=range(len(words)), ylabel="effect (logit)", xlim=(-0.6, len(words) - 0.4))
     ax.set_xticklabels(words, rotation=90)
@@ -311,11 +351,14 @@ def word_effects(words: Sequence[str], effects: Mapping[str, Any], ax: Any = Non
     return ax
 
 
-def step_sizes(sizes: Sequence[float], errors: Mapping[str, Any], ax: Any = None) -> Any:
+def step_sizes(sizes: Any, errors: Mapping[str, Any], ax: Any = None) -> Any:
     """The U-curve: relative error of a numerical derivative against its step size, for each method; both logarithmic.
 
     errors: for each method (len(sizes),), as `teach.steps.step_size_errors` gives them. Errors of 0 are drawn at 1e-17.
     """
+    sizes, errors = _numbers("sizes", sizes, None), _curves("errors", errors)
+    for name, values in errors.items():
+        _numbers(f"errors[{name!r}]", values, len(sizes))
     ax = _axes(ax)
     for position, (name, values) in enumerate(errors.items()):
         ax.plot(sizes, np.maximum(values, 1e-17), label=name, **_style(position))
@@ -328,9 +371,8 @@ def step_sizes(sizes: Sequence[float], errors: Mapping[str, Any], ax: Any = None
 
 def activation_values(name: str, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """An activation function ("sigmoid", "tanh", "relu") and its derivative at z (Eqs 24-27)."""
-    if name not in ACTIVATIONS:
-        raise ValueError(f"name is {name!r}, expected one of {', '.join(map(repr, ACTIVATIONS))}")
-    y = ACTIVATIONS[name].function(np.array(z, dtype=float))
+    check_choice("name", name, ACTIVATIONS)
+    y = ACTIVATIONS[name].function(to_cpu(as_array("z", z)).astype(float))
     return y, ACTIVATIONS[name].slope_from_output(y.copy())
 
 
@@ -351,7 +393,8 @@ def activation(name: str, ax: Any = None) -> Any:
 
 def attention(weights: np.ndarray, source: Sequence[str], target: Sequence[str], ax: Any = None) -> Any:
     """Attention weights (T_out, T_in): a row for each word put out, a column for each word read; rows sum to 1."""
-    weights = np.asarray(weights)
+    source, target = as_list("source", source), as_list("target", target)
+    weights = _numbers("weights", weights, None, None)
     if weights.shape != (len(target), len(source)):
         raise ValueError(f"weights has shape {weights.shape}, expected ({len(target)}, {len(source)}): target, source")
     ax = _axes(ax, (0.4 * len(source) + 1.8, 0.35 * len(target) + 1.2))
@@ -368,6 +411,8 @@ def neighbours(vectors: np.ndarray, words: Sequence[str], chosen: Sequence[str],
 
     vectors (N, D) in the order of `words`. Raises ValueError for a chosen word that is not among them.
     """
+    words, chosen = as_list("words", words), as_list("chosen", chosen)
+    vectors = _numbers("vectors", vectors, len(words), None)
     for word in chosen:
         if word not in words:
             raise ValueError(f"chosen holds {word!r}, which is not among the {len(words)} words")

@@ -7,12 +7,12 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
-from types import FunctionType
+from types import CellType, CodeType, FunctionType, MethodType
 from typing import Any
 
 import numpy as np
 
-from .checks import check_number
+from .checks import check_number, check_sizes
 
 Schedule = Callable[[int], float]
 
@@ -24,6 +24,11 @@ class StepSchedule:
     learning_rate: float
     every: int
     factor: float
+
+    def __post_init__(self) -> None:
+        check_sizes(every=self.every)
+        check_number("learning_rate", self.learning_rate, above=0.0)
+        check_number("factor", self.factor, above=0.0)
 
     def __call__(self, step: int) -> float:
         """The rate of an update."""
@@ -38,6 +43,11 @@ class CosineSchedule:
     steps: int
     final: float
 
+    def __post_init__(self) -> None:
+        check_sizes(steps=self.steps)
+        check_number("learning_rate", self.learning_rate, above=0.0)
+        check_number("final", self.final, least=0.0)
+
     def __call__(self, step: int) -> float:
         """The rate of an update."""
         share = 0.5 * (1.0 + math.cos(math.pi * min(step / self.steps, 1.0)))
@@ -51,60 +61,88 @@ class WarmUp:
     schedule: Schedule
     steps: int
 
+    def __post_init__(self) -> None:
+        if not callable(self.schedule):
+            raise TypeError(
+                f"schedule is {self.schedule!r:.60}, expected a function from the step's number to the learning rate"
+            )
+        check_sizes(steps=self.steps)
+
     def __call__(self, step: int) -> float:
         """The rate of an update."""
         return self.schedule(step) * min((step + 1) / self.steps, 1.0)
 
 
-def describe(value: Any) -> Any:
+def describe(value: Any, within: tuple[Any, ...] = ()) -> Any:
     """What can be known of a schedule without calling it, as JSON can hold it: equal schedules have it in common.
 
-    The library's are described whole. A function is described by its name, its code, and the numbers, texts and
-    functions in its closure and defaults; another object by its class alone.
+    The library's are described whole. A function is described by its name, its code, and the numbers, texts, arrays
+    and functions in its closure and defaults; a method by its object's class too; another object by its class alone.
+    `within` are the functions on the way here, of which one that refers to itself is named alone.
     """
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    if isinstance(value, np.number):
+    if isinstance(value, np.number | np.bool_):
         return value.item()
+    if isinstance(value, np.ndarray):
+        return ["array", value.dtype.name, list(value.shape), zlib.crc32(value.tobytes())]
+    if any(value is each for each in within):
+        return type(value).__qualname__
+    within = (*within, value)
     if isinstance(value, list | tuple):
-        return [describe(each) for each in value]
+        return [describe(each, within) for each in value]
+    if isinstance(value, dict):
+        return ["dict", *([describe(name, within), describe(each, within)] for name, each in value.items())]
     if is_dataclass(value) and not isinstance(value, type):
-        return [type(value).__name__, *(describe(getattr(value, field.name)) for field in fields(value))]
+        return [type(value).__name__, *(describe(getattr(value, field.name), within) for field in fields(value))]
     if isinstance(value, partial):
-        return ["partial", describe(value.func), describe(value.args), describe(list(value.keywords.items()))]
+        parts = (value.func, value.args, list(value.keywords.items()))
+        return ["partial", *(describe(part, within) for part in parts)]
+    if isinstance(value, MethodType):
+        return ["method", type(value.__self__).__qualname__, describe(value.__func__, within)]
+    if isinstance(value, CodeType):
+        return [zlib.crc32(value.co_code), describe(value.co_consts, within), list(value.co_names)]
     if isinstance(value, FunctionType):
-        closure = [describe(cell.cell_contents) for cell in value.__closure__ or ()]
-        code = [zlib.crc32(value.__code__.co_code), describe(value.__code__.co_consts), list(value.__code__.co_names)]
-        return [value.__qualname__, code, closure, describe(value.__defaults__ or ())]
+        closure = [describe(_contents(cell), within) for cell in value.__closure__ or ()]
+        named = [describe(value.__kwdefaults__, within)] if value.__kwdefaults__ else []
+        return [
+            value.__qualname__,
+            describe(value.__code__, within),
+            closure,
+            describe(value.__defaults__ or (), within),
+            *named,
+        ]
     return type(value).__qualname__
 
 
+def _contents(cell: CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # the variable has no value yet
+        return None
+
+
 def step_schedule(learning_rate: float, every: int, factor: float = 0.1) -> Schedule:
-    """The learning rate times `factor` after every `every` steps."""
-    check_number("learning_rate", learning_rate, above=0.0)
-    check_number("factor", factor, above=0.0)
-    check_number("every", every, least=1)
+    """The learning rate, times `factor` once more after every `every` steps.
+
+    >>> [round(step_schedule(0.1, every=2, factor=0.5)(step), 3) for step in range(6)]
+    [0.1, 0.1, 0.05, 0.05, 0.025, 0.025]
+    """
     return StepSchedule(learning_rate, every, factor)
 
 
 def cosine_schedule(learning_rate: float, steps: int, final: float = 0.0) -> Schedule:
     """From `learning_rate` down to `final` along half a cosine over `steps` steps, and `final` after (SGDR, 2017)."""
-    check_number("learning_rate", learning_rate, above=0.0)
-    check_number("final", final, least=0.0)
-    check_number("steps", steps, least=1)
     return CosineSchedule(learning_rate, steps, final)
 
 
 def warm_up(schedule: Schedule, steps: int) -> Schedule:
-    """Linearly up to `schedule` over the first `steps` steps, then `schedule` itself.
+    """`schedule` times 1/steps, 2/steps, ... over the first `steps` steps, then `schedule` itself.
 
     >>> rate = warm_up(cosine_schedule(0.1, steps=100), steps=10)
     >>> [round(rate(step), 4) for step in (0, 50, 100)]
     [0.01, 0.05, 0.0]
     """
-    if not callable(schedule):
-        raise TypeError(f"schedule is {schedule!r}, expected a function from the step's number to the learning rate")
-    check_number("steps", steps, least=1)
     return WarmUp(schedule, steps)
 
 
@@ -117,12 +155,14 @@ class Plateau:
 
     def __init__(self, factor: float = 0.1, patience: int = 10, threshold: float = 1e-4):
         self.factor = check_number("factor", factor, above=0.0, below=1.0)
+        if isinstance(patience, bool) or not isinstance(patience, (int, np.integer)):
+            raise TypeError(f"patience is {patience!r}, expected a whole number")
         self.patience = int(check_number("patience", patience, least=0))
         self.threshold = check_number("threshold", threshold, least=0.0)
         self.best, self.waited, self.scale = math.inf, 0, 1.0
 
     def update(self, loss: float) -> float:
-        """Take note of one epoch's loss."""
+        """Take note of one epoch's loss, and return the factor by which learning rates are to be multiplied now."""
         margin = self.threshold * abs(self.best) if math.isfinite(self.best) else 0.0
         if loss < self.best - margin:
             self.best, self.waited = loss, 0
@@ -137,5 +177,7 @@ class Plateau:
         return {"best": self.best, "waited": self.waited, "scale": self.scale}
 
     def load_state_dict(self, state: Mapping[str, float]) -> None:
-        """Continue from what `state_dict` returned."""
+        """Continue from what `state_dict` returned. Raises ValueError, before anything is changed, for other keys."""
+        if state.keys() != self.state_dict().keys():
+            raise ValueError(f"state holds {', '.join(map(repr, state))}, expected 'best', 'waited' and 'scale'")
         self.best, self.waited, self.scale = float(state["best"]), int(state["waited"]), float(state["scale"])

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar
 
 import numpy as np
 
-from .checks import as_labels, check_choice, check_rates, check_sizes, check_texts, positions
+from .backend import generator
+from .checks import as_labels, check_choice, check_flags, check_number, check_rates, check_sizes, check_texts, positions
 from .estimator import Estimator
 from .files import reading
 from .models.classifier import SequenceClassifier, configuration, probabilities
@@ -20,6 +23,24 @@ from .text import Vocabulary, clean_texts
 from .text.clean import RECIPES
 from .training import fit, predict
 
+Method = TypeVar("Method", bound=Callable[..., Any])
+NAMES = {"texts": "X", "labels": "y"}  # what the arguments may be called besides scikit-learn's names
+
+
+def also_by_name(method: Method) -> Method:
+    """A method of X and y that takes them as texts= and labels= too."""
+
+    @wraps(method)
+    def called(self: Any, *args: Any, **named: Any) -> Any:
+        for own, name in NAMES.items():
+            if own in named:
+                if name in named:
+                    raise TypeError(f"{method.__name__} got both {name} and {own}, which are one argument")
+                named[name] = named.pop(own)
+        return method(self, *args, **named)
+
+    return called  # type: ignore[return-value]
+
 
 @dataclass(repr=False, eq=False)
 class TextClassifier(Estimator):
@@ -29,7 +50,11 @@ class TextClassifier(Estimator):
     vocabulary. Texts keep their last `max_length` words; an empty one counts as one unknown word. Adam learns for
     `epochs` passes, the rate rising over a tenth of the updates (100 at most) and falling along a cosine; the share
     `validation_fraction` of each class's texts, if any, is kept aside to choose the best epoch. `random_state` fixes
-    all chance. With `workers` above 1, so many processes train (see `training.fit`).
+    all chance: a whole number, None for another result each time, or a NumPy Generator or RandomState to draw from.
+    With `workers` above 1, so many processes train (see `training.fit`).
+
+    Texts and labels come as lists, arrays, columns of data frames, or whatever can be gone through in order, and always
+    go by position. `fit` and `score` take them as X and y, or as texts= and labels=.
 
     >>> texts, labels = ["good film", "bad film"] * 8, ["yes", "no"] * 8
     >>> clf = TextClassifier(cell="gru", epochs=20, learning_rate=0.05, validation_fraction=0.0, random_state=0)
@@ -53,7 +78,7 @@ class TextClassifier(Estimator):
     clip_norm: float | None = 1.0
     validation_fraction: float = 0.1
     device: str = "cpu"
-    random_state: int | None = 0
+    random_state: int | np.random.Generator | np.random.RandomState | None = 0
     progress: bool = False
     num_layers: int = 1
     bidirectional: bool = False
@@ -71,26 +96,27 @@ class TextClassifier(Estimator):
     model_: SequenceClassifier = field(init=False)
     history_: Any = field(init=False)
 
-    def fit(self, texts: Sequence[str], labels: Sequence[Any]) -> TextClassifier:
-        """Learn from N texts and their N labels, of at least two classes.
+    @also_by_name
+    def fit(self, X: Any, y: Any) -> TextClassifier:
+        """Learn from N texts X and their N labels y: strings, whole or other numbers, or booleans, of two classes or
+        more.
 
         Sets `classes_`, `vocabulary_`, `model_` and `history_`. Raises ValueError or TypeError for wrong data or
-        options.
+        options, and ValueError where cleaning and `min_count` leave no word to learn from.
         """
-        texts = check_texts(texts)
-        y = as_labels("labels", labels, len(texts))
-        classes, codes = np.unique(y, return_inverse=True)
+        if y is None:
+            raise ValueError("labels is None: TextClassifier requires y to be passed, but the target y is None")
+        self._check_options()
+        texts = check_texts(X)
+        classes, codes = np.unique(as_labels("labels", y, len(texts)), return_inverse=True)
         if len(classes) < 2:
             raise ValueError(f"labels has the one class {classes.tolist()}, expected at least two")
-        check_rates(validation_fraction=self.validation_fraction)
-        check_sizes(epochs=self.epochs, batch_size=self.batch_size, workers=self.workers)
-        optimizer = Adam(self.learning_rate)
-        self._make_model(1, len(classes))  # names a wrong option before the texts are cleaned
-        words = clean_texts(texts, self.recipe, progress=self.progress)
-        train_part, validation_part = split(codes, self.validation_fraction, self.random_state)
-        vocabulary = Vocabulary.build([words[k] for k in train_part], self.min_count, self.max_size)
+        seed, optimizer = draw_seed(self.random_state), Adam(self.learning_rate)
+        words = clean_texts(texts, self.recipe, progress=bool(self.progress))
+        train_part, validation_part = split(codes, self.validation_fraction, seed)
+        vocabulary = self._make_vocabulary([words[k] for k in train_part])
         ids = vocabulary.encode_all(words)
-        model = self._make_model(len(vocabulary), len(classes))
+        model = self._make_model(len(vocabulary), len(classes), seed)
         updates = self.epochs * -(-len(train_part) // self.batch_size)
         history = fit(
             model,
@@ -102,39 +128,79 @@ class TextClassifier(Estimator):
             max_length=self.max_length,
             schedule=warm_up(cosine_schedule(self.learning_rate, updates), max(1, min(100, updates // 10))),
             clip_norm=self.clip_norm,
-            seed=self.random_state,
-            progress=self.progress,
+            seed=seed,
+            progress=bool(self.progress),
             workers=self.workers,
         )
         self.classes_, self.vocabulary_, self.model_, self.history_ = classes, vocabulary, model, history
         return self
 
-    def _make_model(self, vocabulary_size: int, num_classes: int) -> SequenceClassifier:
-        sizes = {"vocabulary_size": vocabulary_size, "num_classes": num_classes}
-        return SequenceClassifier(**configuration(self.get_params(deep=False) | sizes), seed=self.random_state)
+    def _check_options(self) -> None:
+        check_choice("recipe", self.recipe, RECIPES)
+        sizes = {name: getattr(self, name) for name in ("min_count", "max_size", "max_length", "epochs", "batch_size")}
+        if self.max_size is None:
+            del sizes["max_size"]
+        if self.max_length is None:
+            del sizes["max_length"]
+        check_sizes(**sizes, workers=self.workers)
+        check_number("learning_rate", self.learning_rate, above=0.0)
+        if self.clip_norm is not None:
+            check_number("clip_norm", self.clip_norm, above=0.0)
+        check_rates(validation_fraction=self.validation_fraction)
+        check_flags(progress=self.progress)
+        configuration(self.get_params(deep=False) | {"vocabulary_size": 1})
 
-    def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
-        """The probability (N, K) of each class, in the order of `classes_`."""
+    def _make_vocabulary(self, words: list[list[str]]) -> Vocabulary:
+        found = Vocabulary.build(words, self.min_count, self.max_size)
+        if len(found) == 1:
+            counts = Counter(word for text in words for word in text)
+            often = f", the most frequent {counts.most_common(1)[0][1]} times" if counts else ""
+            raise ValueError(
+                f"texts leave no word to learn from: of the {len(words)} to train on, {sum(map(bool, words))} have "
+                f"words after cleaning by the recipe {self.recipe!r}, {len(counts)} different ones{often}, of which "
+                f"min_count={self.min_count} and max_size={self.max_size} keep none"
+            )
+        return found
+
+    def _make_model(self, vocabulary_size: int, num_classes: int, seed: int) -> SequenceClassifier:
+        sizes = {"vocabulary_size": vocabulary_size, "num_classes": num_classes}
+        return SequenceClassifier(**configuration(self.get_params(deep=False) | sizes), seed=seed)
+
+    @also_by_name
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """The probability (N, K) of each class, in the order of `classes_`, for N texts X.
+
+        A text without a known word counts as one unknown word.
+        """
         self._check_fitted()
-        ids = self.vocabulary_.encode_all(clean_texts(check_texts(texts), self.recipe))
+        ids = self.vocabulary_.encode_all(clean_texts(check_texts(X), self.recipe))
         return probabilities(predict(self.model_, ids, max_length=self.max_length))
 
-    def predict(self, texts: Sequence[str]) -> np.ndarray:
+    @also_by_name
+    def predict(self, X: Any) -> np.ndarray:
         """The most probable class (N,) of each text."""
-        p = self.predict_proba(texts)
+        p = self.predict_proba(X)
         return self.classes_[p.argmax(axis=1)]
 
-    def score(self, texts: Sequence[str], labels: Sequence[Any]) -> float:
-        """The share of texts that are classified right."""
+    @also_by_name
+    def score(self, X: Any, y: Any) -> float:
+        """The share of texts X that are classified as y says. Raises ValueError or TypeError for other labels."""
         self._check_fitted()
-        texts = check_texts(texts)
-        codes = positions("labels", as_labels("labels", labels, len(texts)), self.classes_)
+        texts = check_texts(X)
+        codes = positions("labels", as_labels("labels", y, len(texts)), self.classes_)
         return float((self.predict_proba(texts).argmax(axis=1) == codes).mean())
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fitted classifier to one `.npz` without pickle; a failure leaves an older file whole."""
+        """Write the fitted classifier to one `.npz` without pickle; a failure leaves an older file whole.
+
+        A generator as `random_state` is written as None.
+        """
         self._check_fitted()
-        extra = {"text_classifier": self.get_params(), "classes": self.classes_.tolist()}
+        params = {k: value.item() if isinstance(value, np.generic) else value for k, value in self.get_params().items()}
+        if not isinstance(params["random_state"], int):
+            params["random_state"] = None
+        kind = None if self.classes_.dtype.kind == "U" else self.classes_.dtype.name
+        extra = {"text_classifier": params, "classes": self.classes_.tolist(), "classes_dtype": kind}
         save_model(path, self.model_, self.vocabulary_, extra)
 
     @classmethod
@@ -146,6 +212,8 @@ class TextClassifier(Estimator):
         with reading(path):
             classifier = cls(**{**extra["text_classifier"], "device": device})
             classes = as_labels("classes", extra["classes"], model.num_classes)
+            if extra.get("classes_dtype") is not None:  # older files have none
+                classes = cast(classes, extra["classes_dtype"])
             sizes = {"vocabulary_size": len(vocabulary), "num_classes": len(classes)}
             if configuration(classifier.get_params(deep=False) | sizes) != model.config():
                 raise ValueError("its options are not those of its network")
@@ -156,7 +224,25 @@ class TextClassifier(Estimator):
         return classifier
 
 
-def split(codes: np.ndarray, fraction: float, seed: int | None) -> tuple[np.ndarray, np.ndarray]:
+def draw_seed(state: Any) -> int:
+    """A whole number that fixes all chance: the one given, or one drawn. Raises TypeError or ValueError for others."""
+    if isinstance(state, int | np.integer) and state >= 0:
+        return int(state)
+    return int(generator(state, "random_state").integers(2**63 - 1))
+
+
+def cast(classes: np.ndarray, dtype: Any) -> np.ndarray:
+    """The classes with the dtype that a file names. Raises ValueError unless it is one that holds them."""
+    names = {np.dtype(code).name for code in "?bhilqBHILQefd"}
+    if dtype not in names:
+        raise ValueError(f"classes_dtype is {dtype!r:.60}, expected one of {', '.join(sorted(names))}")
+    found = classes.astype(dtype)
+    if found.tolist() != classes.tolist():
+        raise ValueError(f"classes_dtype is {dtype}, which does not hold {classes.tolist()!s:.100}")
+    return found
+
+
+def split(codes: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Random positions to train and to validate on: of each class the fraction, but never all, goes to validation."""
     order = np.random.default_rng(seed).permutation(len(codes))
     held_out = np.zeros(len(codes), bool)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.random import Generator
 
 from .backend import blas_threads, get_array_module, to_cpu
-from .checks import check_number, check_shape
+from .checks import as_sequences, check_number, check_sequences, check_shape
 from .files import as_json, atomic_write, load_arrays, owned, reading, save_arrays, to_json, user_path
 from .optimizers import Optimizer, clip_gradients
 from .progress import progress_bar
@@ -271,7 +271,10 @@ def put_params(model: Any, params: Mapping[str, np.ndarray]) -> None:
 def scores_of(model: Any, batches: Any) -> dict[str, float]:
     """The model's figures on batches."""
     if hasattr(model, "evaluate"):
-        return model.evaluate(batches)
+        try:
+            return model.evaluate(batches)
+        except FloatingPointError as error:
+            raise NonFiniteLoss(f"validation: {error}") from None
     total, count = {"loss": 0.0}, 0.0
     for batch in batches:
         loss, _, figures = model.batch_loss(batch)
@@ -582,20 +585,26 @@ def non_finite(arrays: Mapping[str, Any]) -> str | None:
     return None
 
 
-def predict(
-    model: Any, sequences: Sequence[np.ndarray], batch_size: int = 256, max_length: int | None = None
-) -> np.ndarray:
-    """A classifier's logits (N,) or (N, K) of N sequences, in their order, on the host."""
+def predict(model: Any, sequences: Any, batch_size: int = 256, max_length: int | None = None) -> np.ndarray:
+    """A classifier's logits (N,) or (N, K) of N sequences, in their order, on the host.
+
+    Raises ValueError or TypeError for what are no sequences of its ids, FloatingPointError for logits not finite.
+    """
+    sequences = as_sequences("sequences", sequences)
+    check_sequences("sequences", sequences, model.vocabulary_size)
     with blas_threads(model.params):
         return model.predict_batches(Batches(sequences, batch_size=batch_size, max_length=max_length))
 
 
 def evaluate(
-    model: Any, sequences: Sequence[np.ndarray], labels: Any, batch_size: int = 256, max_length: int | None = None
+    model: Any, sequences: Any, labels: Any, batch_size: int = 256, max_length: int | None = None
 ) -> dict[str, float]:
-    """Loss, accuracy, precision, recall and F1 of a classifier on labelled sequences."""
+    """Loss, accuracy, precision, recall and F1 of a classifier on sequences, labelled by whole numbers from 0 on.
+
+    Raises ValueError or TypeError for wrong data, FloatingPointError for logits that are not finite.
+    """
     with blas_threads(model.params):
-        return model.evaluate(Batches(sequences, labels, batch_size=batch_size, max_length=max_length))
+        return model.evaluate(model.batches((sequences, labels), batch_size, max_length, False, None))
 
 
 def summary(batches: Any) -> Any:

@@ -8,9 +8,9 @@ import types
 import numpy as np
 import pytest
 import strict_xp
-import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
+from peers import torch
 
 from rnnscratch import backend
 
@@ -27,11 +27,15 @@ HOST, DEVICE = np.zeros(2), strict_xp.asarray(np.zeros(2))
         ((DEVICE, np.float32(2), DEVICE), strict_xp),  # a NumPy number is a number
         ((None, "text", 3), np),
         ((HOST, HOST), np),
-        ((HOST, torch.zeros(2)), np),  # an array of neither: whoever expects a shape and dtype says what is wrong
     ],
 )
 def test_the_module_is_that_of_the_arrays(arrays, module):
     assert backend.get_array_module(*arrays) is module
+
+
+def test_an_array_of_neither_has_no_say():
+    """Whoever expects a shape and a dtype says what is wrong with it."""
+    assert backend.get_array_module(HOST, torch.zeros(2)) is np
 
 
 @pytest.mark.parametrize("arrays", [(HOST, DEVICE), (DEVICE, None, HOST)])
@@ -184,3 +188,9 @@ def test_small_matrices_get_one_blas_thread_and_large_ones_all_also_after_an_err
         assert threads() == before
         with backend.blas_threads({"U": strict_xp.asarray(np.zeros((3, 3)))}):
             assert threads() == before
+
+
+def test_what_makes_no_array_of_numbers_is_refused():
+    for wrong in ({"a": 1}, [[1], [1, 2]], ["a"]):
+        with pytest.raises(TypeError, match=f"array is {type(wrong).__name__}, expected an array of numbers"):
+            backend.to_cpu(wrong)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -263,14 +264,18 @@ def test_a_pullback_must_return_a_gradient_for_every_input():
 
 
 @pytest.mark.parametrize(
-    ("kind", "detail"),
-    [(WritesIntoItsOutput, "output 0"), (WritesIntoItsInput, "x"), (WritesIntoTheIds, "input 0")],
+    ("kind", "cause", "detail"),
+    [
+        (WritesIntoItsOutput, "changed arguments", "output 0"),
+        (WritesIntoItsInput, "changed by forward", "x"),
+        (WritesIntoTheIds, "changed arguments", "input 0"),
+    ],
 )
-def test_what_is_written_into_is_named_and_the_callers_arrays_are_restored(kind, detail, rng):
+def test_what_is_written_into_is_named_with_who_did_it_and_the_callers_arrays_stay(kind, cause, detail, rng):
     given = rng.integers(0, 3, (5, 3)) if kind is WritesIntoTheIds else rng.standard_normal((5, 3))
     before = given.copy()
     report = rs.check_gradients(kind(3, 2, seed=0), given)
-    assert not report.ok and report.cause == "changed arguments"
+    assert not report.ok and report.cause == cause
     assert report.diagnosis[0].startswith(f"{detail} was changed")
     assert np.array_equal(given, before)
 
@@ -320,3 +325,266 @@ def test_parameters_that_are_not_finite_are_named(rng):
     layer.params["W"][0, 1] = np.nan
     with pytest.raises(ValueError, match=r"params\['W'\] holds NaN"):
         rs.check_gradients(layer, rng.standard_normal((5, 3)))
+
+
+X = np.random.default_rng(3).standard_normal((4, 3))
+GENERATOR = np.random.default_rng(0)
+
+
+def elementwise(forward, backward):
+    """A function for the checker of what it computes and of its gradient's factor, both of x."""
+    return lambda x: (forward(x), lambda d: d * backward(x))
+
+
+@pytest.mark.parametrize(
+    ("target", "inputs", "error", "message"),
+    [
+        (elementwise(np.square, lambda x: 7 * x), [np.array([1, 2])], ValueError, "nothing to compare: the inputs are"),
+        (elementwise(np.square, lambda x: 7 * x), [3], ValueError, "nothing to compare: the inputs are integers"),
+        (lambda a, b: (a * b, lambda d: (d * b, 9 * d * a)), [X, np.ones((4, 3), int)], ValueError, r"inputs\[1\] has"),
+        (elementwise(np.zeros_like, np.zeros_like), [X], ValueError, "nothing to compare: the right gradients of x"),
+        (elementwise(np.square, lambda x: 7 * x), [0 * X], ValueError, "the right gradients of x are all zero"),
+        (elementwise(lambda x: np.maximum(x, 0), np.zeros_like), [-abs(X)], ValueError, "are all zero"),
+        (elementwise(np.round, np.zeros_like), [X], ValueError, "are all zero"),
+        (elementwise(np.square, lambda x: 2 * x), [X[:0]], ValueError, r"inputs\[0\] has shape \(0, 3\)"),
+        (elementwise(lambda x: x[:0], np.zeros_like), [X], ValueError, r"output 0 .* has shape \(0, 3\)"),
+        (elementwise(lambda x: x.astype(int), np.ones_like), [X], TypeError, "output 0 .* has dtype int64"),
+        (elementwise(lambda x: x > 0, np.ones_like), [X], TypeError, "output 0 .* has dtype bool"),
+        (elementwise(lambda x: {"y": x}, np.ones_like), [X], TypeError, "output 0 .* is dict"),
+        (elementwise(lambda x: x + 1j, np.ones_like), [X], TypeError, "output 0 .* has dtype complex128"),
+        (elementwise(lambda x: np.sqrt(x - 9 + 0 * x), np.ones_like), [X], ValueError, "output 0 .* is not finite"),
+        (elementwise(lambda x: None, np.ones_like), [X], TypeError, "the forward pass returns nothing"),
+        (np.square, [X], TypeError, "target returns ndarray .*, expected the pair"),
+        (lambda x: (x, x), [X], TypeError, "target returns tuple .*, expected the pair"),
+        (lambda x: (x * x, lambda d: "a"), [X], TypeError, "the gradient of x is one string"),
+        (lambda x: (x * x, lambda d: 2j * d), [X], ValueError, "the gradient of x has dtype complex128"),
+        (
+            lambda x: (x * x, lambda d: (d, d, d)),
+            [X],
+            ValueError,
+            "backward gives 3 gradients of the inputs, expected 1",
+        ),
+        (lambda x: (x * x, lambda d: (2 * d * x).T), [X], ValueError, r"the gradient of x has shape \(3, 4\)"),
+        (lambda x: (x + GENERATOR.random(), lambda d: d), [X], ValueError, "forward gives another result each time"),
+        (elementwise(np.square, lambda x: 2 * x), [X + 1j], ValueError, r"inputs\[0\] has dtype complex128"),
+        (elementwise(np.square, lambda x: 2 * x), [{"x": 1.0}], TypeError, r"inputs\[0\] is dict"),
+        (elementwise(np.square, lambda x: 2 * x), [[[1.0], [1.0, 2.0]]], ValueError, r"inputs\[0\] is ragged"),
+    ],
+)
+def test_where_nothing_can_be_compared_there_is_no_verdict(target, inputs, error, message):
+    with np.errstate(invalid="ignore"), pytest.raises(error, match=message):
+        rs.check_gradients(target, *inputs)
+
+
+def changing(name, at):
+    """A dense layer whose forward or backward writes into its parameters, or puts another array in their place."""
+
+    def change(layer):
+        if name == "in place":
+            layer.params["W"] *= 0.9
+        else:
+            layer.params["W"] = layer.params["W"] * 0.9
+
+    class Changing(rs.Dense):
+        def forward(self, x, train=False):
+            y = super().forward(x)
+            if at == "forward":
+                change(self)
+            return y
+
+        def backward(self, dy):
+            dx = super().backward(dy)
+            if at == "backward":
+                change(self)
+            return dx
+
+    return Changing(3, 2, seed=0)
+
+
+@pytest.mark.parametrize("how", ["in place", "anew"])
+def test_who_changes_the_parameters_is_named(how):
+    assert rs.check_gradients(changing(how, "forward"), X).cause == "changed by forward"
+    report = rs.check_gradients(changing(how, "backward"), X)
+    assert report.cause == "changed arguments" and report.diagnosis[0].startswith("W was changed by backward")
+
+
+def same_buffer(a, b):
+    buffer = np.empty_like(a)
+
+    def back(d):
+        first = np.multiply(d, b, out=buffer)
+        return first, np.multiply(d, a, out=buffer)
+
+    return a * b, back
+
+
+BUFFER = np.empty_like(X)
+SCALE = np.ones(3)
+
+
+def spoils_a_global(x):
+    def back(d):
+        gradient = d * SCALE
+        np.multiply(SCALE, 0.5, out=SCALE)
+        return gradient
+
+    return x * SCALE, back
+
+
+class AddsUp(rs.Dense):
+    def forward(self, x, train=False):
+        self.x = x
+        return x @ self.params["W"] + self.params["b"]
+
+    def backward(self, dy):
+        self.grads["W"] += self.x.T @ dy
+        self.grads["b"] += dy.sum(axis=0)
+        return dy @ self.params["W"].T
+
+
+class Stores(rs.Dense):
+    """Forward reads its own copy of the weights."""
+
+    def forward(self, x, train=False):
+        if not hasattr(self, "copied"):
+            self.copied = self.params["W"].copy()
+        super().forward(x)
+        return x @ self.copied + self.params["b"]
+
+
+@pytest.mark.parametrize(
+    ("target", "inputs", "cause", "words"),
+    [
+        (same_buffer, [X, X + 1], "shared memory", "input 0 and input 1"),
+        (lambda x: (x * x, lambda d: np.multiply(d, 2 * x, out=BUFFER)), [X], "reused buffer", "gradient of x"),
+        (lambda x: (x * x, lambda d: 2 * d * x * GENERATOR.random()), [X], "not repeatable", "is random"),
+        (spoils_a_global, [X], "not repeatable", "changes what they start from"),
+        (AddsUp(3, 2, seed=0), [X], "gradients add up", "W, b must start from zero"),
+        (Stores(3, 2, seed=0), [X], "not independent", "does not depend on W"),
+        (
+            lambda x: ((np.exp(x) / np.exp(x).sum(axis=1)[:, None]).sum(), lambda d: 1 + 0 * x),
+            [X],
+            "not independent",
+            "",
+        ),
+        (lambda x: (x * x, lambda d: (2 * d * x).astype("f4")), [X], "dtype", "digits of float32 only"),
+        (elementwise(np.square, lambda x: 2 * x * (1 + 1e-9)), [X], "scale", r"1 \+ 1.0e-09 times"),
+        (elementwise(np.square, lambda x: 2 * x + 1e-9), [X], "imprecise", "right to .*e-10 only"),
+        (elementwise(lambda x: 1e-20 * x * x, lambda x: 3e-20 * x), [X], "scale", "1.5 times"),
+        (elementwise(lambda x: 1e-20 * abs(x), lambda x: 3e-20 * np.sign(x)), [X], "scale", "3 times"),
+        (elementwise(lambda x: np.maximum(x, 0), lambda x: x > 0), [np.array([0.0, 1.0])], "kink", r"x\[0\]"),
+        (elementwise(np.square, lambda x: x), [[1.0, 2.0]], "scale", "0.5 times"),
+    ],
+)
+def test_each_suspect_is_named(target, inputs, cause, words):
+    SCALE[...] = 1
+    report = rs.check_gradients(target, *inputs)
+    assert not report.ok and report.cause == cause, str(report)
+    assert re.search(words, report.diagnosis[0]), report.diagnosis
+
+
+def test_a_forward_pass_that_changes_with_its_calls_gets_no_verdict():
+    calls = itertools.count()
+
+    def square(x):
+        factor = 2.0 if next(calls) < 20 else 3.0
+        return factor * x * x, lambda d: 2 * factor * d * x
+
+    with pytest.raises(ValueError, match="forward gives another result than when the check began"):
+        rs.check_gradients(square, X, method="central")
+
+
+def test_a_gradient_of_zero_is_right_up_to_rounding_and_said_to_be_untested():
+    def shifted(x, b):  # a shift of all logits changes no probability
+        y = np.exp(x + b)
+        y /= y.sum(axis=1)[:, None]
+
+        def back(d):
+            dx = y * (d - (d * y).sum(axis=1)[:, None])
+            return dx, dx.sum(axis=1)[:, None]
+
+        return y, back
+
+    for method in ("complex", "central"):
+        report = rs.check_gradients(shifted, X, np.full((4, 1), 0.3), method=method)
+        assert report.ok and report.diagnosis == ["not tested, since zero for these inputs: input 1"], str(report)
+
+
+def test_upstream_gradients_are_shaped_as_the_outputs():
+    right = {
+        "bare": lambda x: (x * x, lambda d: 2 * d * x),
+        "tuple": lambda x: ((x * x,), lambda d: 2 * d[0] * x),
+        "list": lambda x: ([x * x, x + 1], lambda d: [2 * d[0] * x + d[1]]),
+    }
+    for target in right.values():
+        assert rs.check_gradients(target, X).ok
+
+
+def test_an_array_that_stands_in_params_and_as_an_attribute_is_one():
+    class Affine:
+        def __init__(self):
+            self.W = np.arange(6.0).reshape(3, 2)
+            self.dW = np.zeros((3, 2))
+            self.params, self.grads = {"W": self.W}, {"W": self.dW}
+
+        def forward(self, x):
+            self.x = x
+            return x @ self.W
+
+        def backward(self, dy):
+            self.dW[...] = self.x.T @ dy
+            return dy @ self.W.T
+
+    assert rs.check_gradients(Affine(), X).ok
+
+
+def test_every_gate_is_looked_at_however_few_entries(rng):
+    class ForgetGateWrong(rs.LSTM):
+        def backward(self, dhs=None, dstate=None, truncate=None):
+            found = super().backward(dhs, dstate, truncate)
+            self.grads["W_l0"][:, 20:40] *= 1.5
+            return found
+
+    report = rs.check_gradients(ForgetGateWrong(30, 20, seed=0), rng.standard_normal((3, 2, 30)), max_entries=4)
+    rows = {row.part: row.ok for row in report.rows if row.name == "W_l0"}
+    assert not rows["gate f"] and rows["gate i"] and rows["gate o"] and rows["gate g"]
+
+
+def test_inputs_and_states_are_what_numpy_makes_of_them(rng):
+    x, h = rng.standard_normal((3, 2, 3)), rng.standard_normal((1, 2, 4))
+    layer = rs.LSTM(3, 4, seed=0)
+    expected = str(rs.check_gradients(layer, x, state=(h, h), lengths=np.array([3, 2])))
+    read_only = x.copy()
+    read_only.flags.writeable = False
+    for given in (x.tolist(), read_only, x.astype(">f8"), x[::-1][::-1]):
+        assert str(rs.check_gradients(layer, given, state=(h.tolist(), h), lengths=(3, 2))) == expected
+    assert rs.check_gradients(layer, x, state=(None, h)).ok
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"tolerance": np.nan}, ValueError, "tolerance is nan"),
+        ({"tolerance": np.inf}, ValueError, "tolerance is inf"),
+        ({"tolerance": 1e9}, ValueError, "tolerance is 1e.?0?9|tolerance is 1000000000"),
+        ({"tolerance": -1}, ValueError, "tolerance is -1"),
+        ({"max_entries": 0}, ValueError, "max_entries is 0"),
+        ({"max_entries": 2.5}, TypeError, "max_entries is 2.5"),
+        ({"seed": "a"}, TypeError, "seed is 'a'"),
+    ],
+)
+def test_options_by_which_everything_would_be_right_are_refused(options, error, message):
+    with pytest.raises(error, match=message):
+        rs.check_gradients(rs.Dense(3, 2, seed=0), X, **options)
+
+
+def test_repeated_ids_of_a_function_are_named(rng):
+    def lookup(ids, table):
+        def back(d):
+            gradient = np.zeros_like(table)
+            gradient[ids] = d
+            return None, gradient
+
+        return table[ids], back
+
+    assert rs.check_gradients(lookup, np.array([[1, 1], [2, 0]]), rng.standard_normal((5, 2))).cause == "repeated ids"

@@ -520,7 +520,8 @@ def test_backward_before_forward_is_refused(layer):
 X = np.ones((4, 2, 3), "f4")
 H0 = np.zeros((2, 2, 5), "f4")
 FORWARD = {
-    "x a list": (X.tolist(), {}, TypeError, r"x is list, expected an array of shape \(T, B, 3\)"),
+    "x a dict": ({"x": X}, {}, TypeError, "x is dict, expected a list or an array"),
+    "x ragged": ([[[1.0] * 3], [[1.0] * 3] * 2], {}, ValueError, "x is ragged"),
     "x 2-d": (X[0], {}, ValueError, r"x has shape \(2, 3\), expected \(T, B, 3\)"),
     "x too wide": (np.ones((4, 2, 4), "f4"), {}, ValueError, r"x has shape \(4, 2, 4\), expected \(T, B, 3\)"),
     "no steps": (X[:0], {}, ValueError, r"x has shape \(0, 2, 3\).* at least one step and one sequence"),
@@ -535,7 +536,8 @@ FORWARD = {
     "three states": (X, {"state": (H0,) * 3}, TypeError, r"state is tuple, expected the tuple \(h, c\)"),
     "state too low": (X, {"state": (H0[:1], H0)}, ValueError, r"state h has shape \(1, 2, 5\), expected \(2, 2, 5\)"),
     "state float64": (X, {"state": (H0, H0.astype("f8"))}, TypeError, "state c has dtype float64, expected float32"),
-    "state a list": (X, {"state": (H0, [0.0])}, TypeError, "state c is list, expected an array"),
+    "state a short list": (X, {"state": (H0, [0.0])}, ValueError, r"state c has shape \(1,\), expected \(2, 2, 5\)"),
+    "state a string": (X, {"state": (H0, "zeros")}, TypeError, "state c is one string"),
 }  # fmt: skip
 
 
@@ -555,7 +557,7 @@ def test_wrong_input_is_named_before_any_work(x, options, error, message):
     [
         ({"dhs": np.ones((4, 2, 4), "f4")}, ValueError, r"dhs has shape \(4, 2, 4\), expected \(4, 2, 5\)"),
         ({"dhs": np.ones((4, 2, 5))}, TypeError, "dhs has dtype float64, expected float32"),
-        ({"dhs": [1.0]}, TypeError, "dhs is list, expected an array"),
+        ({"dhs": [1.0]}, ValueError, r"dhs has shape \(1,\), expected \(4, 2, 5\)"),
         ({"dstate": H0}, TypeError, r"dstate is ndarray, expected the tuple \(h, c\)"),
         ({"dstate": (H0, H0[:, :1])}, ValueError, r"dstate c has shape \(2, 1, 5\), expected \(2, 2, 5\)"),
         ({"truncate": 0}, ValueError, "truncate is 0, expected a number of steps, at least 1"),
@@ -614,13 +616,14 @@ def test_wrong_options_are_named(make_layer, error, message):
     [
         (Embedding(5, 3), np.array([[5]]), ValueError, r"ids\[0, 0\] is 5, expected 0 to 4"),
         (Embedding(5, 3), np.array([[0, -1]]), ValueError, r"ids\[0, 1\] is -1, expected 0 to 4"),
-        (Embedding(5, 3), np.array([[0.0]]), TypeError, "ids has dtype float64, expected an array of integers"),
-        (Embedding(5, 3), [[0]], TypeError, "ids has dtype list, expected an array of integers"),
+        (Embedding(5, 3), np.array([[0.0]]), TypeError, "ids has dtype float64, expected integers"),
+        (Embedding(5, 3), [["film"]], TypeError, "ids has dtype <U4, expected integers"),
         (Dense(3, 2), np.ones((2, 4), "f4"), ValueError, r"x has shape \(2, 4\), expected \(2, 3\)"),
         (Dense(3, 2), np.float32(1), ValueError, r"x has shape \(\), expected \(3,\)"),
         (Dense(3, 2), np.ones((2, 3)), TypeError, "x has dtype float64, expected float32"),
-        (Dense(3, 2), [1.0, 2.0, 3.0], TypeError, "x is list, expected an array"),
-        (Dropout(0.5), [1.0], TypeError, "x is list, expected an array"),
+        (Dense(3, 2), [1.0, None, 3.0], ValueError, r"x\[1\] is missing"),
+        (Dense(3, 2), [1e300, 2.0, 3.0], ValueError, "x holds numbers too large for float32"),
+        (Dropout(0.5), {1.0}, TypeError, "x is set"),
         (Dropout(0.5), np.ones(3, int), ValueError, "x's dtype is int64, expected one of float32"),
     ],
 )
@@ -634,7 +637,7 @@ def test_wrong_inputs_of_the_other_layers_are_named(layer, x, error, message):
     [(Embedding(5, 3), np.zeros((4, 2), int), "dx"), (Dense(3, 3), X, "dy"), (Dropout(0.5, seed=0), X, "dy")],
 )
 @pytest.mark.parametrize(
-    ("upstream", "error"), [(X[1:], ValueError), (X.astype("f8"), TypeError), (X.tolist(), TypeError)]
+    ("upstream", "error"), [(X[1:], ValueError), (X.astype("f8"), TypeError), ({"d": X}, TypeError)]
 )
 def test_wrong_upstream_gradients_of_the_other_layers_are_named(layer, x, name, upstream, error):
     layer.forward(x, train=True)

@@ -6,16 +6,20 @@ import copy
 import io
 import math
 import tracemalloc
+from functools import partial
 
 import numpy as np
 import pytest
 import strict_xp
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from peers import torch
 
 from rnnscratch import optimizers as opt
+from rnnscratch.schedules import CosineSchedule, StepSchedule
 
+READ_ONLY = np.ones(2)
+READ_ONLY.flags.writeable = False
 SHAPES = {"E": (7, 5), "W": (3, 2, 4), "b": (6,), "scale": ()}
 PEERS = {
     "SGD": (lambda: opt.SGD(0.1), lambda p: torch.optim.SGD(p, 0.1)),
@@ -37,10 +41,10 @@ PEERS = {
     ),
 }
 DEFAULTS = [
-    (opt.Adagrad, torch.optim.Adagrad),
-    (opt.RMSProp, torch.optim.RMSprop),
-    (opt.Adam, torch.optim.Adam),
-    (opt.AdamW, torch.optim.AdamW),
+    (opt.Adagrad, "Adagrad"),
+    (opt.RMSProp, "RMSprop"),
+    (opt.Adam, "Adam"),
+    (opt.AdamW, "AdamW"),
 ]
 
 
@@ -79,9 +83,9 @@ def test_a_learning_rate_assigned_between_steps_counts_from_the_next(name, rng):
     assert_follows_pytorch(ours(), theirs_of, rng, "float64", 1e-12, opt.cosine_schedule(0.3, 10, 0.01))
 
 
-@pytest.mark.parametrize(("ours", "theirs"), DEFAULTS, ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize(("ours", "theirs"), DEFAULTS)
 def test_the_defaults_are_pytorchs(ours, theirs, rng):
-    assert_follows_pytorch(ours(), theirs, rng, "float64", 1e-12)
+    assert_follows_pytorch(ours(), getattr(torch.optim, theirs), rng, "float64", 1e-12)
 
 
 @pytest.mark.parametrize("piece", [1, 4, 35, 10**6])
@@ -283,7 +287,7 @@ def test_a_wrong_learning_rate_is_named(cls, rate):
         (lambda: opt.Adagrad(eps=0.0), ValueError, "eps is 0.0, expected a number above 0.0"),
         (lambda: opt.AdamW(weight_decay=-1.0), ValueError, "weight_decay is -1.0"),
         (lambda: opt.SGD(True), TypeError, "learning_rate is True, expected a number"),
-        (lambda: opt.step_schedule(0.1, 0), ValueError, "every is 0, expected a number of at least 1"),
+        (lambda: opt.step_schedule(0.1, 0), ValueError, "every is 0, expected at least 1"),
         (lambda: opt.step_schedule(-0.1, 3), ValueError, "learning_rate is -0.1"),
         (lambda: opt.cosine_schedule(0.1, 0), ValueError, "steps is 0"),
         (lambda: opt.cosine_schedule(0.1, 5, -1.0), ValueError, "final is -1.0"),
@@ -291,6 +295,18 @@ def test_a_wrong_learning_rate_is_named(cls, rate):
         (lambda: opt.warm_up(0.1, 3), TypeError, "schedule is 0.1, expected a function"),
         (lambda: opt.Plateau(factor=1.0), ValueError, "factor is 1.0"),
         (lambda: opt.Plateau(patience=-1), ValueError, "patience is -1"),
+        (lambda: opt.cosine_schedule(0.1, None), TypeError, "steps is None, expected a whole number"),
+        (lambda: opt.Momentum(nesterov="no"), TypeError, "nesterov is 'no', expected True or False"),
+        (lambda: opt.Plateau(patience=2.7), TypeError, "patience is 2.7, expected a whole number"),
+        (
+            lambda: opt.Plateau().load_state_dict({"best": 1.0}),
+            ValueError,
+            "state holds 'best', expected 'best', 'wait",
+        ),
+        (lambda: opt.step_schedule(0.1, 2.5), TypeError, "every is 2.5, expected a whole number"),
+        (lambda: opt.clip_gradients({"b": [1.0]}, 1.0), TypeError, r"grads\['b'\] is list, expected an array"),
+        (lambda: opt.clip_gradients({"a": np.ones(2), "b": READ_ONLY}, 1.0), ValueError, r"grads\['b'\] is read-only"),
+        (lambda: opt.SGD().step({"b": READ_ONLY}, {"b": np.ones(2)}), ValueError, r"params\['b'\] is read-only"),
         (lambda: opt.clip_gradients({}, 1.0), ValueError, "grads is empty"),
         (
             lambda: opt.clip_gradients({"b": np.ones(2)}, 0.0),
@@ -455,3 +471,48 @@ def test_an_optimizer_says_so_when_it_is_used_on_another_model(name, rng):
         own = {key: value.copy() for key, value in before.items()}
         other.step(own, grads)
         assert all(np.array_equal(own[key], params[key]) for key in own)
+
+
+OPTIONS = {
+    opt.SGD: ["learning_rate"],
+    opt.Momentum: ["learning_rate", "momentum"],
+    opt.Adagrad: ["learning_rate", "eps"],
+    opt.RMSProp: ["learning_rate", "decay", "eps"],
+    opt.Adam: ["learning_rate", "beta1", "beta2", "eps"],
+    opt.AdamW: ["learning_rate", "beta1", "beta2", "eps", "weight_decay"],
+    partial(opt.step_schedule, learning_rate=0.1, every=3): ["learning_rate", "every", "factor"],
+    partial(opt.cosine_schedule, learning_rate=0.1, steps=3): ["learning_rate", "steps", "final"],
+    partial(opt.warm_up, schedule=opt.step_schedule(0.1, 3), steps=3): ["schedule", "steps"],
+    StepSchedule: ["learning_rate", "every", "factor"],
+    CosineSchedule: ["learning_rate", "steps", "final"],
+    opt.Plateau: ["factor", "patience", "threshold"],
+    partial(opt.clip_gradients, {"b": np.ones(2)}): ["max_norm", "max_value"],
+}
+HUGE = 10**400
+NOT_NUMBERS = [
+    math.nan,
+    None,
+    math.inf,
+    -math.inf,
+    -5,
+    -5.0,
+    "1",
+    True,
+    np.complex64(0.5),
+    np.float32("nan"),
+    HUGE,
+    [1],
+]
+
+
+@pytest.mark.parametrize("wrong", NOT_NUMBERS, ids=lambda wrong: f"{wrong!r:.20}")
+@pytest.mark.parametrize(("make", "name"), [(make, name) for make, names in OPTIONS.items() for name in names])
+def test_an_option_that_is_no_number_of_its_range_is_refused_by_name(make, name, wrong):
+    if wrong is None and name.startswith("max_"):
+        pytest.skip("None means that nothing is clipped")
+    rest = {StepSchedule: {"learning_rate": 0.1, "every": 3, "factor": 0.5}}.get(make, {})
+    rest = rest or {CosineSchedule: {"learning_rate": 0.1, "steps": 3, "final": 0.0}}.get(make, {})
+    if wrong is HUGE and name in ("every", "steps"):
+        pytest.skip("a whole number, however large")
+    with pytest.raises((TypeError, ValueError), match=f"{name} is "):
+        make(**{**rest, name: wrong})

@@ -6,6 +6,7 @@ import ast
 import configparser
 import doctest
 import importlib
+import os
 import pkgutil
 import re
 import subprocess
@@ -111,6 +112,18 @@ def test_the_version_stands_in_one_place():
     assert places == [ROOT / "rnnscratch" / "__init__.py"]
 
 
+def test_every_dependency_declares_the_lowest_version_that_ci_installs():
+    told = [sys.executable, ROOT / ".ci" / "declared.py"]
+    said = {what: subprocess.check_output([*told, what], text=True).split() for what in ("python", "lowest", "tests")}
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    declared = setup["options"]["install_requires"].split()
+    assert all(re.fullmatch(r"[a-z]+>=[\d.]+", line) for line in declared)
+    assert said["lowest"] == [line.replace(">=", "==") for line in declared]
+    assert setup["options"]["python_requires"] == f">={said['python'][0]}"
+    assert {"pytest", "hypothesis"} <= set(said["tests"]) and "torch" not in said["tests"]
+
+
 def test_the_modules_were_found():
     assert {"rnnscratch.layers", "rnnscratch.kernels.lstm", "rnnscratch.text.clean"} <= set(MODULES)
 
@@ -127,3 +140,37 @@ def test_there_are_examples_to_run():
     finder = doctest.DocTestFinder(exclude_empty=True)
     attempted = sum(len(t.examples) for name in MODULES for t in finder.find(importlib.import_module(name)))
     assert attempted > 20
+
+
+def test_what_is_printed_has_only_signs_that_every_console_takes():
+    """Text in the code, but for pictures and the HTML report, is ASCII."""
+    found = []
+    for path in (ROOT / "rnnscratch").rglob("*.py"):
+        if path.name in ("plots.py", "report.py"):
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and not node.value.isascii():
+                written = ast.get_source_segment(path.read_text(encoding="utf-8"), node) or ""
+                if not written.isascii():
+                    found.append(f"{path.name}:{node.lineno}: {node.value!r:.60}")
+    assert not found
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp437", "cp1252"])
+def test_reports_print_on_old_consoles(encoding, tmp_path):
+    code = (
+        "import numpy as np, rnnscratch as rs; from rnnscratch.experiments import results;"
+        "print(rs.check_gradients(rs.GRU(3, 2, seed=0), np.ones((2, 1, 3))));"
+        "row = {'model': 'gru', 'parameters': 1, 'accuracy': .5, 'f1': .5, 'seconds_per_epoch': 1, 'train_seconds': 1,"
+        "'tokens_per_second': 1., 'peak_memory_mb': 1.};"
+        "print(results.table([row, {**row, 'accuracy': .6}])); print(rs.text.groups_by_length([1, 2, 3, 4], 2));"
+        "from rnnscratch import cli\n"
+        "try: cli.main(['imdb', '--help'])\n"
+        "except SystemExit: pass\n"
+        "cli.main(['imdb', '--data', '\u0939\u093f', '--out', 'x/\u0939'])"
+    )
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment, cwd=tmp_path)
+    assert b"UnicodeEncodeError" not in done.stderr and b"u0939" in done.stderr
+    assert b"3x6" in done.stdout and b"55.00% +- 7.07%" in done.stdout

@@ -213,3 +213,42 @@ def test_neighbours_are_drawn_with_their_words():
     assert "of the variance)" in ax.get_xlabel()
     with pytest.raises(ValueError, match="chosen holds 'z', which is not among the 5 words"):
         plots.neighbours(vectors, list("abcde"), ["z"])
+
+
+@pytest.mark.parametrize(
+    ("draw", "words"),
+    [
+        (lambda: plots.confusion([[3, 1], [0, 2]], "ab"), "labels is one string"),
+        (lambda: plots.confusion([[3, 1, 0], [0, 2, 0]], ["a", "b"]), r"matrix has shape \(2, 3\), expected \(2, 2\)"),
+        (lambda: plots.gradient_by_lag([1.0, 0.5]), "norms is list, expected a dict"),
+        (lambda: plots.gradient_by_lag({"LSTM": "falling"}), r"norms\['LSTM'\] is one string"),
+        (lambda: plots.accuracy_by_group({"LSTM": [0.5]}, ["short", "long"]), r"accuracies\['LSTM'\] has shape \(1,\)"),
+        (lambda: plots.training_curves({"LSTM": [[1.0], ["low"]]}), r"histories\['LSTM'\]\[1\] has dtype <U3"),
+        (lambda: plots.state_runs([]), r"states has shape \(0,\)"),
+        (lambda: plots.state_strips({"true": {0: 1}}), r"strips\['true'\] is dict"),
+        (lambda: plots.state_posteriors([0.5, 0.5]), r"posterior has shape \(2,\)"),
+        (lambda: plots.em_objective([[1.0, None, {}]]), r"histories\[0\]\[2\] is \{\}"),
+        (lambda: plots.transitions([[0.5, 0.5]]), r"transmat has shape \(1, 2\), expected \(1, 1\)"),
+        (lambda: plots.contributions([1.0]), "contributions has shape"),
+        (lambda: plots.jacobian_spectrum([[1.0]]), "values has shape"),
+        (lambda: plots.word_effects("good film", {"saliency": [1.0]}), "words is one string"),
+        (lambda: plots.word_effects(["good"], {"saliency": [1.0, 2.0]}), r"effects\['saliency'\] has shape \(2,\)"),
+        (lambda: plots.step_sizes([0.1], {"central": [1.0, 2.0]}), r"errors\['central'\] has shape"),
+        (lambda: plots.activation_values("sine", [1.0]), "name is 'sine'"),
+        (lambda: plots.neighbours([[1.0], [2.0]], ["a"], ["a"]), "vectors has shape"),
+    ],
+)
+def test_what_does_not_fit_is_named(draw, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        draw()
+
+
+def test_lists_columns_and_indexed_series_are_drawn_as_arrays_are():
+    pandas = pytest.importorskip("pandas", reason="pandas comes with the test extra")
+    values = pandas.Series([4.0, 2.0], index=[7, 9])
+    assert plots.gradient_by_lag({"GRU": values}).lines[0].get_ydata().tolist() == [1.0, 0.5]
+    assert plots.confusion([[3, 1], [0, 2]], pandas.Index(["a", "b"])).texts[0].get_text() == "3\n75.0%"
+    assert len(plots.state_posteriors([[0.5, 0.5], [1.0, 0.0]]).lines) == 2
+    assert len(plots.transitions([[0.5, 0.5], [1.0, 0.0]]).texts) == 4
+    effects = {str(k): [1.0] for k in range(9)}  # more than there are colours
+    assert len(plots.word_effects(["good"], effects).patches) == 9

@@ -5,13 +5,39 @@ from __future__ import annotations
 import json
 from functools import partial
 
+import numpy as np
 import pytest
 
+from rnnscratch.models import SequenceClassifier
+from rnnscratch.optimizers import Adam
 from rnnscratch.schedules import cosine_schedule, describe, step_schedule, warm_up
+from rnnscratch.training import fit
 
 
 def rate(factor):
     return lambda step: 0.1 * factor**step
+
+
+def table(rates):
+    return lambda step: rates[step]
+
+
+def calling_itself(rate):
+    def schedule(step):
+        return rate if step == 0 else schedule(step - 1)
+
+    return schedule
+
+
+class Rates:
+    def low(self, step):
+        raise AssertionError("a schedule was called behind its user's back")
+
+    def high(self, step):
+        raise AssertionError("a schedule was called too")
+
+    def __call__(self, step):
+        raise AssertionError("a schedule was called behind its user's back")
 
 
 def refusing(step):
@@ -36,6 +62,21 @@ DIFFERENT = [
     warm_up(rate(0.9), 5),
     warm_up(rate(0.7), 5),
     refusing,
+    lambda step, rate=0.1: rate,
+    lambda step, rate=0.2: rate,
+    lambda step, *, rate=0.1: rate,
+    lambda step, *, rate=0.2: rate,
+    lambda step: (lambda: 0.1)(),
+    lambda step: (lambda: 0.2)(),
+    table(np.array([0.1, 0.2])),
+    table(np.array([0.1, 0.3])),
+    table({"rate": 0.1}),
+    table({"rate": 0.2}),
+    Rates().low,
+    Rates().high,
+    Rates(),
+    calling_itself(0.1),
+    calling_itself(0.2),
 ]
 
 
@@ -53,3 +94,29 @@ def test_the_schedules_are_the_formulas_of_their_docstrings(step):
     assert warm_up(step_schedule(0.1, 2000), 10)(step) == pytest.approx(
         0.1 * 0.1 ** (step // 2000) * min((step + 1) / 10, 1)
     )
+
+
+def test_a_function_whose_variable_has_no_value_yet_is_described():
+    if rate is None:
+        later = 0.1
+    assert json.dumps(describe(lambda step: later))
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_fit_calls_a_schedule_once_an_update_and_never_else(tmp_path, resume):
+    calls = []
+
+    def schedule(step):
+        calls.append(step)
+        return 0.01
+
+    model = SequenceClassifier(5, 2, 2, seed=0)
+    data = [np.array([1, 2]), np.array([3]), np.array([4, 1])], [0, 1, 0]
+    options = {"epochs": 2, "batch_size": 2, "schedule": schedule, "progress": False, "checkpoint": tmp_path / "c.npz"}
+    fit(model, data, optimizer=Adam(), resume=resume, **options)
+    assert calls == [0, 1, 2, 3]
+    with pytest.raises(TypeError, match="unexpected keyword"):
+        fit(model, data, optimizer=Adam(), schedules=refusing)
+    with pytest.raises(ValueError, match="epochs is 0"):
+        fit(model, data, optimizer=Adam(), **{**options, "epochs": 0})
+    assert calls == [0, 1, 2, 3]

@@ -12,7 +12,7 @@ import sys
 import numpy as np
 import pytest
 
-from rnnscratch import files
+from rnnscratch import files, text_classifier
 from rnnscratch.estimator import NotFittedError
 from rnnscratch.models import SequenceClassifier, save_model
 from rnnscratch.models.saved import FORMAT
@@ -82,13 +82,85 @@ def test_probabilities_are_in_the_order_of_classes_and_agree_with_predictions(fi
 
 @pytest.mark.parametrize(
     "classes",
-    [np.array([3, 7]), np.array([-1, 1]), np.array([False, True]), np.array([0.0, 1.0]), np.array(["a", "b"])],
+    [
+        *(np.array([3, 7], kind) for kind in "bhiqBHIQefd"),
+        *(np.array([-1, 1]), np.array([False, True]), np.array(["a", "b"]), np.array([1.5, 2.5], np.float32)),
+    ],
+    ids=lambda classes: str(classes.dtype),
 )
-def test_labels_come_back_as_they_were_given(classes):
+def test_labels_come_back_as_they_were_given_also_from_a_file(classes, tmp_path):
     labels = classes[[int(label == "yes") for label in LABELS]]
     clf = classifier(epochs=3).fit(TEXTS, labels)
-    np.testing.assert_array_equal(clf.classes_, classes)
-    assert clf.predict(TEXTS).dtype == classes.dtype and clf.score(TEXTS, labels) > 0.9
+    clf.save(tmp_path / "clf.npz")
+    for each in (clf, TextClassifier.load(tmp_path / "clf.npz")):
+        np.testing.assert_array_equal(each.classes_, classes)
+        assert each.classes_.dtype == each.predict(TEXTS).dtype == classes.dtype
+        assert each.score(TEXTS, labels) == each.score(TEXTS, labels.tolist()) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("classes", "other", "error", "message"),
+    [
+        ([0, 1], ["0", "1"], TypeError, "labels holds '1' and the model's classes 0, expected one kind"),
+        (["0", "1"], [0, 1], TypeError, "labels holds 1 and the model's classes '0', expected one kind"),
+        ([0, 1], [0, 2], ValueError, r"labels\[\d+\] is 2, expected one of \[0, 1\]"),
+        (["no", "yes"], ["No", "yes"], ValueError, r"labels\[\d+\] is 'No', expected one of \['no', 'yes'\]"),
+    ],
+)
+def test_labels_that_are_no_classes_are_refused_by_score_and_equal_ones_compare(classes, other, error, message):
+    codes = [int(label == "yes") for label in LABELS]
+    clf = classifier(epochs=3).fit(TEXTS, [classes[k] for k in codes])
+    assert clf.score(TEXTS, np.array(classes)[codes].astype(object)) > 0.9
+    if classes == [0, 1]:
+        assert clf.score(TEXTS, np.array(codes, float)) == clf.score(TEXTS, np.array(codes) == 1) > 0.9
+    with pytest.raises(error, match=message):
+        clf.score(TEXTS, [other[k] for k in codes])
+
+
+def test_arguments_have_scikit_learns_names_and_their_own(fitted):
+    assert fitted.score(X=TEXTS, y=LABELS) == fitted.score(texts=TEXTS, labels=LABELS) == fitted.score(TEXTS, LABELS)
+    np.testing.assert_array_equal(fitted.predict(X=TEXTS), fitted.predict(texts=TEXTS))
+    np.testing.assert_array_equal(fitted.predict_proba(X=TEXTS), fitted.predict_proba(texts=TEXTS))
+    again = classifier(epochs=1).fit(texts=TEXTS, labels=LABELS)
+    np.testing.assert_array_equal(
+        again.predict_proba(TEXTS), classifier(epochs=1).fit(X=TEXTS, y=LABELS).predict_proba(TEXTS)
+    )
+    with pytest.raises(TypeError, match="unexpected keyword argument 'words'"):
+        fitted.predict(words=TEXTS)
+    with pytest.raises(TypeError, match="multiple values for argument 'X'|X and texts"):
+        fitted.predict(TEXTS, texts=TEXTS)
+    with pytest.raises(TypeError, match="X and texts"):
+        fitted.predict(X=TEXTS, texts=TEXTS)
+
+
+@pytest.mark.filterwarnings("ignore:NLTK's stop words are not installed")
+@pytest.mark.parametrize(
+    ("texts", "options", "message"),
+    [
+        (
+            ["\U0001f600", "\U0001f621"] * 9,
+            {},
+            r"16 to train on, 0 have words .* 'default', 0 different ones, .*min_count=1",
+        ),
+        (["the", "of it"] * 9, {"recipe": "report"}, r"0 have words after cleaning by the recipe 'report'"),
+        (["", " <br />"] * 9, {}, r"0 have words"),
+        (
+            [f"word{k}" for k in range(18)],
+            {"min_count": 2},
+            "16 have words .* 16 different ones, the most frequent 1 times, of which min_count=2",
+        ),
+        (["good", "bad"] * 9, {"max_size": 1}, "2 different ones, the most frequent 8 times, .*max_size=1 keep none"),
+    ],
+)
+def test_where_nothing_is_left_to_learn_from_an_error_says_what_was(texts, options, message):
+    clf = classifier(**options)
+    with pytest.raises(ValueError, match="texts leave no word to learn from: of the .*" + message):
+        clf.fit(texts, [0, 1] * 9)
+    assert not hasattr(clf, "model_")
+
+
+def test_a_text_of_nothing_known_is_one_unknown_word(fitted):
+    np.testing.assert_array_equal(fitted.predict_proba(["\U0001f600", "zyzzyva", ""]), fitted.predict_proba(["x"] * 3))
 
 
 def test_texts_may_be_arrays_of_strings_or_of_objects(fitted):
@@ -194,6 +266,7 @@ def test_a_file_without_the_options_that_came_later_still_loads(fitted, tmp_path
     header, arrays = files.load_arrays(tmp_path / "clf.npz", FORMAT)
     for name in ["num_layers", "bidirectional", "word_dropout", "recurrent_dropout", "activation", "reset_after"]:
         del header["extra"]["text_classifier"][name]
+    del header["extra"]["classes_dtype"]
     files.save_arrays(tmp_path / "old.npz", header, arrays)
     again = TextClassifier.load(tmp_path / "old.npz")
     assert again.get_params() == fitted.get_params()
@@ -278,6 +351,11 @@ def test_loading_something_else_is_refused_by_name(fitted, tmp_path):
         {"classes": [None, None]},
         {"text_classifier": {"depth": 3}},
         {"text_classifier": [1]},
+        {"classes_dtype": "object"},
+        {"classes_dtype": "<U999999999"},
+        {"classes_dtype": "int8"},
+        {"classes_dtype": 5},
+        {"classes": [1, 300], "classes_dtype": "uint8"},
     ):
         changed = json.loads(json.dumps(header))
         changed["extra"].update(change)
@@ -356,9 +434,30 @@ def test_wrong_data_are_named(texts, labels, error, message):
         ({"validation_fraction": 1.0}, ValueError, "validation_fraction is 1.0"),
         ({"validation_fraction": "a tenth"}, TypeError, "validation_fraction is 'a tenth'"),
         ({"device": "tpu"}, ValueError, "device is 'tpu'"),
+        ({"recipe": None}, ValueError, "recipe is None"),
+        ({"min_count": None}, TypeError, "min_count is None"),
+        ({"max_size": 2.5}, TypeError, "max_size is 2.5"),
+        ({"max_length": np.nan}, TypeError, "max_length is nan"),
+        ({"max_length": np.inf}, TypeError, "max_length is inf"),
+        ({"epochs": None}, TypeError, "epochs is None"),
+        ({"epochs": True}, TypeError, "epochs is True"),
+        ({"learning_rate": np.nan}, ValueError, "learning_rate is nan"),
+        ({"learning_rate": None}, TypeError, "learning_rate is None"),
+        ({"learning_rate": -5}, ValueError, "learning_rate is -5"),
+        ({"clip_norm": np.inf}, ValueError, "clip_norm is inf"),
+        ({"clip_norm": np.nan}, ValueError, "clip_norm is nan"),
+        ({"validation_fraction": np.nan}, ValueError, "validation_fraction is nan"),
+        ({"validation_fraction": None}, TypeError, "validation_fraction is None"),
+        ({"dropout": np.nan}, ValueError, "dropout is nan"),
+        ({"bidirectional": "no"}, TypeError, "bidirectional is 'no'"),
+        ({"progress": None}, TypeError, "progress is None"),
+        ({"random_state": np.nan}, TypeError, "random_state is nan"),
+        ({"random_state": -5}, ValueError, "random_state is -5"),
+        ({"workers": None}, TypeError, "workers is None"),
     ],
 )
-def test_wrong_options_are_named_by_fit(options, error, message):
+def test_wrong_options_are_named_by_fit_before_any_work(options, error, message, monkeypatch):
+    monkeypatch.setattr(text_classifier, "clean_texts", None)
     clf = classifier(**options)
     with pytest.raises(error, match=message):
         clf.fit(TEXTS, LABELS)
@@ -372,3 +471,11 @@ def test_wrong_data_of_predict_and_score_are_named(fitted):
         fitted.predict([])
     with pytest.raises(ValueError, match=r"labels has shape \(2,\), expected \(1,\)"):
         fitted.score(["good"], ["yes", "no"])
+
+
+def test_weights_that_are_no_numbers_give_no_answer(fitted):
+    clf = copy.deepcopy(fitted)
+    clf.model_.params["recurrent.U_l0"][0, 0] = np.nan
+    for call in (clf.predict, clf.predict_proba, lambda texts: clf.score(texts, LABELS)):
+        with pytest.raises(FloatingPointError, match="recurrent.U_l0 holds NaN or infinity"):
+            call(TEXTS)

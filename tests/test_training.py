@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -680,6 +681,74 @@ def test_a_validation_loss_that_is_not_finite_stops_before_the_checkpoint(tmp_pa
     assert files.load_arrays(tmp_path / "run.npz", training.CHECKPOINT)[0]["rows"] == []
 
 
+def test_weights_so_large_that_the_logits_overflow_give_no_answer():
+    model = classifier()
+    model.params["dense.W"][...] = model.params["dense.b"][...] = 3e38
+    with pytest.raises(FloatingPointError, match="the logits hold NaN or infinity: the weights are too large"):
+        predict(model, VALIDATION[0])
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf])
+@pytest.mark.parametrize("name", ["embedding.E", "recurrent.W_l0", "dense.b"])
+def test_weights_that_are_no_numbers_give_no_answer_but_an_error_that_names_them(name, wrong):
+    model = classifier(pooling="max")
+    model.params[name][...] = wrong
+    for call in (
+        lambda: predict(model, VALIDATION[0]),
+        lambda: evaluate(model, *VALIDATION),
+        lambda: model.evaluate(model.batches(VALIDATION, 8, None, False, None)),
+        lambda: model.predict_proba(np.array([[1], [2]])),
+    ):
+        with pytest.raises(FloatingPointError, match=f"{name} holds NaN or infinity"):
+            call()
+
+
+def test_predict_and_evaluate_take_sequences_and_labels_from_any_container():
+    pandas = pytest.importorskip("pandas", reason="pandas comes with the test extra")
+    torch = pytest.importorskip("torch", reason="PyTorch comes with the test extra")
+    model = classifier()
+    sequences, labels = VALIDATION
+    index = np.arange(len(labels))[::-1]
+    logits, scores = predict(model, sequences), evaluate(model, sequences, labels)
+    for given, answers in (
+        (iter(sequences), iter(labels.tolist())),
+        (pandas.Series([each.tolist() for each in sequences], index=index), pandas.Series(labels, index=index)),
+        (pandas.DataFrame({"ids": sequences}, index=index), pandas.DataFrame({"y": labels.astype(float)}, index=index)),
+        ([torch.tensor(each) for each in sequences], torch.tensor(labels) == 1),
+    ):
+        assert evaluate(model, given, answers) == scores
+    assert_same_bits({"": predict(model, map(list, sequences))}, {"": logits})
+    for wrong in ([str(label) for label in labels], labels + 0.5, labels * 2):
+        with pytest.raises((TypeError, ValueError), match=r"labels(\[\d+\] is| holds) .*, expected one"):
+            evaluate(model, sequences, wrong)
+    with pytest.raises(ValueError, match=r"sequences\[0\]\[1\] is -1, expected 0 to 8"):
+        predict(model, [[1, -1]])
+
+
+def test_f1_of_three_classes_does_not_depend_on_which_occur():
+    model = classifier(num_classes=3)
+    model.params["dense.W"][...] = 0
+    model.params["dense.b"][...] = [1, 0, 0]
+    assert evaluate(model, [[1], [2]], [0, 0])["f1"] == pytest.approx(1 / 3)
+    assert evaluate(model, [[1], [2]], [0, 1])["f1"] == pytest.approx(2 / 9)
+
+
+def test_a_long_sequence_among_short_ones_costs_what_its_own_words_do():
+    model = classifier()
+    rng = np.random.default_rng(0)
+    sequences = [rng.integers(0, V, n) for n in (20_000, *rng.integers(1, 40, 255))]
+    logits = predict(model, sequences)
+    tracemalloc.start()
+    np.testing.assert_allclose(predict(model, sequences), logits)
+    together = tracemalloc.get_traced_memory()[1]
+    tracemalloc.reset_peak()
+    np.testing.assert_allclose(predict(model, sequences[:1]), logits[:1], rtol=1e-5)
+    alone = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert together < 1.5 * alone
+    np.testing.assert_allclose(predict(model, sequences[1:]), logits[1:], rtol=1e-5)
+
+
 @pytest.mark.parametrize("classes", [2, 3])
 @pytest.mark.parametrize("batch_size", [1, 7, 256])
 def test_predict_gives_logits_in_the_order_of_the_sequences(batch_size, classes):
@@ -763,19 +832,19 @@ def test_progress_bars_show_loss_accuracy_and_speed(capsys):
         ({"resume": True}, ValueError, "resume is True, expected the path of a checkpoint"),
         ({"train": TRAIN[0]}, TypeError, "train is list, expected the pair"),
         ({"train": ([], [])}, ValueError, "train"),
-        ({"train": (TRAIN[0], TRAIN[1][:-1])}, ValueError, r"train labels have shape \(119,\)"),
-        ({"train": (TRAIN[0], TRAIN[1] * 0.5)}, TypeError, "train labels .* float64"),
-        ({"train": (TRAIN[0], TRAIN[1] + 1)}, ValueError, "train labels go from 1 to 2, expected 0 to 1"),
-        ({"train": (TRAIN[0], -TRAIN[1])}, ValueError, "train labels go from -1 to 0"),
+        ({"train": (TRAIN[0], TRAIN[1][:-1])}, ValueError, r"train labels has shape \(119,\)"),
+        ({"train": (TRAIN[0], TRAIN[1] * 0.5)}, ValueError, r"train labels\[\d+\] is 0.5, expected one of \[0, 1\]"),
+        ({"train": (TRAIN[0], TRAIN[1] + 1)}, ValueError, r"train labels\[\d+\] is 2, expected one of \[0, 1\]"),
+        ({"train": (TRAIN[0], -TRAIN[1])}, ValueError, r"train labels\[\d+\] is -1"),
         (
             {"train": ([*TRAIN[0][:-1], np.array([1, V])], TRAIN[1])},
             ValueError,
-            r"train sequences\[119\] holds the id 9",
+            r"train sequences\[119\]\[1\] is 9, expected 0 to 8",
         ),
-        ({"train": ([np.array([-1]), *TRAIN[0][1:]], TRAIN[1])}, ValueError, r"train sequences\[0\] holds the id -1"),
-        ({"train": ([np.array([0.5]), *TRAIN[0][1:]], TRAIN[1])}, TypeError, r"train data: sequences\[0\] has dtype"),
-        ({"validation": (VALIDATION[0], VALIDATION[1] + 1)}, ValueError, "validation labels go from"),
-        ({"validation": ([np.array([V])], [0])}, ValueError, r"validation sequences\[0\] holds the id 9"),
+        ({"train": ([np.array([-1]), *TRAIN[0][1:]], TRAIN[1])}, ValueError, r"train sequences\[0\]\[0\] is -1"),
+        ({"train": ([np.array([0.5]), *TRAIN[0][1:]], TRAIN[1])}, TypeError, r"train sequences\[0\] has dtype"),
+        ({"validation": (VALIDATION[0], VALIDATION[1] + 1)}, ValueError, r"validation labels\[\d+\] is 2"),
+        ({"validation": ([np.array([V])], [0])}, ValueError, r"validation sequences\[0\]\[0\] is 9"),
     ],
 )
 def test_bad_input_is_named_before_any_work_is_done(options, error, message, monkeypatch, tmp_path):
@@ -898,3 +967,11 @@ def test_any_generator_goes_into_a_checkpoint_and_back(kind, tmp_path):
     run(first, epochs=1, checkpoint=tmp_path / "run.npz")
     run(later, epochs=3, checkpoint=tmp_path / "run.npz", resume=True)
     assert_same_bits(bits(later), bits(right))
+
+
+@pytest.mark.parametrize("sequences", [[[], [], []], [[0], [0, 0], []]])
+def test_sequences_without_a_known_word_are_nothing_to_learn_from(sequences):
+    model = classifier()
+    with pytest.raises(ValueError, match="train sequences hold no token but 0, the unknown word"):
+        training.fit(model, (sequences, [0, 1, 0]), optimizer=Adam(), progress=False)
+    assert predict(model, sequences).shape == (3,) and "loss" in evaluate(model, sequences, [0, 1, 0])

@@ -21,6 +21,7 @@ import numpy as np
 
 from .. import __version__
 from ..backend import module_for, to_cpu
+from ..checks import check_number, check_sizes
 from ..files import as_json, atomic_write, owned, place_to_write, read_json, user_path
 from ..hmm import CategoricalHMM, HMMClassifier
 from ..metrics import classification_scores, roc_auc
@@ -84,9 +85,10 @@ class Settings:
         unknown = [model for model in self.models if model not in MODELS]
         if unknown or not self.models:
             raise ValueError(f"models is {', '.join(self.models) or 'empty'}, expected some of {', '.join(MODELS)}")
-        for name in ("epochs", "hidden", "embedding", "seeds", "vocabulary", "max_length", "batch_size", "workers"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+        sizes = ("epochs", "hidden", "embedding", "seeds", "vocabulary", "max_length", "batch_size", "workers")
+        check_sizes(**{name: getattr(self, name) for name in sizes})
+        for name in ("learning_rate", "clip_norm"):
+            check_number(name, getattr(self, name), above=0.0)
         wrong = self.model.keys() - (self.model_options().keys() - vars(self).keys())
         if wrong:
             raise ValueError(f"model holds {', '.join(sorted(wrong))}, expected further options of SequenceClassifier")
@@ -342,7 +344,7 @@ def _row(settings: Settings, prepared: Prepared) -> dict[str, Any]:
 
 def _scores(prepared: Prepared, name: str, seed: int, logits: np.ndarray) -> dict[str, Any]:
     labels = prepared.data.test.labels
-    scores = classification_scores(labels, (logits > 0).astype(int))
+    scores = classification_scores(labels, (logits > 0).astype(int), (0, 1))
     return {"model": name, "seed": seed, **scores, "roc_auc": roc_auc(labels, logits)}
 
 

@@ -72,7 +72,7 @@ def measured_lags(outcomes: Sequence[Outcome]) -> dict[str, np.ndarray]:
 
 def results_table(rows: Sequence[dict[str, Any]]) -> str:
     """The table that the terminal shows, as HTML."""
-    head, *body = lines(rows)
+    head, *body = [[cell.replace("+-", "±") for cell in line] for line in lines(rows)]
     top = "".join(f"<th>{escape(title)}" for title in head)
     rest = "".join("<tr>" + "".join(f"<td>{escape(cell)}" for cell in line) for line in body)
     return f"<table><thead><tr>{top}</thead><tbody>{rest}</tbody></table>"
@@ -182,7 +182,10 @@ def pictures(prepared: Prepared, outcomes: Sequence[Outcome]) -> list[str]:
     )
     matrices = [
         partial(
-            plots.confusion, confusion_matrix(labels, (o.logits > 0).astype(int)), ("negative", "positive"), NAMES[n]
+            plots.confusion,
+            confusion_matrix(labels, (o.logits > 0).astype(int), (0, 1)),
+            ("negative", "positive"),
+            NAMES[n],
         )
         for n, o in first.items()
     ]

@@ -96,7 +96,7 @@ class Outcome:
 
 
 def lines(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
-    """The table's head, and a line for each model; several seeds as mean ± standard deviation."""
+    """The table's head, and a line for each model; several seeds as mean +- standard deviation."""
     found = [list(COLUMNS.values())]
     for name in dict.fromkeys(row["model"] for row in rows):
         runs = [row for row in rows if row["model"] == name]
@@ -116,4 +116,4 @@ def figure(values: Sequence[float], key: str) -> str:
     forms = {"accuracy": "{:.2%}", "f1": "{:.4f}", "seconds_per_epoch": "{:.1f}", "train_seconds": "{:.1f}"}
     form = forms.get(key, "{:,.0f}")
     text = form.format(float(np.mean(values)))
-    return text if len(set(values)) == 1 else f"{text} ± {form.format(float(np.std(values, ddof=1)))}"
+    return text if len(set(values)) == 1 else f"{text} +- {form.format(float(np.std(values, ddof=1)))}"

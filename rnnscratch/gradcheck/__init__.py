@@ -7,6 +7,8 @@ take its place. A failure is diagnosed: `CAUSES` lists what the checker can tell
 
 from __future__ import annotations
 
+import inspect
+import math
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
@@ -14,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import get_array_module
+from ..checks import as_array, as_column, check_number, check_sizes
 from .compare import Row, Setup
 from .diagnosis import CAUSES, diagnose
 
@@ -26,7 +29,8 @@ TOLERANCES = {"complex step": 1e-12, "central differences": 1e-6}
 class GradientReport:
     """The outcome of a check; prints as a table.
 
-    `ok`, `max_error` (relative), `cause` (a key of `CAUSES`, "" if ok), `diagnosis` (sentences), `rows`, `method`.
+    `ok`, `max_error` (relative; infinite where nothing could be compared), `cause` (a key of `CAUSES`, "" if ok),
+    `diagnosis` (sentences), `rows`, `method`.
     """
 
     ok: bool
@@ -43,9 +47,11 @@ class GradientReport:
         widths = [max(len(line[k]) for line in lines) for k in range(len(head))]
         text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines]
         verdict = "gradients are right" if self.ok else "gradients are WRONG"
-        summary = (
-            f"{verdict}: largest relative error {self.max_error:.1e} ({self.method}, tolerance {self.tolerance:.0e})"
-        )
+        summary = f"{verdict}: "
+        if self.rows:
+            summary += f"largest relative error {self.max_error:.1e} ({self.method}, tolerance {self.tolerance:.0e})"
+        else:
+            summary += "nothing could be compared"
         return "\n".join([*text, "", summary, *self.diagnosis])
 
     def _repr_html_(self) -> str:
@@ -60,7 +66,7 @@ class GradientReport:
 
     @staticmethod
     def _cells(row: Row) -> tuple[str, ...]:
-        shape = "×".join(map(str, row.shape)) or "number"
+        shape = "x".join(map(str, row.shape)) or "number"
         return row.name, row.part, shape, f"{row.size:.2e}", f"{row.error:.1e}", "ok" if row.ok else "WRONG", row.cause
 
 
@@ -80,16 +86,19 @@ def check_gradients(
 
     target       a layer or model (`forward`, `backward`, `params`, `grads`), of which a copy in double precision is
                  checked, or a function f(*inputs) that returns (output, pullback), where pullback(gradient of the
-                 output) returns the gradients of the inputs, a tuple if there are several
-    inputs       arrays; integer ones (token ids) have no gradient
+                 output, a tuple or list where the output is one) returns the gradients of the inputs, a tuple if there
+                 are several
+    inputs       arrays or what NumPy can turn into them; integer ones (token ids) have no gradient
     lengths      for recurrent targets, as in their forward pass; so is `state`, drawn at random if None
     train        True: with dropout, its masks held fixed
     method       "complex" or "central"; by default the complex step wherever the target is analytic
     dtype        of the backward pass; "float32" tests that of single precision against double
     tolerance    the largest relative error of a right gradient, default 1e-12, differences 1e-6, float32 1e-4
-    max_entries  arrays with more entries are checked at so many places, drawn at random, and along a random direction
+    max_entries  arrays with more entries are checked at so many places, drawn at random, at least one in each gate, and
+                 along a random direction
 
-    Raises ValueError or TypeError for inputs that are missing, not finite or of the wrong kind.
+    Raises ValueError or TypeError for inputs that are missing, not finite or of the wrong kind, and where there is
+    nothing to compare: no floating array, or right gradients that are all zero, by which no backward can be judged.
 
     >>> import rnnscratch as rs
     >>> report = check_gradients(rs.GRU(3, 2, seed=0), np.random.default_rng(0).standard_normal((4, 2, 3)))
@@ -100,8 +109,25 @@ def check_gradients(
         raise ValueError(f"method is {method!r}, expected 'complex', 'central' or None")
     if dtype not in ("float64", "float32"):
         raise ValueError(f"dtype is {dtype!r}, expected 'float64' or 'float32'")
-    _check_inputs(inputs)
-    setup = Setup(target, inputs, lengths, state, train, seed=seed, max_entries=max_entries, dtype=dtype)
+    if tolerance is not None:
+        tolerance = check_number("tolerance", tolerance, above=0.0, below=1.0)
+    check_sizes(max_entries=max_entries)
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
+        raise TypeError(f"seed is {seed!r}, expected a whole number")
+    _check_target(target, lengths, state)
+    if lengths is not None:
+        lengths = as_column("lengths", lengths, "iu").copy()
+    setup = Setup(
+        target,
+        _as_inputs(inputs),
+        lengths,
+        _as_state(state),
+        train,
+        seed=seed,
+        max_entries=max_entries,
+        dtype=dtype,
+    )
+    setup.check()
     names = {"complex": "complex step", "central": "central differences"}
     if method is None:
         method = "complex" if setup.is_analytic() else "central"
@@ -109,24 +135,64 @@ def check_gradients(
     found = setup.compare(method, limit)
     report = GradientReport(
         ok=all(row.ok for row in found.rows) and not found.cause,
-        max_error=max((row.error for row in found.rows), default=0.0),
+        max_error=max((row.error for row in found.rows), default=math.inf),
         method=names[method],
         tolerance=limit,
         rows=found.rows,
     )
     if not report.ok:
         report.cause, report.diagnosis = diagnose(setup, found, method, limit)
+    elif len(found.untested) == len(found.analytic):
+        raise ValueError(
+            f"there is nothing to compare: the right gradients of {', '.join(found.untested)} are all zero for these "
+            "inputs, by which no backward can be judged; take others"
+        )
+    if found.untested:
+        report.diagnosis.append(f"not tested, since zero for these inputs: {', '.join(found.untested)}")
     return report
 
 
-def _check_inputs(inputs: tuple[Any, ...]) -> None:
+def _check_target(target: Any, lengths: Any, state: Any) -> None:
+    kind, is_layer = type(target).__name__, hasattr(target, "forward") and hasattr(target, "backward")
+    if not is_layer and (hasattr(target, "forward") or not callable(target)):
+        raise TypeError(f"target is {kind}, expected an object with forward and backward, or a function")
+    for name in ("params", "grads") if is_layer else ():
+        if not hasattr(target, name):
+            raise TypeError(f"target is {kind}, which has no {name}: expected the parameters' arrays by name")
+    accepted = inspect.signature(target.forward).parameters if is_layer else {}
+    for name, given in (("lengths", lengths), ("state", state)):
+        if given is not None and name not in accepted:
+            raise TypeError(f"{name} is given, but the forward pass of {kind} takes none")
+    for name, array in (target.params if is_layer else {}).items():
+        if as_array(f"params[{name!r}]", array, "fc").size and not np.isfinite(array).all():
+            raise ValueError(f"params[{name!r}] holds NaN or infinite numbers, for which no gradient can be checked")
+
+
+def _as_inputs(inputs: tuple[Any, ...]) -> tuple[np.ndarray, ...]:
+    """The inputs as arrays of their own. Raises TypeError or ValueError."""
     if not inputs:
         raise ValueError("inputs is empty, expected the arguments of the forward pass")
-    for k, given in enumerate(inputs):
-        if get_array_module(given) is not np:
-            raise TypeError(f"inputs[{k}] is a device array; check on the host, the code is the same")
-        array = np.asarray(given)
-        if array.dtype.kind not in "fciub":
-            raise TypeError(f"inputs[{k}] has dtype {array.dtype}, expected numbers")
-        if array.dtype.kind in "fc" and not np.isfinite(array).all():
-            raise ValueError(f"inputs[{k}] holds NaN or infinite numbers, for which no gradient can be checked")
+    found = tuple(_own(f"inputs[{k}]", given) for k, given in enumerate(inputs))
+    for k, array in enumerate(found):
+        if array.size == 0:
+            raise ValueError(f"inputs[{k}] has shape {array.shape}, expected at least one number")
+    return found
+
+
+def _as_state(state: Any) -> Any:
+    """A tuple of arrays, where None stands for one to draw, or one array. Raises TypeError or ValueError."""
+    several = isinstance(state, tuple) or (
+        isinstance(state, list) and all(part is None or isinstance(part, np.ndarray) for part in state)
+    )
+    if not several:
+        return None if state is None else _own("state", state).astype(float)
+    return tuple(part if part is None else _own(f"state[{k}]", part).astype(float) for k, part in enumerate(state))
+
+
+def _own(name: str, given: Any) -> np.ndarray:
+    if get_array_module(given) is not np:
+        raise TypeError(f"{name} is a device array; check on the host, the code is the same")
+    array = np.array(as_array(name, given))
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise ValueError(f"{name} holds NaN or infinite numbers, for which no gradient can be checked")
+    return array

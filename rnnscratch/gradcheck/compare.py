@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import copy
 import inspect
+import itertools
 import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from ..backend import Array
+from ..checks import as_array
 
 STEP = 1e-200
 SWEEP = tuple(10.0**-k for k in range(2, 10))
@@ -33,13 +35,20 @@ class Row:
 
 @dataclass
 class Comparison:
-    """Analytic and numeric gradients of every array, both where `places` says, and the rows made of them."""
+    """Analytic and numeric gradients of every array, both where `places` says, and the rows made of them.
 
-    analytic: dict[str, np.ndarray]
-    numeric: dict[str, np.ndarray]
-    rows: list[Row]
+    `cause` is one that the numbers need not show, `untested` are the arrays whose right gradient is zero.
+    """
+
+    analytic: dict[str, np.ndarray] = field(default_factory=dict)
+    numeric: dict[str, np.ndarray] = field(default_factory=dict)
+    rows: list[Row] = field(default_factory=list)
     cause: str = ""
     detail: str = ""
+    untested: list[str] = field(default_factory=list)
+    dtypes: dict[str, np.dtype] = field(default_factory=dict)  # of the gradients as backward gave them
+    shared: str = ""  # gradients that lie in the same memory
+    kinks: dict[str, str] = field(default_factory=dict)  # the places of an array where forward has one
 
     @property
     def failing(self) -> list[str]:
@@ -62,24 +71,35 @@ class Setup:
     dtype: str = "float64"  # of the backward pass that is checked
 
     def __post_init__(self) -> None:
-        """Check the target, and draw an initial state where none is given: zeros would hide what is wrong with it."""
-        kind = type(self.target).__name__
-        if not self.is_layer and (hasattr(self.target, "forward") or not callable(self.target)):
-            raise TypeError(f"target is {kind}, expected an object with forward and backward, or a function")
-        accepted = inspect.signature(self.target.forward).parameters if self.is_layer else {}
-        for name, given in (("lengths", self.lengths), ("state", self.state)):
-            if given is not None and name not in accepted:
-                raise TypeError(f"{name} is given, but the forward pass of {kind} takes none")
-        for name, array in (self.target.params if self.is_layer else {}).items():
-            if not np.isfinite(array).all():
-                raise ValueError(
-                    f"params[{name!r}] holds NaN or infinite numbers, for which no gradient can be checked"
-                )
-        if self.recurrent and self.state is None:
-            outputs, (_, final) = self.forward(*self.prepare("float64"))
-            rng = np.random.default_rng(self.seed + 2)
-            drawn = tuple(rng.uniform(-0.8, 0.8, part.shape) for part in outputs[1:])
-            self.state = drawn if isinstance(final, tuple) else drawn[0]
+        """Draw the initial state where none is given: zeros would hide what is wrong with it."""
+        parts = parts_of(self.state)
+        if not self.recurrent or (parts and not any(part is None for part in parts)):
+            return
+        zeros = replace(self, state=False)  # False: none is given, and none is drawn
+        outputs, (_, final) = zeros.forward(*zeros.prepare("float64"))
+        rng = np.random.default_rng(self.seed + 2)
+        drawn = [rng.uniform(-0.8, 0.8, part.shape) for part in outputs[1:]]
+        given = [new if part is None else part for part, new in zip(parts or drawn, drawn)] if parts else drawn
+        self.state = tuple(given) if isinstance(final, tuple) else given[0]
+
+    def check(self) -> None:
+        """Raise TypeError or ValueError unless there are gradients to compare, and a forward pass that has them."""
+        arrays = self.prepare(self.dtype)[1]
+        if not any(array.size for array in arrays.values()):
+            raise ValueError(
+                "there is nothing to compare: the inputs are integers, which have no gradient, and the target has no "
+                "params; give floats, such as inputs[0].astype(float)"
+            )
+        outputs, _ = self.forward(*self.start(self.dtype))
+        if not outputs:
+            raise TypeError("the forward pass returns nothing, expected an array or several")
+        for k, output in enumerate(outputs):
+            if output.dtype.kind != "f":
+                raise TypeError(f"output {k} of the forward pass has dtype {output.dtype}, expected floating numbers")
+            if output.size == 0:
+                raise ValueError(f"output {k} of the forward pass has shape {output.shape}, expected some numbers")
+            if not np.isfinite(output).all():
+                raise ValueError(f"output {k} of the forward pass is not finite for these inputs: it has no gradient")
 
     @property
     def is_layer(self) -> bool:
@@ -98,71 +118,94 @@ class Setup:
         def convert(values: Any) -> np.ndarray:
             return np.asarray(values).astype(self.dtype).astype(dtype)
 
-        arrays = {}
-        for k, given in enumerate(self.inputs):
-            if np.asarray(given).dtype.kind not in "iub":
-                arrays["x" if len(self.inputs) == 1 else f"input {k}"] = convert(given)
+        arrays = {name: convert(self.inputs[k]) for k, name in self.named_inputs().items()}
         target = self.target
         if self.is_layer:
             target = copy.deepcopy(self.target)
+            converted: dict[int, np.ndarray] = {}
             for owner in owners(target):
-                for name in owner.params:
-                    owner.params[name] = convert(owner.params[name])
-                    owner.grads[name] = owner.grads[name].astype(dtype)
+                for name, array in owner.params.items():
+                    converted[id(array)] = convert(array)
                     if self.symmetric and name.startswith("U_"):
-                        make_symmetric(owner.params[name])
-            for k, part in enumerate(parts_of(self.state)):
-                arrays[f"state {k}" if isinstance(self.state, (tuple, list)) else "state"] = convert(part)
+                        make_symmetric(converted[id(array)])
+                for gradient in getattr(owner, "grads", {}).values():
+                    converted[id(gradient)] = np.asarray(gradient).astype(dtype)
+            swap(target, converted)
+            if self.state is not False:
+                for k, part in enumerate(parts_of(self.state)):
+                    arrays[f"state {k}" if isinstance(self.state, (tuple, list)) else "state"] = convert(part)
             arrays.update(target.params)
         return target, arrays
 
+    def named_inputs(self) -> dict[int, str]:
+        """The names of the inputs that have a gradient, by position."""
+        single = len(self.inputs) == 1
+        return {k: "x" if single else f"input {k}" for k, given in enumerate(self.inputs) if not is_whole(given)}
+
     def forward(self, target: Any, arrays: dict[str, np.ndarray]) -> tuple[list[np.ndarray], Any]:
         """The outputs as a flat list, and what backward needs."""
-        values = iter([array for name, array in arrays.items() if name == "x" or name.startswith("input ")])
-        inputs = [given if np.asarray(given).dtype.kind in "iub" else next(values) for given in self.inputs]
+        names = self.named_inputs()
+        inputs = [arrays[names[k]] if k in names else given for k, given in enumerate(self.inputs)]
         if not self.is_layer:
-            output, pullback = target(*inputs)
-            return [np.asarray(part) for part in parts_of(output)], pullback
+            returned = target(*inputs)
+            if not (isinstance(returned, (tuple, list)) and len(returned) == 2 and callable(returned[1])):
+                kind = f"{type(returned).__name__} {tuple(type(part).__name__ for part in parts_of(returned))}"
+                raise TypeError(f"target returns {kind[:80]}, expected the pair (output, pullback)")
+            return [as_output(k, part) for k, part in enumerate(parts_of(returned[0]))], returned
         accepted = inspect.signature(target.forward).parameters
         options: dict[str, Any] = {}
         if "lengths" in accepted and self.lengths is not None:
             options["lengths"] = self.lengths
         if "train" in accepted:
             options["train"] = self.train
-        if self.state is not None:
-            parts = [array for name, array in arrays.items() if name == "state" or name.startswith("state ")]
+        parts = [array for name, array in arrays.items() if name == "state" or name.startswith("state ")]
+        if parts:
             options["state"] = tuple(parts) if isinstance(self.state, (tuple, list)) else parts[0]
         outputs = target.forward(*inputs, **options)
-        return list(flatten(outputs)), outputs
+        return [as_output(k, part) for k, part in enumerate(flatten(outputs))], outputs
 
-    def backward(self, target: Any, outputs: Any, upstream: list[np.ndarray]) -> dict[str, np.ndarray]:
-        """The analytic gradient of every array, by name."""
+    def backward(self, target: Any, handle: Any, upstream: list[np.ndarray]) -> dict[str, np.ndarray]:
+        """The analytic gradient of every array, by name: the arrays that backward gave."""
+        gradients: dict[str, Any] = {}
         if not self.is_layer:
-            return self._of_inputs(outputs(upstream[0] if len(upstream) == 1 else tuple(upstream)))
-        gradients: dict[str, np.ndarray] = {}
-        if isinstance(outputs, tuple):
-            dstate: Any = tuple(upstream[1:]) if len(upstream) > 2 else upstream[1]
-            dx, dinitial = target.backward(upstream[0], dstate)
-            for k, part in enumerate(parts_of(dinitial) if self.state is not None else []):
-                gradients[f"state {k}" if isinstance(self.state, (tuple, list)) else "state"] = np.array(part)
+            output, pullback = handle
+            shaped = (
+                tuple(upstream) if isinstance(output, tuple) else upstream if isinstance(output, list) else upstream[0]
+            )
+            gradients = self._of_inputs(pullback(shaped))
         else:
-            dx = target.backward(upstream[0])
-        gradients.update(self._of_inputs(dx))
-        return {**gradients, **{name: np.array(gradient) for name, gradient in target.grads.items()}}
+            if isinstance(handle, tuple):
+                dstate: Any = tuple(upstream[1:]) if len(upstream) > 2 else upstream[1]
+                dx, dinitial = target.backward(upstream[0], dstate)
+                for k, part in enumerate(parts_of(dinitial)):
+                    gradients[f"state {k}" if isinstance(self.state, (tuple, list)) else "state"] = part
+            else:
+                dx = target.backward(upstream[0])
+            gradients |= self._of_inputs(dx) | target.grads
+        return {name: as_array(f"the gradient of {name}", part) for name, part in gradients.items() if part is not None}
 
-    def _of_inputs(self, returned: Any) -> dict[str, np.ndarray]:
+    def _of_inputs(self, returned: Any) -> dict[str, Any]:
         """The gradients of the inputs that have one, which backward may return for all inputs or for those alone."""
-        parts = parts_of(returned)
-        floating = [k for k, given in enumerate(self.inputs) if np.asarray(given).dtype.kind not in "iub"]
+        several = isinstance(returned, tuple) or (
+            isinstance(returned, list) and all(part is None or isinstance(part, np.ndarray) for part in returned)
+        )
+        parts, names = parts_of(returned) if several else [returned], self.named_inputs()
         if len(parts) == len(self.inputs):
-            parts = [parts[k] for k in floating]
-        names = ["x" if len(self.inputs) == 1 else f"input {k}" for k in floating]
-        return {name: np.array(part) for name, part in zip(names, parts) if part is not None}
+            for k, part in enumerate(parts):
+                if k not in names and part is not None and np.any(part):
+                    raise ValueError(
+                        f"inputs[{k}] has dtype {self.inputs[k].dtype}, so it has no gradient, but backward gives one; "
+                        f"give floats to have it compared"
+                    )
+            parts = [parts[k] for k in names]
+        elif len(parts) > max(1, len(names)):
+            raise ValueError(f"backward gives {len(parts)} gradients of the inputs, expected {len(names)}")
+        return dict(zip(names.values(), parts))
 
     def upstream(self, outputs: Sequence[np.ndarray], dtype: str) -> list[np.ndarray]:
         """Random gradients of all outputs, also past a sequence's end, where they must have no effect."""
         rng = np.random.default_rng(self.seed)
-        draws = [rng.standard_normal(output.shape).astype(self.dtype).astype(dtype) for output in outputs]
+        draws = [np.asarray(rng.standard_normal(out.shape)).astype(self.dtype).astype(dtype) for out in outputs]
         if self.upstream_only == "outputs":
             for draw in draws[1:]:
                 draw[...] = 0
@@ -185,6 +228,8 @@ class Setup:
         A complex answer alone proves nothing: |x| x and x conj(x) are complex where x is, and not analytic.
         """
 
+        sizes = [0.0]
+
         def slope(dtype: str, step: complex) -> Any:
             target, arrays = self.start(dtype)
             outputs, _ = self.forward(target, arrays)
@@ -193,85 +238,166 @@ class Setup:
             for array in arrays.values():
                 array += step * rng.standard_normal(array.shape)
             shifted, _ = self.forward(target, arrays)
+            sizes.append(sum(float(np.abs(output * up).sum()) for output, up in zip(outputs, upstream)))
             return np.array([((a - b) * up).sum() for a, b, up in zip(shifted, outputs, upstream)])
 
+        real = (slope("float64", 1e-6) - slope("float64", -1e-6)) / 2e-6
         try:
             with np.errstate(all="ignore"), warnings.catch_warnings():
                 warnings.simplefilter("error", np.exceptions.ComplexWarning)
                 imaginary = slope("complex128", 1j * STEP).imag / STEP
-        except (TypeError, ValueError, np.exceptions.ComplexWarning):
+        except Exception:  # whatever forward says to complex numbers, it has just taken real ones
             return False
-        real = (slope("float64", 1e-6) - slope("float64", -1e-6)) / 2e-6
-        return bool(np.abs(imaginary - real).max(initial=0.0) <= 1e-4 * np.abs(real).max(initial=1e-3))
+        slack = 1e-4 * float(np.abs(real).max()) + 1e-8 * max(sizes)  # differences have rounding errors of 1e-10
+        return bool(np.abs(imaginary - real).max() <= slack)
 
     def compare(self, method: str, tolerance: float) -> Comparison:
         """Run backward twice, and compare its gradients with those of the forward pass."""
-        wide = "complex128" if method == "complex" else "float64"
         with np.errstate(under="ignore"):
             target, arrays = self.start(self.dtype)
-            watched = dict(arrays) | {
-                f"input {k}": given for k, given in enumerate(self.inputs) if np.asarray(given).dtype.kind in "iub"
-            }
-            before = {name: array.copy() for name, array in watched.items()}
+            fixed = {f"input {k}": given for k, given in enumerate(self.inputs) if is_whole(given)}
+            if self.lengths is not None:
+                fixed["lengths"] = np.asarray(self.lengths)
+
+            def watched() -> dict[str, np.ndarray]:
+                return {**arrays, **(target.params if self.is_layer else {}), **fixed}
+
+            before = copies_of(watched())
             outputs, handle = self.forward(target, arrays)
+            for name in changed(watched(), before):
+                put_back(watched(), before)
+                return Comparison(cause="changed by forward", detail=name)
+            first = copies_of(dict(enumerate(outputs)))
             again, _ = self.forward(target, arrays)
-            if any(not np.array_equal(a, b, equal_nan=True) for a, b in zip(outputs, again)) and all(
-                np.array_equal(array, before[name]) for name, array in watched.items()
-            ):
-                raise ValueError("forward gives another result each time; dropout must keep its masks while frozen")
+            if changed(dict(enumerate(again)), first):
+                raise ValueError(
+                    "forward gives another result each time: it is random (dropout must keep its masks while frozen), "
+                    "or it starts from what its last call has left"
+                )
             outputs, handle = self.forward(target, arrays)
             upstream = self.upstream(outputs, self.dtype)
-            watched |= self._named(upstream) | {f"output {k}": output for k, output in enumerate(outputs)}
-            before |= {name: array.copy() for name, array in watched.items() if name not in before}
-            analytic = self.backward(target, handle, upstream)
-            cause, detail = "", ""
-            for name, array in watched.items():
-                if not np.array_equal(array, before[name]):
-                    cause, detail = "changed arguments", name
-                    array.flags.writeable = True
-                    array[...] = before[name]
-            if not cause:
-                repeated = self.backward(target, handle, upstream)
-                if any(not np.array_equal(repeated[name], analytic[name], equal_nan=True) for name in analytic):
-                    cause = "second backward"
-            for name in arrays:
+            fixed |= {f"the gradient of output {k}": array for k, array in enumerate(upstream)}
+            fixed |= {f"output {k}": output for k, output in enumerate(outputs)}
+            before = copies_of(watched())
+            given = self.backward(target, handle, upstream)
+            found = Comparison(dtypes={name: array.dtype for name, array in given.items()}, shared=sharing(given))
+            analytic = copies_of(given)
+            for name, array in arrays.items():
                 if name not in analytic:
+                    raise ValueError(f"backward gives no gradient of {name}, expected one of shape {array.shape}")
+                if analytic[name].shape != array.shape:
                     raise ValueError(
-                        f"backward gives no gradient of {name}, expected one of shape {arrays[name].shape}"
+                        f"the gradient of {name} has shape {analytic[name].shape}, expected {array.shape} as {name}"
                     )
-            if not cause and self.lengths is not None and not self._ignores_padding(outputs, analytic):
-                cause = "lengths"
+            for name in changed(watched(), before):
+                found.cause, found.detail = "changed arguments", name
+                put_back(watched(), before)
+                break
+            if not found.cause:
+                found.cause, found.detail = self._second(target, arrays, handle, upstream, given, analytic)
+            if not found.cause and self.lengths is not None and not self._ignores_padding(outputs, analytic):
+                found.cause = "lengths"
+            self._differentiate(found, analytic, method, tolerance)
+            if not found.cause and changed(dict(enumerate(self.forward(target, arrays)[0])), first):
+                raise ValueError(
+                    "forward gives another result than when the check began: it depends on something besides its "
+                    "arguments, which changes from call to call"
+                )
+        return found
 
-            wide_target, wide_arrays = self.start(wide)
-            wide_outputs, _ = self.forward(wide_target, wide_arrays)
-            weights = self.upstream(wide_outputs, wide)
+    def _second(
+        self,
+        target: Any,
+        arrays: dict[str, np.ndarray],
+        handle: Any,
+        upstream: list[np.ndarray],
+        given: dict[str, np.ndarray],
+        analytic: dict[str, np.ndarray],
+    ) -> tuple[str, str]:
+        """The cause, if a second backward gives other gradients, or spoils those of the first."""
+        repeated = copies_of(self.backward(target, handle, upstream))
+        own = set(given) - set(target.grads if self.is_layer else ())  # `grads` may be filled anew each time
+        if differing := changed(repeated, analytic):
+            if all(np.allclose(repeated[name], 2 * analytic[name], rtol=1e-9, atol=0) for name in differing):
+                return "gradients add up", ", ".join(differing)
+            _, handle = self.forward(target, arrays)
+            anew = changed(copies_of(self.backward(target, handle, upstream)), analytic)
+            return ("not repeatable" if anew else "second backward"), ""
+        self.backward(target, handle, [-2 * array for array in upstream])
+        for name in sorted(own):
+            if changed({name: given[name]}, analytic):
+                return "reused buffer", name
+        return "", ""
 
-            def loss() -> Any:
-                found, _ = self.forward(wide_target, wide_arrays)
-                return sum((output * weight).sum() for output, weight in zip(found, weights))
+    def _differentiate(self, found: Comparison, analytic: dict[str, np.ndarray], method: str, tolerance: float) -> None:
+        """Fill in the numeric gradients, and the rows."""
+        wide = "complex128" if method == "complex" else "float64"
+        target, arrays = self.start(wide)
+        outputs, _ = self.forward(target, arrays)
+        weights = self.upstream(outputs, wide)
 
-            numeric, at, rows = {}, {}, []
-            rng = np.random.default_rng(self.seed + 1)
-            for name, array in wide_arrays.items():
-                gradient = analytic[name]
-                if gradient.shape != array.shape:
-                    raise ValueError(
-                        f"the gradient of {name} has shape {gradient.shape}, expected {array.shape} as {name}"
-                    )
-                places = np.arange(array.size)
-                if array.size > self.max_entries:
-                    places = np.sort(rng.choice(array.size, self.max_entries, replace=False))
-                numeric[name] = derivatives(loss, array, places, method)
-                at[name] = gradient.reshape(-1)[places].astype(float)
-                rows += self._rows(name, gradient.shape, places, at[name], numeric[name], tolerance)
-                if array.size > self.max_entries:
-                    rows.append(along_direction(loss, name, array, gradient, method, tolerance, rng))
-        return Comparison(at, numeric, rows, cause, detail)
+        def loss() -> Any:
+            return sum((output * weight).sum() for output, weight in zip(self.forward(target, arrays)[0], weights))
+
+        whole = sum(float(np.abs(output * weight).sum()) for output, weight in zip(outputs, weights))
+        rounding = max(500 * float(np.finfo(self.dtype).eps), 1e-9 if method == "central" else 0.0)
+        rng = np.random.default_rng(self.seed + 1)
+        for name, array in arrays.items():
+            gradient = analytic[name]
+            if not array.size:
+                continue
+            scale = whole / (float(np.abs(array).max()) or 1.0)  # what a gradient would be that all of the loss is of
+            places = self._places(name, array.shape, rng)
+            right = derivatives(loss, array, places, method)
+            if not np.isfinite(right).all():
+                raise ValueError(f"the derivative of forward by {name} is not finite for these inputs")
+            at = gradient.reshape(-1)[places].astype(float)
+            if 0 < np.abs(right).max() <= rounding * scale:
+                nearby = self._derivatives_nearby(loss, arrays, array, places, method)
+                if np.abs(nearby - right).max() > 0.1 * np.abs(right).max():  # the rounding errors of a gradient of 0
+                    right = np.zeros_like(right)
+            found.numeric[name], found.analytic[name] = right, at
+            found.rows += self._rows(name, gradient.shape, places, at, right, tolerance, scale)
+            if method == "central" and not found.rows[-1].ok:
+                found.kinks[name] = kinks(loss, name, array, places, at)
+            tested = bool(right.any())
+            if array.size > len(places):
+                least = 0.0 if tested else rounding * scale * math.sqrt(array.size)
+                row = along_direction(loss, name, array, gradient, method, tolerance, rng, least)
+                tested |= row.size > least
+                found.rows.append(row)
+            if not tested:
+                found.untested.append(name)
+
+    def _places(self, name: str, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+        """Where an array is looked at: everywhere, or at places drawn at random, some of every gate."""
+        everywhere = np.arange(math.prod(shape))
+        if len(everywhere) <= self.max_entries:
+            return everywhere
+        blocks = [np.flatnonzero(chosen) for _, chosen in self.gate_places(name, shape, everywhere)] or [everywhere]
+        each = max(1, self.max_entries // len(blocks))
+        return np.sort(np.concatenate([rng.choice(block, min(each, len(block)), replace=False) for block in blocks]))
+
+    def _derivatives_nearby(
+        self,
+        loss: Callable[[], Any],
+        arrays: dict[str, np.ndarray],
+        array: np.ndarray,
+        places: np.ndarray,
+        method: str,
+    ) -> np.ndarray:
+        """The same derivatives at a point so near that they are the same, but for rounding errors."""
+        before, rng = copies_of(arrays), np.random.default_rng(self.seed + 5)
+        for each in arrays.values():
+            each *= 1 + 1e-9 * rng.standard_normal(each.shape)
+        found = derivatives(loss, array, places, method)
+        put_back(arrays, before)
+        return found
 
     def _ignores_padding(self, outputs: list[np.ndarray], gradients: dict[str, np.ndarray]) -> bool:
         """Whether outputs and gradients stay as they are with garbage past the sequences' ends."""
         rng = np.random.default_rng(self.seed + 4)
-        past = np.arange(len(self.inputs[0]))[:, None] >= np.asarray(self.lengths)
+        past = np.arange(len(self.inputs[0]))[:, None] >= self.lengths
 
         def garbled(array: np.ndarray) -> np.ndarray:
             if array.shape[:2] != past.shape:
@@ -281,7 +407,7 @@ class Setup:
             result[past] = rng.choice(array.ravel(), shape) if ids else 100.0 * rng.standard_normal(shape)
             return result
 
-        other = replace(self, inputs=tuple(garbled(np.asarray(given)) for given in self.inputs))
+        other = replace(self, inputs=tuple(garbled(given) for given in self.inputs))
         target, arrays = other.start(self.dtype)
         found, handle = other.forward(target, arrays)
         upstream = self.upstream(found, self.dtype)
@@ -292,10 +418,6 @@ class Setup:
         slack = 1e3 * float(np.finfo(self.dtype).eps)
         return all(np.abs(a - b).max(initial=0.0) <= slack * np.abs(a).max(initial=1e-300) for a, b in pairs)
 
-    @staticmethod
-    def _named(upstream: list[np.ndarray]) -> dict[str, np.ndarray]:
-        return {f"the gradient of output {k}": array for k, array in enumerate(upstream)}
-
     def _rows(
         self,
         name: str,
@@ -304,6 +426,7 @@ class Setup:
         found: np.ndarray,
         right: np.ndarray,
         tolerance: float,
+        scale: float,
     ) -> list[Row]:
         size = float(np.abs(right).max(initial=0.0))
 
@@ -311,7 +434,7 @@ class Setup:
             difference = np.abs(found - right)[chosen].max(initial=0.0)
             if not np.isfinite(found[chosen]).all():
                 difference = math.inf
-            error = float(difference / size) if size else float(difference)
+            error = float(difference / (size or scale or 1.0))
             return Row(name, part, part_shape, float(np.abs(right[chosen]).max(initial=0.0)), error, error <= tolerance)
 
         rows = [row("", slice(None), shape)]
@@ -363,6 +486,23 @@ def derivatives(loss: Callable[[], Any], array: np.ndarray, places: np.ndarray, 
     return at(STEP) if method == "complex" else steadiest([at(step) for step in SWEEP])
 
 
+def kinks(loss: Callable[[], Any], name: str, array: np.ndarray, places: np.ndarray, found: np.ndarray) -> str:
+    """The first place where the slopes to both sides differ and the gradient is neither's mean; "" if there is none."""
+    flat, step = array.reshape(-1), 1e-6
+    here = loss()
+    for place, gradient in zip(places, found):
+        kept, slopes = flat[place].copy(), []
+        for signed in (step, -step):
+            flat[place] = kept + signed
+            slopes.append((loss() - here) / signed)
+        flat[place] = kept
+        low, high = min(slopes), max(slopes)
+        slack = 1e-4 * max(abs(low), abs(high))
+        if high - low > 100 * slack and low - slack <= gradient <= high + slack:
+            return f"{name}[{', '.join(map(str, np.unravel_index(place, array.shape)))}]"
+    return ""
+
+
 def steadiest(estimates: list[Any]) -> Any:
     """Of a sweep of central differences, the one that changed least from the step size before.
 
@@ -373,9 +513,16 @@ def steadiest(estimates: list[Any]) -> Any:
 
 
 def along_direction(
-    loss: Callable[[], Any], name: str, array: np.ndarray, gradient: np.ndarray, method: str, tolerance: float, rng: Any
+    loss: Callable[[], Any],
+    name: str,
+    array: np.ndarray,
+    gradient: np.ndarray,
+    method: str,
+    tolerance: float,
+    rng: Any,
+    least: float = 0.0,
 ) -> Row:
-    """The derivative along one random direction, in which every entry takes part."""
+    """The derivative along one random direction, in which every entry takes part; below `least` all is rounding."""
     direction = rng.standard_normal(array.shape)
     kept = array.copy()
 
@@ -394,7 +541,7 @@ def along_direction(
     right = float((at(STEP) if method == "complex" else steadiest([at(step) for step in SWEEP]))[0])
     found = float((gradient.astype(float) * direction).sum())
     scale = float(np.sqrt((gradient.astype(float) ** 2).sum()))  # the size that such a sum of random terms has
-    error = abs(found - right) / max(abs(right), scale) if max(abs(right), scale) else 0.0
+    error = abs(found - right) / max(abs(right), scale) if max(abs(right), scale) > least else 0.0
     return Row(name, "random direction", array.shape, abs(right), error, bool(error <= 10 * tolerance))
 
 
@@ -406,8 +553,22 @@ def make_symmetric(U: np.ndarray) -> None:
         block[...] = (block + block.T) / 2
 
 
-def owners(target: Any, attribute: str = "params") -> Iterator[Any]:
+def owners(target: Any, attribute: str = "params") -> list[Any]:
     """The objects within a target that hold such an attribute themselves: its layers."""
+    return [found for found in walk(target) if attribute in getattr(found, "__dict__", {})]
+
+
+def swap(target: Any, arrays: Mapping[int, np.ndarray]) -> None:
+    """Put arrays in the place of others, given by identity, wherever the target holds them: params["W"] and self.W."""
+    for found in walk(target):
+        held: Any = found if isinstance(found, (dict, list)) else getattr(found, "__dict__", {})
+        for key, value in list(held.items() if isinstance(held, dict) else enumerate(held)):
+            if isinstance(value, np.ndarray) and id(value) in arrays:
+                held[key] = arrays[id(value)]
+
+
+def walk(target: Any) -> Iterator[Any]:
+    """All objects, lists and dicts within a target, itself first."""
     seen: set[int] = set()
     stack = [target]
     while stack:
@@ -420,9 +581,40 @@ def owners(target: Any, attribute: str = "params") -> Iterator[Any]:
         elif isinstance(current, (list, tuple)):
             stack += current
         elif hasattr(current, "__dict__") and not inspect.ismodule(current) and not isinstance(current, type):
-            if attribute in vars(current):
-                yield current
             stack += vars(current).values()
+        else:
+            continue
+        yield current
+
+
+def is_whole(array: np.ndarray) -> bool:
+    """Whether it holds integers or booleans, which have no gradient."""
+    return array.dtype.kind in "iub"
+
+
+def as_output(k: int, value: Any) -> np.ndarray:
+    return as_array(f"output {k} of the forward pass", value, "fiubc")
+
+
+def copies_of(arrays: Mapping[Any, np.ndarray]) -> dict[Any, np.ndarray]:
+    return {name: np.array(array) for name, array in arrays.items()}
+
+
+def changed(arrays: Mapping[Any, np.ndarray], before: Mapping[Any, np.ndarray]) -> list[Any]:
+    """The names of those that are not what they were."""
+    return [name for name, array in arrays.items() if not np.array_equal(array, before[name], equal_nan=True)]
+
+
+def put_back(arrays: Mapping[Any, np.ndarray], before: Mapping[Any, np.ndarray]) -> None:
+    for name in changed(arrays, before):
+        arrays[name].flags.writeable = True
+        arrays[name][...] = before[name]
+
+
+def sharing(arrays: Mapping[str, np.ndarray]) -> str:
+    """The names of two arrays that lie in the same memory; "" if there are none."""
+    pairs = itertools.combinations(arrays, 2)
+    return next((f"{a} and {b}" for a, b in pairs if np.may_share_memory(arrays[a], arrays[b])), "")
 
 
 def parts_of(value: Any) -> list[Any]:

@@ -18,8 +18,22 @@ from .compare import Comparison, Setup, derivatives, parts_of
 
 CAUSES = {
     "changed arguments": "{detail} was changed by backward; it must be left as it came",
+    "changed by forward": "{detail} was changed by forward, so there is no function whose gradient could be compared; "
+    "forward must leave its arguments and parameters as they came",
     "second backward": "a second backward gives other gradients: the first one changed what forward had stored",
+    "gradients add up": "a second backward adds its gradients to those of the first: {detail} must start from zero",
+    "not repeatable": "forward and backward give other gradients when they run again: backward is random, or changes "
+    "what they start from",
+    "reused buffer": "the gradient of {detail} that backward returned is overwritten by the next backward: it must "
+    "return an array of its own",
+    "shared memory": "the gradients of {detail} lie in the same memory, so one of them overwrites the other",
     "not finite": "the gradient is not finite",
+    "dtype": "the gradient is right to the digits of {detail} only, which backward returns",
+    "not independent": "the output does not depend on {detail}, so the right gradient is zero: forward reads another "
+    "array, or returns a stored result",
+    "kink": "forward has a kink at these numbers ({detail}), and so no derivative: move them a little",
+    "imprecise": "the gradient is right to {detail} only: a small term is missing, or digits are lost on the way",
+    "elsewhere": "right at the entries that were looked at one by one, wrong elsewhere: raise max_entries",
     "zero": "the gradient is zero where it should not be: a dead path, nothing is propagated to it",
     "sign": "the sign is wrong: the gradient is -1 times the right one",
     "scale": "the gradient is {detail} times the right one: a forgotten factor, or a mean where a sum belongs",
@@ -46,11 +60,13 @@ CAUSES = {
 def diagnose(setup: Setup, found: Comparison, method: str, tolerance: float) -> tuple[str, list[str]]:
     """The main cause, and sentences about it and about each array that fails."""
     loose = max(tolerance * 1e3, 1e-8)
-    patterns = {name: _pattern(setup, found, name, loose) for name in found.failing}
+    patterns = {name: _pattern(setup, found, name, loose, tolerance) for name in found.failing}
     for row in found.rows:
         if not row.ok and not row.part:
             row.cause = patterns[row.name][0]
-    if found.cause:
+    if found.cause == "reused buffer" and found.shared and found.failing:
+        cause, detail = "shared memory", found.shared
+    elif found.cause:
         cause, detail = found.cause, found.detail
     else:
         known = {pattern for pattern in patterns.values() if pattern[0] != "wrong"}
@@ -68,7 +84,7 @@ def diagnose(setup: Setup, found: Comparison, method: str, tolerance: float) -> 
     return cause, sentences
 
 
-def _pattern(setup: Setup, found: Comparison, name: str, loose: float) -> tuple[str, str]:
+def _pattern(setup: Setup, found: Comparison, name: str, loose: float, tolerance: float) -> tuple[str, str]:
     """What the numbers of one array show by themselves."""
     a, n = found.analytic[name], found.numeric[name]
     row = next(row for row in found.rows if row.name == name)
@@ -80,10 +96,22 @@ def _pattern(setup: Setup, found: Comparison, name: str, loose: float) -> tuple[
     if not np.isfinite(a).all():
         return "not finite", ""
     if size == 0.0:
-        return "wrong", ""
+        return ("not independent", name) if row.error > tolerance else ("elsewhere", "")
+    if row.ok:
+        return "elsewhere", ""
+    if found.kinks.get(name):
+        return "kink", found.kinks[name]
+    if " and " in found.shared and name in found.shared.split(" and "):
+        return "shared memory", found.shared
+    dtype = found.dtypes[name]
+    fewer = 1.0 if dtype.kind in "iub" else 100 * size * float(np.finfo(dtype).eps)
+    if dtype != np.dtype(setup.dtype) and np.abs(a - n).max() <= fewer:
+        return "dtype", dtype.name
     if not a.any():
         return "zero", ""
     ratio = float(a @ n / (n @ n))
+    if near(a, n) and np.abs(a - ratio * n).max() > tolerance * size:
+        return "imprecise", f"{row.error:.1e}"
     if near(a, ratio * n):
         return ("sign", "") if abs(ratio + 1) < loose else ("scale", _name_ratio(setup, ratio))
     whole = a.size == math.prod(row.shape)
@@ -103,13 +131,13 @@ def _pattern(setup: Setup, found: Comparison, name: str, loose: float) -> tuple[
 
 def _name_ratio(setup: Setup, ratio: float) -> str:
     """A ratio as a number, and as what it may come from: the sizes of the batch and of the sequence."""
-    shape = np.shape(setup.inputs[0])
+    shape = setup.inputs[0].shape
     sizes = dict(zip(("T", "B"), shape)) if setup.recurrent and len(shape) == 3 else {}
     for letter, size in sizes.items():
         for text, value in ((letter, size), (f"1/{letter}", 1 / size)):
             if size > 1 and abs(ratio - value) < 1e-6 * abs(value):
                 return f"{ratio:.6g} ({text})"
-    return f"{ratio:.6g}"
+    return f"{ratio:.6g}" if abs(ratio - 1) > 1e-5 else f"1 {'+' if ratio > 1 else '-'} {abs(ratio - 1):.1e}"
 
 
 def _counterfactual(setup: Setup, found: Comparison, method: str, tolerance: float, loose: float) -> tuple[str, str]:
@@ -119,8 +147,8 @@ def _counterfactual(setup: Setup, found: Comparison, method: str, tolerance: flo
         result = replace(setup, **changes).compare(method, tolerance)
         return not result.cause and all(row.ok for row in result.rows)
 
-    shape = np.shape(setup.inputs[0])
-    integers = np.asarray(setup.inputs[0]).dtype.kind in "iub"
+    shape = setup.inputs[0].shape
+    integers = setup.inputs[0].dtype.kind in "iub"
     if setup.train and right(train=False):
         return "dropout", ""
     if setup.lengths is not None and right(lengths=None):
@@ -135,7 +163,7 @@ def _counterfactual(setup: Setup, found: Comparison, method: str, tolerance: flo
         return "final state", ""
     if not (setup.recurrent and len(shape) == 3):
         return "wrong", ""
-    single = replace(setup, inputs=(np.asarray(setup.inputs[0])[:1],), lengths=None).compare(method, tolerance)
+    single = replace(setup, inputs=(setup.inputs[0][:1],), lengths=None).compare(method, tolerance)
     if shape[0] > 1 and all(row.ok for row in single.rows if not row.name.startswith("state")):
         if set(found.failing) < set(setup.target.params) and _agree(
             found.analytic, _cut_chain(setup, method, last_only=True), loose, found.failing
@@ -154,7 +182,7 @@ def _counterfactual(setup: Setup, found: Comparison, method: str, tolerance: flo
     if shape[1] > 1:
         state = [np.asarray(part)[:, :1] for part in parts_of(setup.state)]
         smaller = tuple(state) if isinstance(setup.state, (tuple, list)) else state[0] if state else None
-        if right(inputs=(np.asarray(setup.inputs[0])[:, :1],), state=smaller, lengths=None):
+        if right(inputs=(setup.inputs[0][:, :1],), state=smaller, lengths=None):
             return "one example", ""
     wrong = [row.part for row in single.rows if row.part.startswith("gate") and not row.ok]
     letters = sorted({part.removeprefix("gate ") for part in wrong})
@@ -167,7 +195,7 @@ def _cut_chain(setup: Setup, method: str, last_only: bool = False) -> dict[str, 
     target, arrays = setup.prepare(dtype)
     outputs, _ = setup.forward(target, arrays)
     upstream = setup.upstream(outputs, dtype)
-    x = np.asarray(setup.inputs[0])
+    x = setup.inputs[0]
     total: dict[str, np.ndarray] = {}
     state = setup.state
     for t in range(len(x)):
@@ -203,8 +231,11 @@ def _agree(
 
 def _distinct(setup: Setup) -> tuple[Any, ...] | None:
     """The inputs with ids of which none is repeated; None if there are not enough."""
-    ids = np.asarray(setup.inputs[0])
-    table = next((a for name, a in setup.target.params.items() if name.rpartition(".")[2] == "E"), None)
-    if table is None or ids.size > len(table):
+    ids, *others = setup.inputs
+    params = setup.target.params.items() if setup.is_layer else []
+    tables = [array for name, array in params if name.rpartition(".")[2] == "E"]
+    tables += [given for given in others if given.ndim == 2 and given.dtype.kind == "f"]
+    if not tables or ids.size > len(tables[0]):
         return None
-    return (np.random.default_rng(setup.seed).permutation(len(table))[: ids.size].reshape(ids.shape),)
+    drawn = np.random.default_rng(setup.seed).permutation(len(tables[0]))[: ids.size]
+    return (drawn.reshape(ids.shape), *others)

@@ -1,26 +1,31 @@
 """Losses on logits, each with its gradient, stable for logits of any size (Eqs 3, 64, 73, 80).
 
 Every loss returns (loss, gradient of the first argument); the loss is a mean, so the gradient is divided by the count.
-Exponentials of large negative numbers are meant to vanish, so underflow is ignored where they are taken.
+Arrays keep their dtype (float32, float64 or complex128); lists and whole numbers are taken as float64. What does not
+fit is a TypeError or ValueError that names the argument. Exponentials of large negative numbers are meant to vanish, so
+underflow is ignored where they are taken.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ..backend import Array, get_array_module
-from ..checks import check_shapes, refuse_first
+from ..checks import as_array, as_operand, check_shapes, refuse_first
 from .activations import sigmoid
 
 __all__ = ["binary_cross_entropy", "log_softmax", "mean_squared_error", "sigmoid", "softmax", "softmax_cross_entropy"]
 
 
-def binary_cross_entropy(logits: Array, targets: Array) -> tuple[Array, Array]:
+def binary_cross_entropy(logits: Any, targets: Any) -> tuple[Array, Array]:
     """-mean(y log p + (1 - y) log(1 - p)) with p = sigmoid(logits); its gradient is (p - y) / count.
 
     logits (...) of any size, targets (...) of the same shape, numbers from 0 to 1 (checked on the host only). Computed
     as max(z, 0) - z y + log(1 + exp(-|z|)), in which no exponential can overflow.
     """
+    logits, targets = as_operand("logits", logits), as_array("targets", targets, "fiubc")
     check_shapes("logits", logits, targets, logits.shape)
     xp = get_array_module(logits, targets)
     if xp is np:
@@ -33,15 +38,14 @@ def binary_cross_entropy(logits: Array, targets: Array) -> tuple[Array, Array]:
         return losses.mean(), (sigmoid(logits) - y) * (1.0 / logits.size)
 
 
-def softmax_cross_entropy(logits: Array, targets: Array, ignore_index: int | None = None) -> tuple[Array, Array]:
+def softmax_cross_entropy(logits: Any, targets: Any, ignore_index: int | None = None) -> tuple[Array, Array]:
     """-mean(log softmax(logits)[target]) over the positions whose target is not `ignore_index`.
 
     logits (..., K), targets (...) integers in [0, K) (the range is checked on the host only). What logits hold at
-    ignored positions changes nothing, and their gradient is 0; when all are ignored, so is the loss.
+    ignored positions changes nothing, and their gradient is 0; when all are ignored, the loss is 0.
     """
+    logits, targets = as_operand("logits", logits), as_array("targets", targets, "iu")
     check_shapes("logits", logits, targets, logits.shape[:-1])
-    if targets.dtype.kind not in "iu":
-        raise TypeError(f"targets has dtype {targets.dtype}, expected integers: the right class at each position")
     xp = get_array_module(logits, targets)
     K = logits.shape[-1]
     kept = xp.ones(targets.shape, bool) if ignore_index is None else targets != ignore_index
@@ -59,24 +63,37 @@ def softmax_cross_entropy(logits: Array, targets: Array, ignore_index: int | Non
         return losses.sum() / count, gradient.reshape(logits.shape)
 
 
-def mean_squared_error(outputs: Array, targets: Array) -> tuple[Array, Array]:
-    """mean((outputs - targets)^2) over all entries, arrays of one shape."""
+def mean_squared_error(outputs: Any, targets: Any) -> tuple[Array, Array]:
+    """mean((outputs - targets)^2) over all entries, arrays of one shape.
+
+    >>> loss, gradient = mean_squared_error([1.0, 3.0], [1.0, 1.0])
+    >>> float(loss), gradient.tolist()
+    (2.0, [0.0, 2.0])
+    """
+    outputs, targets = as_operand("outputs", outputs), as_array("targets", targets, "fiubc")
+    get_array_module(outputs, targets)
     check_shapes("outputs", outputs, targets, outputs.shape)
     error = outputs - targets.astype(outputs.dtype)
     with np.errstate(under="ignore"):
         return (error * error).mean(), error * (2.0 / outputs.size)
 
 
-def log_softmax(logits: Array) -> Array:
+def log_softmax(logits: Any) -> Array:
     """log(exp(z_k) / sum_j exp(z_j)) along the last axis, shifted by the largest logit."""
+    logits = as_operand("logits", logits)
     xp = get_array_module(logits)
     shifted = logits - logits.real.max(axis=-1, keepdims=True)
     with np.errstate(under="ignore"):
         return shifted - xp.log(xp.exp(shifted).sum(axis=-1, keepdims=True))
 
 
-def softmax(logits: Array) -> Array:
-    """exp(z_k) / sum_j exp(z_j) along the last axis, shifted by the largest logit."""
+def softmax(logits: Any) -> Array:
+    """exp(z_k) / sum_j exp(z_j) along the last axis, shifted by the largest logit.
+
+    >>> softmax([[0.0, 0.0], [1000.0, 0.0]]).tolist()
+    [[0.5, 0.5], [1.0, 0.0]]
+    """
+    logits = as_operand("logits", logits)
     xp = get_array_module(logits)
     with np.errstate(under="ignore"):
         powers = xp.exp(logits - logits.real.max(axis=-1, keepdims=True))

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..backend import Array, get_array_module
-from ..checks import check_lengths
+from ..checks import as_array, check_lengths
 
 CHUNK_ROWS = 1024  # rows (steps x sequences) in one chunk at most, but at least one step
 
@@ -186,23 +186,33 @@ class Packed(NamedTuple):
         return self.data.dtype
 
 
-def pack(x: Array, lengths: Any = None) -> Packed:
+def pack(x: Any, lengths: Any = None) -> Packed:
     """The real steps of x (T, B, ...), whose sequences have these lengths (B,) on the host, or all T.
 
     >>> pack(np.array([[1, 4], [2, 0], [3, 0]]), [3, 1]).data.tolist()
     [1, 4, 2, 3]
     """
+    x = _steps(x)
     T, B = x.shape[:2]
     plan = lengths if isinstance(lengths, Plan) else Plan(T, B, lengths, get_array_module(x))
     return Packed(plan.pack(x), plan)
 
 
-def reverse(x: Array, lengths: np.ndarray | None) -> Array:
+def reverse(x: Any, lengths: Any = None) -> Array:
     """Each sequence of x (T, B, ...) back to front within its own length; what lies past its end stays.
 
     Its own inverse. The layers do without: they read a packed array in either direction.
     """
+    x = _steps(x)
     T, B = x.shape[:2]
-    steps, ends = np.arange(T)[:, None], np.full(B, T) if lengths is None else np.asarray(lengths)
+    lengths = check_lengths(lengths, T, B)
+    steps, ends = np.arange(T)[:, None], np.full(B, T) if lengths is None else lengths
     source = np.where(steps < ends, ends - 1 - steps, steps) * B + np.arange(B)
     return x.reshape(T * B, -1)[get_array_module(x).asarray(source.ravel())].reshape(x.shape)
+
+
+def _steps(x: Any) -> Array:
+    x = as_array("x", x, "fiubc")
+    if x.ndim < 2 or 0 in x.shape[:2]:
+        raise ValueError(f"x has shape {x.shape}, expected (T, B, ...), at least one step and one sequence")
+    return x

@@ -5,11 +5,12 @@ T steps, B sequences, H units; lengths (B,) on the host. What hs holds past a se
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..backend import Array, get_array_module
+from ..checks import as_operand, check_lengths, check_shape
 from .packing import Packed, Plan
 
 
@@ -26,8 +27,9 @@ class MaxCache(NamedTuple):
     shape: tuple[int, int, int]
 
 
-def mean_forward(hs: Array, lengths: np.ndarray | None = None) -> tuple[Array, MeanCache]:
+def mean_forward(hs: Any, lengths: Any = None) -> tuple[Array, MeanCache]:
     """hs (T, B, H) -> the mean over each sequence's steps (B, H), and the cache for `mean_backward`."""
+    hs, lengths = _arguments(hs, lengths)
     xp = get_array_module(hs)
     T, B, _ = hs.shape
     if lengths is None:
@@ -38,8 +40,10 @@ def mean_forward(hs: Array, lengths: np.ndarray | None = None) -> tuple[Array, M
     return mean, MeanCache(xp.asarray(real * scale))
 
 
-def mean_backward(cache: MeanCache, dmean: Array) -> Array:
+def mean_backward(cache: MeanCache, dmean: Any) -> Array:
     """dmean (B, H) -> dhs (T, B, H): each real step gets its share, the others 0."""
+    dmean = as_operand("dmean", dmean, cache.weights.dtype)
+    check_shape("dmean", dmean, (cache.weights.shape[1], *dmean.shape[1:]), cache.weights.dtype, "(B, H)")
     return cache.weights[:, :, None] * dmean
 
 
@@ -60,12 +64,13 @@ def packed_mean_backward(cache: tuple[Plan, Array], dmean: Array) -> Array:
     return (dmean * scale)[plan.sequence]
 
 
-def max_forward(hs: Array, lengths: np.ndarray | None = None) -> tuple[Array, MaxCache]:
+def max_forward(hs: Any, lengths: Any = None) -> tuple[Array, MaxCache]:
     """hs (T, B, H) -> the largest value of each unit over its sequence's steps (B, H), and the cache for
     `max_backward`.
 
     Of equal values the first counts; complex values are compared by their real part, as a complex-step check needs.
     """
+    hs, lengths = _arguments(hs, lengths)
     xp = get_array_module(hs)
     T, B, H = hs.shape
     values = hs.real
@@ -76,13 +81,22 @@ def max_forward(hs: Array, lengths: np.ndarray | None = None) -> tuple[Array, Ma
     return hs[steps, xp.arange(B)[:, None], xp.arange(H)], MaxCache(steps, (T, B, H))
 
 
-def max_backward(cache: MaxCache, dmax: Array) -> Array:
+def max_backward(cache: MaxCache, dmax: Any) -> Array:
     """dmax (B, H) -> dhs (T, B, H): all of it goes to the step that the maximum was taken from."""
+    dmax = as_operand("dmax", dmax)
+    check_shape("dmax", dmax, cache.shape[1:], dmax.dtype, "(B, H)")
     xp = get_array_module(dmax)
     _, B, H = cache.shape
     dhs = xp.zeros(cache.shape, dmax.dtype)
     dhs[cache.steps, xp.arange(B)[:, None], xp.arange(H)] = dmax
     return dhs
+
+
+def _arguments(hs: Any, lengths: Any) -> tuple[Array, np.ndarray | None]:
+    hs = as_operand("hs", hs)
+    if hs.ndim != 3 or 0 in hs.shape:
+        raise ValueError(f"hs has shape {hs.shape}, expected (T, B, H), none 0")
+    return hs, check_lengths(lengths, *hs.shape[:2])
 
 
 def real_steps(T: int, lengths: np.ndarray) -> np.ndarray:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ..backend import Array, get_array_module
+from ..checks import check_shape
 from . import sequence
 from .activations import ACTIVATIONS, Activation
 
@@ -19,7 +22,7 @@ def cell(activation: Activation) -> sequence.Cell:
 
     def step(gates: Array, new: Any) -> None:
         (z,) = gates  # x W + h_prev U + b
-        f(z, out=new.h)  # Eq. 1, 62; `out` saves a copy, 5 % of the time of small layers
+        f(z, out=new.h)  # Eq. 1, 62; `out` saves a copy, which small layers feel
 
     def slopes(s: Any, new: Any) -> None:
         s.h_by_z[...] = slope_from_output(new.h)
@@ -64,12 +67,12 @@ def check_activation(activation: Any) -> str:
 
 
 def algorithm_1(
-    x: Array,
-    h0: Array | None,
-    W: Array,
-    U: Array,
-    b: Array,
-    dhs: Array,
+    x: Any,
+    h0: Any,
+    W: Any,
+    U: Any,
+    b: Any,
+    dhs: Any,
     steps: int | None = None,
     activation: str = "tanh",
 ) -> tuple[Array, Array, Array, Array, Array]:
@@ -77,12 +80,16 @@ def algorithm_1(
     None).
 
     x (T, B, D), h0 (B, H) or None for zeros, W (D, H), U (H, H), b (H,), and the gradient dhs (T, B, H) of the loss
-    with respect to each output; all sequences are T steps long. Returns dx, dh0, dW, dU, db. It takes O(T N) steps
-    where the single reverse pass takes O(T), and with N >= T finds the same. Raises ValueError for an unknown
-    activation.
+    with respect to each output; all sequences are T steps long. Returns dx, dh0, dW, dU, db. It takes O(T N) steps with
+    N = `steps`, where the single reverse pass takes O(T), and with N >= T finds the same. Raises TypeError or
+    ValueError for arrays that do not fit together, an unknown activation, and steps that are no whole number from 0 on.
     """
-    xp = get_array_module(x, h0, W, U, b, dhs)
     f, slope_from_output = ACTIVATIONS[check_activation(activation)]
+    x, (h0,), W, U, b, _, _ = sequence.arguments(CELLS[activation], x, (h0,), W, U, b, None, {})
+    dhs = check_shape("dhs", dhs, (*x.shape[:2], len(U)), x.dtype, "(T, B, H)")
+    if steps is not None and (not isinstance(steps, int | np.integer) or steps < 0):
+        raise ValueError(f"steps is {steps!r}, expected a whole number of at least 0, or None")
+    xp = get_array_module(x, dhs)
     h0 = xp.zeros(dhs.shape[1:], x.dtype) if h0 is None else h0
     h = [h0]
     for x_t in x:  # forward pass

@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..backend import Array, check_dtype, get_array_module
-from ..checks import check_shape
+from ..backend import Array, get_array_module
+from ..checks import as_operand, as_weights, check_shape
 from .packing import Plan, Step
 
 State = tuple[Array | None, ...]
@@ -241,7 +241,7 @@ def run_back(
     dx = xp.empty(x.shape, dtype)
     grads = {"W": xp.zeros_like(W), "U": xp.zeros_like(U), "b": xp.zeros_like(W[0])}
     grads |= {name: xp.zeros_like(array) for name, array in weights.items()}
-    U_T = xp.ascontiguousarray(U.T)  # a product with a view of U would take up to 1.6 times as long
+    U_T = xp.ascontiguousarray(U.T)  # a product with a view of U takes longer
     dU_joint, U_back = grads["U"][:, :joint], U_T[:joint]
     s_chunk, dz_chunk = xp.empty((len(cell.slopes_as), plan.longest, H), dtype), xp.empty((plan.longest, G * H), dtype)
     dh_in, through_U = xp.empty((B, H), dtype), xp.empty((B, H), dtype)
@@ -267,7 +267,7 @@ def run_back(
         dz_by_gate, gates = by_gate(dz, G), whole["gates"]
         for step in chunk.steps if backwards else reversed(chunk.steps):
             n, within = step.running, step.within
-            if n != running:  # a view costs a tenth of a small product, and often as many sequences run as before
+            if n != running:  # views cost time, and often as many sequences run as before
                 running, d, dh_n = n, [each[n] for each in dstates], dh_in[n]
                 have["d"] = D(*d, dh_n) if cell.own else D(*d, None) if cell.apart else D(*d)
             if dhs_chunk is not None:
@@ -342,16 +342,15 @@ def forward(
 
     x (T, B, D); state a tuple of the cell's states, each (B, H) or None for zeros, or None; W (D, G*H), U (H, G*H),
     b (G*H,), gate beside gate; lengths (B,) integers from 1 to T on the host, or None; mask (B, H) of recurrent dropout
-    or None; the cell's further weights by name. All arrays of one dtype: float32, float64 or complex128.
+    or None; the cell's further weights by name. All arrays are of one dtype, float32, float64 or complex128; lists and
+    other numbers without one take on W's.
 
     Returns hs (T, B, H), zero past a sequence's end, the final states as a tuple, each (B, H), and the cache for
     `backward`. hs is a view of what the cache holds when all sequences are equally long, so do not write to it. Raises
     ValueError or TypeError for wrong arguments.
     """
-    state = (None,) * len(cell.states) if state is None else tuple(state)
-    xp = get_array_module(x, W, U, b, mask, *state, *weights.values())
-    check_arguments(cell, x, state, W, U, b, mask, weights)
-    plan = Plan(x.shape[0], x.shape[1], lengths, xp)
+    x, state, W, U, b, mask, weights = arguments(cell, x, state, W, U, b, mask, weights)
+    plan = Plan(x.shape[0], x.shape[1], lengths, get_array_module(x))
     hs, final, cache = run(cell, plan, plan.pack(x), state, W, U, b, weights, mask)
     assert cache is not None
     return plan.unpack(hs), final, cache
@@ -366,9 +365,7 @@ def backward(
     dU, db and those of the cell's further weights. `truncate=k` cuts the chain every k steps. Changes nothing it is
     given. Raises ValueError or TypeError for wrong arguments.
     """
-    state = (None,) * len(cache.states) if dstate is None else tuple(dstate)
-    get_array_module(cache.x, dhs, *state)
-    check_upstream(cache, dhs, state, truncate)
+    dhs, state = upstream(cache, dhs, dstate, truncate)
     plan = cache.plan
     dx, initial, grads = run_back(cache, None if dhs is None else plan.pack(dhs), state, truncate)
     return plan.unpack(dx), initial, *grads.values()
@@ -412,46 +409,59 @@ def one_step(
     cell.call(cell.step, have)
 
 
-def check_arguments(
-    cell: Cell, x: Array, state: State, W: Array, U: Array, b: Array, mask: Any, weights: Mapping[str, Array]
-) -> None:
-    """Check every argument of forward but the lengths, before any work is done."""
-    for name, array in (("W", W), ("U", U), ("b", b)):
-        if not hasattr(array, "dtype"):
-            raise TypeError(f"{name} is {type(array).__name__}, expected an array")
-    check_dtype(W.dtype, "W's dtype")
-    G, H = len(cell.gates), len(U)
-    if getattr(x, "ndim", 0) != 3 or 0 in x.shape:
-        raise ValueError(
-            f"x has shape {getattr(x, 'shape', None)}, expected (T, B, D) = (steps, sequences, inputs), none 0"
-        )
-    T, B, _ = x.shape
+def arguments(
+    cell: Cell, x: Any, state: Any, W: Any, U: Any, b: Any, mask: Any, weights: Mapping[str, Any]
+) -> tuple[Array, State, Array, Array, Array, Array | None, dict[str, Array]]:
+    """Every argument of forward but the lengths, as arrays that fit together. Raises TypeError or ValueError."""
+    W = as_weights("W", W)
+    x, U, b = as_operand("x", x, W.dtype), as_operand("U", U, W.dtype), as_operand("b", b, W.dtype)
+    for name, array in (("W", W), ("U", U)):
+        if array.ndim != 2 or 0 in array.shape:
+            raise ValueError(f"{name} has shape {array.shape}, expected two axes, none of length 0")
+    if x.ndim != 3 or 0 in x.shape:
+        raise ValueError(f"x has shape {x.shape}, expected (T, B, D) = (steps, sequences, inputs), none 0")
+    G, H, (T, B, _) = len(cell.gates), len(U), x.shape
     check_shape("x", x, (T, B, len(W)), W.dtype, "(T, B, D) with W (D, G*H)")
     check_shape("W", W, (len(W), G * H), W.dtype, f"(D, {G}*H)")
     check_shape("U", U, (H, G * H), W.dtype, f"(H, {G}*H)")
     check_shape("b", b, (G * H,), W.dtype, f"({G}*H,)")
     if weights.keys() != cell.weights.keys():
         raise TypeError(f"got the further weights {sorted(weights)}, expected {sorted(cell.weights)}")
-    for name, array in weights.items():
-        check_shape(name, array, (cell.weights[name] * H,), W.dtype, f"({cell.weights[name]}*H,)")
+    further = {
+        name: check_shape(name, array, (cell.weights[name] * H,), W.dtype, f"({cell.weights[name]}*H,)")
+        for name, array in weights.items()
+    }
     if mask is not None:
-        check_shape("mask", mask, (B, H), W.dtype, "(B, H)")
-    if len(state) != len(cell.states):
-        raise ValueError(f"state has {len(state)} entries, expected {len(cell.states)}: {', '.join(cell.states)}")
-    for letter, initial in zip(cell.states, state):
-        if initial is not None:
-            check_shape(f"initial state {letter}", initial, (B, H), W.dtype, "(B, H)")
+        mask = check_shape("mask", mask, (B, H), W.dtype, "(B, H)")
+    parts = states_of("state", "initial state", cell, state, (B, H), W.dtype)
+    get_array_module(x, W, U, b, mask, *parts, *further.values())
+    return x, parts, W, U, b, mask, further
 
 
-def check_upstream(cache: Cache, dhs: Array | None, dstate: State, truncate: int | None) -> None:
-    """Check every argument of backward before any work is done."""
+def upstream(cache: Cache, dhs: Any, dstate: Any, truncate: int | None) -> tuple[Array | None, State]:
+    """The gradients that backward is given, as arrays that fit. Raises TypeError or ValueError."""
     T, B, H, dtype = cache.plan.T, cache.plan.B, len(cache.U), cache.x.dtype
     if dhs is not None:
-        check_shape("dhs", dhs, (T, B, H), dtype, "(T, B, H) as the outputs")
-    for letter, given in zip(cache.cell.states, dstate):
-        if given is not None:
-            check_shape(f"gradient of the final state {letter}", given, (B, H), dtype, "(B, H)")
+        dhs = check_shape("dhs", dhs, (T, B, H), dtype, "(T, B, H) as the outputs")
+    parts = states_of("dstate", "gradient of the final state", cache.cell, dstate, (B, H), dtype)
+    get_array_module(cache.x, dhs, *parts)
     check_truncate(truncate)
+    return dhs, parts
+
+
+def states_of(name: str, meaning: str, cell: Cell, given: Any, shape: tuple[int, int], dtype: Any) -> State:
+    """A tuple with an array or None for each of the cell's states. Raises TypeError or ValueError."""
+    letters = ", ".join(cell.states)
+    if given is None:
+        return (None,) * len(cell.states)
+    if not isinstance(given, (tuple, list)):
+        raise TypeError(f"{name} is {type(given).__name__}, expected the tuple ({letters}) or None")
+    if len(given) != len(cell.states):
+        raise ValueError(f"{name} has {len(given)} entries, expected {len(cell.states)}: {letters}")
+    return tuple(
+        part if part is None else check_shape(f"{meaning} {letter}", part, shape, dtype, "(B, H)")
+        for letter, part in zip(cell.states, given)
+    )
 
 
 def check_truncate(truncate: Any) -> None:

@@ -12,7 +12,17 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, check_dtype, generator, get_array_module, module_for, to_cpu
-from ..checks import check_choice, check_ids, check_labels, check_rates, check_shape, check_sizes
+from ..checks import (
+    as_array,
+    check_choice,
+    check_flags,
+    check_ids,
+    check_labels,
+    check_rates,
+    check_sequences,
+    check_shape,
+    check_sizes,
+)
 from ..kernels import losses, pooling
 from ..kernels.activations import ACTIVATIONS
 from ..kernels.packing import Packed, Plan
@@ -121,8 +131,9 @@ class SequenceClassifier:
 
         See layers.py on several calls in one pass, and on `keep`.
         """
-        if getattr(ids, "ndim", None) != 2:
-            raise ValueError(f"ids has shape {getattr(ids, 'shape', None)}, expected (T, B) = (steps, sequences)")
+        ids = as_array("ids", ids, "iu")
+        if ids.ndim != 2:
+            raise ValueError(f"ids has shape {ids.shape}, expected (T, B) = (steps, sequences)")
         T, B = ids.shape
         plan = Plan(T, B, lengths, get_array_module(ids))
         check_ids(ids, self.vocabulary_size)
@@ -145,7 +156,9 @@ class SequenceClassifier:
         del x, hs, pooled, features
 
         def way_back(dlogits: Array) -> None:
-            check_shape("dlogits", dlogits, (B,) if K == 1 else (B, K), self.dense.params["W"].dtype, "as the logits")
+            dlogits = check_shape(
+                "dlogits", dlogits, (B,) if K == 1 else (B, K), self.dense.params["W"].dtype, "as the logits"
+            )
             dpooled = dropout_back(dense_back(dlogits.reshape(B, K)))
             dhs, dh = None, None
             for k, (part, (_, cache)) in enumerate(zip(self._parts, parts)):
@@ -223,25 +236,19 @@ class SequenceClassifier:
         """
         if isinstance(data, Batches) or (isinstance(data, list) and data and isinstance(data[0], Batch)):
             return data
-        check_labels(data, self.num_classes)
-        try:
-            sequences, labels = data
-            found = Batches(sequences, labels, batch_size=batch_size, shuffle=shuffle, seed=seed, max_length=max_length)
-        except (ValueError, TypeError) as error:
-            raise type(error)(f"data: {error}") from None
-        ids = np.concatenate(found.sequences)
-        if ids.min() < 0 or ids.max() >= self.vocabulary_size:
-            position, wrong = next(
-                (position, index)
-                for position, sequence in enumerate(found.sequences)
-                for index in sequence
-                if not 0 <= index < self.vocabulary_size
-            )
-            raise ValueError(f"sequences[{position}] holds the id {wrong}, expected 0 to {self.vocabulary_size - 1}")
-        return found
+        sequences, labels = check_labels(data, self.num_classes)
+        check_sequences("sequences", sequences, self.vocabulary_size)
+        if shuffle and not any(ids.any() for ids in sequences):
+            raise ValueError("sequences hold no token but 0, the unknown word: there is nothing to learn from")
+        return Batches(sequences, labels, batch_size=batch_size, shuffle=shuffle, seed=seed, max_length=max_length)
 
+    @np.errstate(over="ignore", invalid="ignore")
     def predict_batches(self, batches: Batches) -> np.ndarray:
-        """The logits (N,) or (N, K) of N sequences, in their order in the data, on the host."""
+        """The logits (N,) or (N, K) of N sequences, in their order in the data, on the host.
+
+        Raises FloatingPointError where one, or a weight, is not finite.
+        """
+        self.check_weights()
         logits: np.ndarray | None = None
         for batch in batches:
             part = to_cpu(self.call(self.xp.asarray(batch.ids), batch.lengths, keep=False)[0])
@@ -249,6 +256,7 @@ class SequenceClassifier:
                 logits = np.empty((len(batches.sequences), *part.shape[1:]), part.dtype)
             logits[batch.indices] = part
         assert logits is not None
+        self._check_logits(logits)
         return logits
 
     @np.errstate(over="ignore", invalid="ignore")
@@ -256,11 +264,28 @@ class SequenceClassifier:
         """Loss, accuracy, precision, recall and F1 on labelled batches."""
         logits, labels = self.predict_batches(batches), np.asarray(batches.labels)
         loss, _ = self.loss(self.xp.asarray(logits), self.xp.asarray(labels))
-        return {"loss": float(loss), **classification_scores(labels, decide(logits))}
+        return {"loss": float(loss), **classification_scores(labels, decide(logits), np.arange(self.num_classes))}
 
+    @np.errstate(over="ignore", invalid="ignore")
     def predict_proba(self, ids: Array, lengths: Any = None) -> Array:
-        """The probability of each class (B, K), K = 2 included; arguments as for `forward`."""
-        return probabilities(self.call(ids, lengths, keep=False)[0])
+        """The probability of each class (B, K), K = 2 included; arguments as for `forward`.
+
+        Raises FloatingPointError where a logit or a weight is not finite.
+        """
+        self.check_weights()
+        logits = self.call(ids, lengths, keep=False)[0]
+        self._check_logits(logits)
+        return probabilities(logits)
+
+    def check_weights(self) -> None:
+        """Raise FloatingPointError, naming the first parameter that holds NaN or infinity."""
+        for name, array in self.params.items():
+            if not self.xp.isfinite(array).all():
+                raise FloatingPointError(f"{name} holds NaN or infinity, expected weights that are numbers")
+
+    def _check_logits(self, logits: Array) -> None:
+        if not get_array_module(logits).isfinite(logits).all():
+            raise FloatingPointError("the logits hold NaN or infinity: the weights are too large")
 
     def load_params(self, params: Mapping[str, Array]) -> None:
         """Copy values into the parameters. Raises ValueError or TypeError, before any is changed, unless all fit."""
@@ -328,8 +353,8 @@ def probabilities(logits: Array) -> Array:
     """logits (B,) of class 1 against class 0, or (B, K) -> the probabilities (B, 2) or (B, K) (g of Eq. 42)."""
     if logits.ndim == 2:
         return losses.softmax(logits)
-    p = losses.sigmoid(logits)
-    return get_array_module(logits).stack([1 - p, p], axis=1)
+    xp = get_array_module(logits)
+    return losses.softmax(xp.stack([xp.zeros_like(logits), logits], axis=1))  # 1 - p would be 0 where p rounds to 1
 
 
 def configuration(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -350,9 +375,11 @@ def configuration(given: Mapping[str, Any]) -> dict[str, Any]:
             check_rates(**{name: value})
             found[name] = float(value)
         elif option.annotation == "bool":
+            check_flags(**{name: value})
             found[name] = bool(value)
         elif name in CHOICES:
             check_choice(name, value, CHOICES[name])
+            found[name] = str.__str__(value)
     if found["num_classes"] < 2:
         raise ValueError(f"num_classes is {found['num_classes']}, expected at least 2")
     module_for(found["device"])

@@ -1,7 +1,8 @@
 """Where gradients go on their way back through time, and two other ways to compute them.
 
 T steps, B sequences, D inputs, H hidden units; `layer` is one RNN, LSTM or GRU layer in one direction, x (T, B, D).
-S is the size of the state: H, or 2H for an LSTM, whose state is h and c in a row.
+S is the size of the state: H, or 2H for an LSTM, whose state is h and c in a row. Arrays are of the layer's dtype;
+lists take it on. All raise TypeError or ValueError for another layer and for arrays that do not fit.
 """
 
 from __future__ import annotations
@@ -15,23 +16,21 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import check_sizes
+from ..checks import check_choice, check_number, check_shape, check_sizes
 from ..layers import LSTM, Recurrent
-from .trace import trace
+from .trace import input_of, state_of, trace
 
 
-def contributions(
-    layer: Recurrent, x: np.ndarray, dhs: np.ndarray | None = None, name: str = "U_l0", state: Any = None
-) -> np.ndarray:
+def contributions(layer: Recurrent, x: Any, dhs: Any = None, name: str = "U_l0", state: Any = None) -> np.ndarray:
     """C (T, T, ...): C[t, k] is the part of dL_t/dU that passes through step k, a term of the double sum of Eq. 5.
 
     Any parameter may be named. dhs (T, B, H) is dL_t/dh_t (None: 1). C[t, k] is 0 for k > t; the sum over t and k is
     the gradient of back-propagation through time.
     """
-    if name not in layer.params:
-        raise ValueError(f"name is {name!r}, expected one of {', '.join(map(repr, layer.params))}")
+    x = input_of(layer, x)
+    check_choice("name", name, layer.params)
     T, B, _ = x.shape
-    upstream = np.ones((T, B, layer.hidden_size), x.dtype) if dhs is None else dhs
+    upstream = np.ones((T, B, layer.hidden_size), x.dtype) if dhs is None else _upstream(layer, x, dhs)
     found = np.zeros((T, T, *layer.params[name].shape), x.dtype)
     term = f"d{name.removesuffix('_l0')}_t"
     for t in range(T):
@@ -43,10 +42,12 @@ def contributions(
     return found
 
 
-def step_jacobians(layer: Recurrent, x: np.ndarray, state: Any = None) -> np.ndarray:
+def step_jacobians(layer: Recurrent, x: Any, state: Any = None) -> np.ndarray:
     """A (T, S, S) of one sequence x (T, 1, D): A[t] is the Jacobian of the state after step t+1 by that before it."""
-    if x.ndim != 3 or x.shape[1] != 1:
+    x = input_of(layer, x)
+    if x.shape[1] != 1:
         raise ValueError(f"x has shape {x.shape}, expected (T, 1, D): one sequence")
+    state = state_of(layer, 1, state)
     layer = copy.deepcopy(layer)  # whose gradients and cache stay as they are
     S, found = layer.hidden_size * len(layer.states), []
     directions = np.eye(S, dtype=x.dtype)[None]  # all S rows of the Jacobian as one batch
@@ -62,7 +63,7 @@ def step_jacobians(layer: Recurrent, x: np.ndarray, state: Any = None) -> np.nda
     return np.stack(found)
 
 
-def jacobians(layer: Recurrent, x: np.ndarray, state: Any = None) -> np.ndarray:
+def jacobians(layer: Recurrent, x: Any, state: Any = None) -> np.ndarray:
     """J (T+1, T+1, S, S) of one sequence x (T, 1, D): J[t, k] is d(state after t steps)/d(state after k steps).
 
     The product of the steps' Jacobians from k+1 to t (Eq. 6); the identity for t = k, and 0 for k > t.
@@ -77,25 +78,26 @@ def jacobians(layer: Recurrent, x: np.ndarray, state: Any = None) -> np.ndarray:
     return found
 
 
-def singular_values(layer: Recurrent, x: np.ndarray, state: Any = None) -> np.ndarray:
+def singular_values(layer: Recurrent, x: Any, state: Any = None) -> np.ndarray:
     """(T+1, T+1, S), descending: how much d(state t)/d(state k) stretches and shrinks; 0 for k > t."""
     return np.linalg.svd(jacobians(layer, x, state), compute_uv=False)
 
 
-def gradient_by_lag(layer: Recurrent, x: np.ndarray, dh: np.ndarray | None = None) -> np.ndarray:
+def gradient_by_lag(layer: Recurrent, x: Any, dh: Any = None) -> np.ndarray:
     """(T,): the norm of the gradient of dh . h_T with respect to x_{T-k}, for lag k = 0 .. T-1, mean over the batch.
 
     dh (B, H) is 1 where it is not given.
     """
+    x = input_of(layer, x)
     layer = copy.deepcopy(layer)
     _, state = layer.forward(x)
     h = state[0] if isinstance(state, tuple) else state
-    upstream = np.ones_like(h) if dh is None else np.asarray(dh, h.dtype).reshape(h.shape)
+    upstream = np.ones_like(h) if dh is None else check_shape("dh", dh, h.shape[1:], h.dtype, "(B, H)")[None]
     dx, _ = layer.backward(None, (upstream, None) if isinstance(state, tuple) else upstream)
     return np.sqrt((dx * dx).sum(axis=2)).mean(axis=1)[::-1]
 
 
-def direct_path(layer: LSTM, x: np.ndarray, state: Any = None) -> tuple[np.ndarray, np.ndarray]:
+def direct_path(layer: LSTM, x: Any, state: Any = None) -> tuple[np.ndarray, np.ndarray]:
     """The LSTM's direct path against all paths, (T+1, T+1, H) each, of one sequence x (T, 1, D).
 
     The first is the product of the forget gates f_{k+1} .. f_t; the second the diagonal of dc_t/dc_k with all other
@@ -103,6 +105,7 @@ def direct_path(layer: LSTM, x: np.ndarray, state: Any = None) -> tuple[np.ndarr
     """
     if not isinstance(layer, LSTM):
         raise TypeError(f"layer is {type(layer).__name__}, expected LSTM")
+    x = input_of(layer, x)
     H, T = layer.hidden_size, len(x)
     steps = trace(layer, x, state)
     direct = np.zeros((T + 1, T + 1, H), x.dtype)
@@ -114,11 +117,11 @@ def direct_path(layer: LSTM, x: np.ndarray, state: Any = None) -> tuple[np.ndarr
     return direct, total.copy()
 
 
-def truncation_error(
-    layer: Recurrent, x: np.ndarray, dhs: np.ndarray, ks: Sequence[int], name: str = "U_l0"
-) -> np.ndarray:
+def truncation_error(layer: Recurrent, x: Any, dhs: Any, ks: Sequence[int], name: str = "U_l0") -> np.ndarray:
     """(len(ks),): the relative error of the gradient when the chain is cut every k steps, |g_k - g| / |g|."""
-    layer = copy.deepcopy(layer)
+    x = input_of(layer, x)
+    check_choice("name", name, layer.params)
+    layer, dhs = copy.deepcopy(layer), _upstream(layer, x, dhs)
     layer.forward(x)
     layer.backward(dhs)
     exact = layer.grads[name].copy()
@@ -129,7 +132,7 @@ def truncation_error(
     return np.array(errors)
 
 
-def saturation(layer: Recurrent, x: np.ndarray, margin: float = 0.1) -> dict[str, tuple[float, float]]:
+def saturation(layer: Recurrent, x: Any, margin: float = 0.1) -> dict[str, tuple[float, float]]:
     """For each gate the share of its values within `margin` of its lower and of its upper limit.
 
     The limits are 0 and 1 for sigmoids, -1 and 1 for tanh, with `margin` in units of their distance. Raises ValueError
@@ -138,8 +141,8 @@ def saturation(layer: Recurrent, x: np.ndarray, margin: float = 0.1) -> dict[str
     activation = getattr(layer, "activation", "tanh")
     if activation == "relu":
         raise ValueError("layer has the activation 'relu', expected one with limits: 'tanh' or 'sigmoid'")
-    if not 0.0 < margin < 0.5:
-        raise ValueError(f"margin is {margin}, expected a number between 0 and 0.5")
+    check_number("margin", margin, above=0.0, below=0.5)
+    x = input_of(layer, x)
     steps, found = trace(layer, x), {}
     for gate in layer.gates:
         values = np.stack([steps[gate, t + 1] for t in range(len(x))])
@@ -149,7 +152,7 @@ def saturation(layer: Recurrent, x: np.ndarray, margin: float = 0.1) -> dict[str
     return found
 
 
-def rtrl(layer: Recurrent, x: np.ndarray, dhs: np.ndarray, state: Any = None) -> dict[str, np.ndarray]:
+def rtrl(layer: Recurrent, x: Any, dhs: Any, state: Any = None) -> dict[str, np.ndarray]:
     """The gradients by real-time recurrent learning (Williams & Zipser 1989): forwards in time, no backward pass.
 
     P_t = d(state t)/d(parameters) obeys P_t = A_t P_{t-1} + I_t with the step's Jacobian A_t and the immediate
@@ -157,6 +160,8 @@ def rtrl(layer: Recurrent, x: np.ndarray, dhs: np.ndarray, state: Any = None) ->
     opinion that shares nothing with the backward code. Costs one forward step for each parameter and step: for small
     layers.
     """
+    x = input_of(layer, x)
+    dhs, state = _upstream(layer, x, dhs), state_of(layer, x.shape[1], state)
     T, B, _ = x.shape
     names = list(layer.params)
     twin = cast(layer, "complex128")
@@ -193,13 +198,15 @@ def rtrl(layer: Recurrent, x: np.ndarray, dhs: np.ndarray, state: Any = None) ->
 
 
 def checkpointed(
-    layer: Recurrent, x: np.ndarray, dhs: np.ndarray, segment: int | None = None, state: Any = None
+    layer: Recurrent, x: Any, dhs: Any, segment: int | None = None, state: Any = None
 ) -> tuple[np.ndarray, Any, dict[str, np.ndarray]]:
     """dx, the gradient of the initial state, and those of the parameters, with memory for `segment` steps at a time.
 
     Only the states between segments are kept on the way forward; every segment runs again on the way back (Chen et al.
     2016). segment is sqrt(T) where it is not given: memory grows with sqrt(T), at the price of a second forward pass.
     """
+    x = input_of(layer, x)
+    dhs, state = _upstream(layer, x, dhs), state_of(layer, x.shape[1], state)
     layer, T = copy.deepcopy(layer), len(x)
     length = math.isqrt(T - 1) + 1 if segment is None else segment
     check_sizes(segment=length)
@@ -216,8 +223,9 @@ def checkpointed(
     return dx, dstate, gradients
 
 
-def checkpoint_curve(layer: Recurrent, x: np.ndarray, segments: Sequence[int]) -> list[dict[str, float]]:
+def checkpoint_curve(layer: Recurrent, x: Any, segments: Sequence[int]) -> list[dict[str, float]]:
     """What checkpointing costs on x: for each segment length the peak memory (bytes) and time (seconds, best of 3)."""
+    x = input_of(layer, x)
     T, B, _ = x.shape
     dhs = np.ones((T, B, layer.hidden_size), x.dtype)
     rows = []
@@ -233,6 +241,10 @@ def checkpoint_curve(layer: Recurrent, x: np.ndarray, segments: Sequence[int]) -
         tracemalloc.stop()
         rows.append({"segment": segment, "peak_bytes": peak, "seconds": seconds})
     return rows
+
+
+def _upstream(layer: Recurrent, x: np.ndarray, dhs: Any) -> np.ndarray:
+    return check_shape("dhs", dhs, (*x.shape[:2], layer.hidden_size), x.dtype, "(T, B, H)")
 
 
 def cast(layer: Recurrent, dtype: Any) -> Recurrent:

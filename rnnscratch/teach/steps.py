@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import as_column, check_choice
 from ..layers import Recurrent
 from .flow import cast
 
@@ -14,18 +15,21 @@ SIZES = tuple((10.0 ** -np.arange(0, 16.5, 0.5)).tolist())
 
 
 def step_size_errors(
-    layer: Recurrent, x: np.ndarray, name: str = "U_l0", sizes: Sequence[float] = SIZES, seed: int = 0
+    layer: Recurrent, x: Any, name: str = "U_l0", sizes: Sequence[float] = SIZES, seed: int = 0
 ) -> dict[str, np.ndarray]:
     """The relative error of numerical derivatives with respect to one parameter, for each step size.
 
     The keys are "central, float32", "forward, float64", "central, float64" and "complex step"; each value (len(sizes),)
     is the norm of the difference to the hand-written gradient in float64, over the norm of that. The loss is a random
-    combination of all outputs.
+    combination of all outputs. Raises TypeError or ValueError for arguments that do not fit.
     """
-    if name not in layer.params:
-        raise ValueError(f"name is {name!r}, expected one of {', '.join(map(repr, layer.params))}")
-    if not len(sizes) or min(sizes) <= 0:
-        raise ValueError(f"sizes is {list(sizes)!r}, expected step sizes above 0")
+    if not isinstance(layer, Recurrent):
+        raise TypeError(f"layer is {type(layer).__name__}, expected a recurrent layer")
+    check_choice("name", name, layer.params)
+    sizes = as_column("sizes", sizes).astype(float).tolist()
+    if not sizes or not min(sizes) > 0:
+        raise ValueError(f"sizes is {sizes!r}, expected step sizes above 0")
+    x = layer._as_x(x)
     rng = np.random.default_rng(seed)
     r = rng.standard_normal((*x.shape[:2], layer.hidden_size * len(layer.directions)))
     twins = {dtype: cast(layer, dtype) for dtype in ("float32", "float64", "complex128")}

@@ -105,7 +105,7 @@ def prove_digits(cell: str, T: int = 2, H: int = 2, D: int = 1, digits: int = 30
     """The largest relative error of the kernels' gradients against SymPy's, at random numbers with `digits` digits.
 
     Some seconds for two steps of two units; the expressions grow fast. Raises ArithmeticError if a gradient differs by
-    more than a few units of the last digit.
+    more than a hundred units of the last digit, relative to its largest entry.
     """
     unrolled = unroll(cell, T, H, D)
     rng = np.random.default_rng(seed)
@@ -331,6 +331,11 @@ def _in_brackets(value: sympy.Expr) -> str:
 
 
 def count_parameters(cell: str, D: int, H: int) -> int:
-    """How many numbers a cell learns, counted off the unrolled symbols: (n + m + 1)m for each gate."""
+    """How many numbers a cell learns, counted off the unrolled symbols: (n + m + 1)m for each gate, and m for each
+    further row of weights (`bn`, peepholes).
+
+    >>> count_parameters("lstm", 3, 4), count_parameters("gru reset_after", 3, 4), count_parameters("peephole", 3, 4)
+    (128, 100, 140)
+    """
     symbols = unroll(cell, 1, H, D).symbols
     return sum(symbols[name].size for name in ("W", "U", "b", *CELLS[cell].weights))

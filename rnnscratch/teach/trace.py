@@ -107,17 +107,13 @@ def trace(layer: Recurrent, x: Any, state: Any = None, dhs: Any = None, dstate: 
     >>> lstm.forward(np.array([[[0.5]], [[-1.0]]]))[0][1] == steps["h", 2]
     array([[ True]])
     """
-    if not isinstance(layer, Recurrent):
-        raise TypeError(f"layer is {type(layer).__name__}, expected RNN, LSTM or GRU, or another recurrent layer")
-    if layer.num_layers != 1 or layer.bidirectional:
-        raise ValueError(f"layer is {layer!r}, expected one layer in one direction")
-    layer._check_x(x)
+    x = input_of(layer, x)
     T, B, _ = x.shape
     H = layer.hidden_size
-    layer._unpack(state, B, "state"), layer._unpack(dstate, B, "dstate")
+    state, dstate = state_of(layer, B, state), state_of(layer, B, dstate, "dstate")
     if dhs is None:
         dhs = np.zeros((T, B, H), x.dtype) if dstate is not None else np.ones((T, B, H), x.dtype)
-    check_shape("dhs", dhs, (T, B, H), x.dtype, "(T, B, H)")
+    dhs = check_shape("dhs", dhs, (T, B, H), x.dtype, "(T, B, H)")
     found = Trace()
     loop = Loop(layer, found)
     loop.forward(x, state)
@@ -128,6 +124,20 @@ def trace(layer: Recurrent, x: Any, state: Any = None, dhs: Any = None, dstate: 
         short = name.removesuffix("_l0")
         found.rows.append(Entry(0, "sum", f"d{short}", f"sum over t of d{short}_t", SUMS.get(short[0], ""), total))
     return found
+
+
+def input_of(layer: Recurrent, x: Any) -> np.ndarray:
+    """x (T, B, D) as an array, for one recurrent layer in one direction. Raises TypeError or ValueError otherwise."""
+    if not isinstance(layer, Recurrent):
+        raise TypeError(f"layer is {type(layer).__name__}, expected RNN, LSTM or GRU, or another recurrent layer")
+    if layer.num_layers != 1 or layer.bidirectional:
+        raise ValueError(f"layer is {layer!r}, expected one layer in one direction")
+    return layer._as_x(x)
+
+
+def state_of(layer: Recurrent, B: int, state: Any, name: str = "state") -> Any:
+    """The state with arrays in its places; None stays None. Raises TypeError or ValueError."""
+    return None if state is None else layer._pack(layer._unpack(state, B, name))
 
 
 SUMS = {"W": "8", "U": "5", "b": "14"}  # what the report calls U and W are W and U here

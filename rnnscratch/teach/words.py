@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import to_cpu
+from ..checks import as_column, refuse_first
 from ..layers import Recurrent
 from ..models import SequenceClassifier
 from .trace import trace
@@ -64,6 +65,8 @@ def occlusion(model: SequenceClassifier, ids: Any, label: int = 1) -> np.ndarray
 
 def _direction(model: SequenceClassifier, logits: np.ndarray, label: int) -> np.ndarray:
     """The gradient of the logit of `label` with respect to the logits, in every row."""
+    if isinstance(label, bool) or not isinstance(label, int | np.integer):
+        raise TypeError(f"label is {label!r:.60}, expected a whole number")
     if not 0 <= label < model.num_classes:
         raise ValueError(f"label is {label}, expected 0 to {model.num_classes - 1}")
     if model.num_classes == 2:
@@ -88,9 +91,9 @@ def _places(model: SequenceClassifier, ids: Any) -> tuple[SequenceClassifier, np
 def _check_ids(model: Any, ids: Any) -> np.ndarray:
     if not isinstance(model, SequenceClassifier):
         raise TypeError(f"model is {type(model).__name__}, expected SequenceClassifier")
-    found = np.asarray(to_cpu(ids))
-    if found.ndim != 1 or not found.size or found.dtype.kind not in "iu":
-        raise ValueError(f"ids has shape {found.shape} and dtype {found.dtype}, expected a row (T,) of integers")
-    if found.min() < 0 or found.max() >= model.vocabulary_size:
-        raise ValueError(f"ids holds {found.min()} to {found.max()}, expected 0 to {model.vocabulary_size - 1}")
+    model.check_weights()
+    found = to_cpu(as_column("ids", ids, "iu"))
+    if not len(found):
+        raise ValueError("ids is empty, expected at least one word")
+    refuse_first("ids", found, (found >= 0) & (found < model.vocabulary_size), f"0 to {model.vocabulary_size - 1}")
     return found

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..backend import generator
+from ..checks import as_labels, as_sequences, check_sizes
 
 POOL = 50  # batches whose sequences are sorted together: enough for even lengths, few enough to stay random
+STEPS = 2**17  # padded steps (longest x sequences) of an unshuffled batch of several, at most
+FREE = 2**14  # up to so many, how much of it is padding does not matter
 
 
 class Batch(NamedTuple):
@@ -27,19 +30,23 @@ class Batch(NamedTuple):
     indices: np.ndarray  # (B,) the sequences' positions in the data
 
 
-def keep_last(sequence: np.ndarray, max_length: int | None) -> np.ndarray:
+def keep_last(sequence: Any, max_length: int | None) -> np.ndarray:
     """The last `max_length` tokens: a review's verdict stands at its end. An empty text becomes one unknown token.
 
-    Raises ValueError if `max_length` is less than 1.
+    Raises ValueError or TypeError if `max_length` is no whole number of at least 1.
     """
-    if max_length is not None and max_length < 1:
-        raise ValueError(f"max_length is {max_length}, expected at least 1")
+    if max_length is not None:
+        check_sizes(max_length=max_length)
+    return _last(as_sequences("sequence", [sequence])[0], max_length)
+
+
+def _last(sequence: np.ndarray, max_length: int | None) -> np.ndarray:
     if len(sequence) == 0:
         return np.zeros(1, np.int64)
     return sequence if max_length is None else sequence[-max_length:]
 
 
-def pad(sequences: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def pad(sequences: Any) -> tuple[np.ndarray, np.ndarray]:
     """Sequences of ids as one time-major array (T, B), 0 past each end, and their lengths (B,).
 
     >>> pad([np.array([5, 6, 7]), np.array([8])])
@@ -49,23 +56,13 @@ def pad(sequences: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
     Raises ValueError when there is no sequence or an empty one, TypeError for ids that are no integers.
     """
-    _check_ids(sequences)
+    sequences = as_sequences("sequences", sequences)
     lengths = np.array([len(sequence) for sequence in sequences])
     if not lengths.all():
         raise ValueError(f"sequences[{int(np.argmin(lengths))}] is empty, expected at least one token")
     ids = np.zeros((len(lengths), lengths.max()), np.int64)
-    ids[np.arange(lengths.max()) < lengths[:, None]] = np.concatenate(list(sequences))
+    ids[np.arange(lengths.max()) < lengths[:, None]] = np.concatenate(sequences)
     return np.ascontiguousarray(ids.T), lengths
-
-
-def _check_ids(sequences: Sequence[np.ndarray]) -> None:
-    if len(sequences) == 0:
-        raise ValueError("sequences is empty, expected at least one")
-    for position, sequence in enumerate(map(np.asarray, sequences)):
-        if sequence.ndim != 1:
-            raise ValueError(f"sequences[{position}] has shape {sequence.shape}, expected (length,)")
-        if len(sequence) and sequence.dtype.kind not in "iu":
-            raise TypeError(f"sequences[{position}] has dtype {sequence.dtype}, expected integers")
 
 
 class Batches:
@@ -73,8 +70,9 @@ class Batches:
 
     `sequences` are arrays of token ids, `labels` (N,) or None. With `shuffle`, sequences are mixed, sorted by length
     within pools of `POOL` batches, and the batches mixed again; without, all are sorted by length, which is the
-    fastest order to predict in (`indices` says where each belongs). With `max_length`, longer sequences keep their
-    last tokens. An empty sequence becomes one unknown token.
+    fastest order to predict in (`indices` says where each belongs), and a batch has fewer than `batch_size` sequences
+    where it would else be large or mostly padding. With `max_length`, longer sequences keep their last tokens. An empty
+    sequence becomes one unknown token.
 
     Raises ValueError or TypeError for no sequences, ids that are no integers, labels of another number, or a size
     below 1.
@@ -82,26 +80,24 @@ class Batches:
 
     def __init__(
         self,
-        sequences: Sequence[np.ndarray],
+        sequences: Any,
         labels: Any = None,
         batch_size: int = 64,
         shuffle: bool = False,
         seed: int | np.random.Generator | None = None,
         max_length: int | None = None,
     ):
-        _check_ids(sequences)
-        for name, number in (("batch_size", batch_size), ("max_length", 1 if max_length is None else max_length)):
-            if not isinstance(number, (int, np.integer)) or number < 1:
-                raise ValueError(f"{name} is {number!r}, expected a whole number of at least 1")
-        self.labels = None if labels is None else np.asarray(labels)
-        if self.labels is not None and len(self.labels) != len(sequences):
-            raise ValueError(f"labels has {len(self.labels)} entries, expected {len(sequences)}: one for each sequence")
-        self.sequences = [keep_last(np.asarray(sequence), max_length) for sequence in sequences]
+        check_sizes(batch_size=batch_size, max_length=1 if max_length is None else max_length)
+        sequences = as_sequences("sequences", sequences)
+        self.labels = None if labels is None else as_labels("labels", labels, len(sequences))
+        self.sequences = [_last(sequence, max_length) for sequence in sequences]
         self.lengths = np.array([len(sequence) for sequence in self.sequences])
-        self.batch_size, self.shuffle, self.rng = int(batch_size), shuffle, generator(seed)
+        self.batch_size, self.shuffle, self.rng = int(batch_size), bool(shuffle), generator(seed)
 
     def __len__(self) -> int:
-        return math.ceil(len(self.sequences) / self.batch_size)
+        if self.shuffle:
+            return math.ceil(len(self.sequences) / self.batch_size)
+        return len(self._cut(np.arange(len(self.sequences))))
 
     def __iter__(self) -> Iterator[Batch]:
         for indices in self._plan():
@@ -112,7 +108,8 @@ class Batches:
         """How many sequences and tokens, and a checksum of ids, lengths and labels."""
         checksum = zlib.crc32(self.lengths.astype(np.int64).tobytes())
         if self.labels is not None:
-            checksum = zlib.crc32(np.asarray(self.labels, np.int64).tobytes(), checksum)
+            whole = self.labels.dtype.kind in "biu"
+            checksum = zlib.crc32((self.labels.astype(np.int64) if whole else self.labels).tobytes(), checksum)
         for sequence in self.sequences:
             checksum = zlib.crc32(sequence.astype(np.int64).tobytes(), checksum)
         return {"sequences": len(self.lengths), "tokens": int(self.lengths.sum()), "checksum": checksum}
@@ -120,13 +117,31 @@ class Batches:
     def _plan(self) -> list[np.ndarray]:
         """The indices of each batch, in the order in which they come."""
         count = len(self.sequences)
-        order = self.rng.permutation(count) if self.shuffle else np.arange(count)
-        pool = self.batch_size * POOL if self.shuffle else count
+        if not self.shuffle:
+            return self._cut(np.arange(count))
+        order, pool = self.rng.permutation(count), self.batch_size * POOL
         planned = []
         for start in range(0, count, pool):
-            chosen = order[start : start + pool]
-            chosen = chosen[np.argsort(-self.lengths[chosen], kind="stable")]
+            chosen = self._longest_first(order[start : start + pool])
             planned += [chosen[k : k + self.batch_size] for k in range(0, len(chosen), self.batch_size)]
-        if self.shuffle:
-            return [planned[k] for k in self.rng.permutation(len(planned))]
-        return planned
+        return [planned[k] for k in self.rng.permutation(len(planned))]
+
+    def _longest_first(self, indices: np.ndarray) -> np.ndarray:
+        return indices[np.argsort(-self.lengths[indices], kind="stable")]
+
+    def _cut(self, indices: np.ndarray) -> list[np.ndarray]:
+        """The sequences longest first, in batches whose cost follows the tokens there are.
+
+        A batch ends when it has `batch_size` sequences, or when one more would make more padded steps than STEPS, or
+        than FREE and twice the tokens.
+        """
+        order = self._longest_first(indices)
+        lengths = self.lengths[order].tolist()
+        begins, tokens = [0], 0
+        for k, length in enumerate(lengths):
+            count, steps = k - begins[-1], lengths[begins[-1]] * (k - begins[-1] + 1)
+            if count and (count == self.batch_size or steps > min(STEPS, max(FREE, 2 * (tokens + length)))):
+                begins.append(k)
+                tokens = 0
+            tokens += length
+        return np.split(order, begins[1:])

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from operator import index as index_of
 from typing import Any
 
 import numpy as np
 
+from ..checks import as_column, as_list, as_strings, check_sizes, refuse_first
 from ..files import JSON_LIMIT, atomic_write, parse_json, read_bytes, reading, to_json
 
 UNKNOWN = "<unk>"
@@ -26,52 +25,50 @@ class Vocabulary:
     array([1, 0])
     """
 
-    def __init__(self, words: Sequence[str]):
+    def __init__(self, words: Any):
         """From all words in order of their ids, the unknown word first. Raises ValueError if they are not that."""
-        self.words = list(words)
+        try:
+            self.words = as_strings("words", words)
+        except TypeError as error:
+            raise ValueError(str(error)) from None
         if not self.words or self.words[0] != UNKNOWN:
             raise ValueError(f"words[0] is {self.words[0] if self.words else None!r}, expected {UNKNOWN!r}")
         self.ids = {word: index for index, word in enumerate(self.words)}
-        if len(self.ids) < len(self.words) or not all(isinstance(word, str) for word in self.words):
-            raise ValueError("words holds a word twice or something that is no string")
+        if len(self.ids) < len(self.words):
+            twice = next(word for index, word in enumerate(self.words) if self.ids[word] != index)
+            raise ValueError(f"words holds {twice!r} twice, expected different words")
 
     @classmethod
-    def build(cls, texts: Iterable[Sequence[str]], min_count: int = 1, max_size: int | None = None) -> Vocabulary:
+    def build(cls, texts: Any, min_count: int = 1, max_size: int | None = None) -> Vocabulary:
         """The words of tokenised texts, the most frequent first, ties in alphabetical order.
 
         Words seen fewer than `min_count` times are left out, and of the others all but the first `max_size` - 1, so
         that the vocabulary has at most `max_size` entries with the unknown word.
         """
-        if min_count < 1:
-            raise ValueError(f"min_count is {min_count}, expected at least 1")
-        if max_size is not None and max_size < 1:
-            raise ValueError(f"max_size is {max_size}, expected at least 1, for the unknown word")
+        check_sizes(min_count=min_count, max_size=1 if max_size is None else max_size)
         counts: Counter[str] = Counter()
-        for text in texts:
-            if isinstance(text, str):
-                raise TypeError("texts holds a string, expected lists of words")
-            counts.update(text)
+        for k, text in enumerate(as_list("texts", texts)):
+            counts.update(as_strings(f"texts[{k}]", text))
         counts.pop(UNKNOWN, None)
         ranked = sorted((word for word, count in counts.items() if count >= min_count), key=lambda w: (-counts[w], w))
         return cls([UNKNOWN, *(ranked if max_size is None else ranked[: max_size - 1])])
 
-    def encode(self, words: Iterable[str]) -> np.ndarray:
+    def encode(self, words: Any) -> np.ndarray:
         """The ids (N,) of N words; 0 for each unknown one. Raises TypeError for a string, which is not yet words."""
-        if isinstance(words, str):
-            raise TypeError("words is one string, expected a list of words")
-        return np.array([self.ids.get(word, 0) for word in words], dtype=np.int64)
+        return self._encode("words", words)
 
-    def encode_all(self, texts: Iterable[Iterable[str]]) -> list[np.ndarray]:
+    def encode_all(self, texts: Any) -> list[np.ndarray]:
         """`encode` for many texts."""
-        return [self.encode(text) for text in texts]
+        return [self._encode(f"texts[{k}]", text) for k, text in enumerate(as_list("texts", texts))]
 
-    def decode(self, ids: Iterable[int]) -> list[str]:
+    def _encode(self, name: str, words: Any) -> np.ndarray:
+        return np.array([self.ids.get(word, 0) for word in as_strings(name, words)], dtype=np.int64)
+
+    def decode(self, ids: Any) -> list[str]:
         """The words of ids. Raises ValueError for an id outside the vocabulary, TypeError for no integer."""
-        ids = [index_of(index) for index in ids]
-        for position, index in enumerate(ids):
-            if not 0 <= index < len(self.words):
-                raise ValueError(f"ids[{position}] is {index}, expected 0 to {len(self.words) - 1}")
-        return [self.words[index] for index in ids]
+        found = as_column("ids", ids, "iu")
+        refuse_first("ids", found, (found >= 0) & (found < len(self.words)), f"0 to {len(self.words) - 1}")
+        return [self.words[index] for index in found.tolist()]
 
     def __len__(self) -> int:
         return len(self.words)

@@ -387,3 +387,23 @@ def test_gradient_by_lag_is_that_of_the_network_that_reads_forwards(bidirectiona
         dh = dz @ U.T
     np.testing.assert_allclose(lag, expected, rtol=1e-12)
     assert np.isnan(imdb.gradient_by_lag(model, sequences, lags=31)).all()
+
+
+def test_the_bag_of_words_takes_any_container_and_names_what_is_wrong():
+    pandas = pytest.importorskip("pandas", reason="pandas comes with the test extra")
+    texts, labels = [[1, 2], [3, 2], [1], []], [1, 0, 1, 0]
+    right = baseline.BagOfWords(4).fit([np.array(ids, int) for ids in texts], np.array(labels)).decision(texts)
+    frame = pandas.DataFrame({"ids": texts, "label": labels}, index=[3, 2, 1, 0])
+    for given, answers in ((frame["ids"], frame["label"]), (iter(texts), map(bool, labels)), (frame[["ids"]], labels)):
+        np.testing.assert_array_equal(baseline.BagOfWords(4).fit(given, answers).decision(texts), right)
+    for call, message in (
+        (lambda: baseline.BagOfWords(4).fit([[-1], [1]], [0, 1]), r"sequences\[0\]\[0\] is -1, expected 0 to 3"),
+        (lambda: baseline.BagOfWords(4).decision([[1], [9]]), r"sequences\[1\]\[0\] is 9"),
+        (lambda: baseline.BagOfWords(4).fit([[1], [2]], ["0", "1"]), "labels holds '0'"),
+        (lambda: baseline.BagOfWords(4).fit([[], [0]], [0, 1]), "sequences hold no token but 0"),
+        (lambda: baseline.BagOfWords(4, l2=np.nan), "l2 is nan"),
+        (lambda: baseline.BagOfWords(4, steps=None), "steps is None"),
+        (lambda: baseline.BagOfWords(4, learning_rate=-5), "learning_rate is -5"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=message):
+            call()

@@ -276,7 +276,7 @@ WRONG = [
     ("x", lambda a: a["x"][:0], ValueError, r"x has shape \(0, 3, 2\)"),
     ("x", lambda a: a["x"][..., :1], ValueError, r"x has shape \(4, 3, 1\), expected \(4, 3, 2\)"),
     ("x", lambda a: a["x"].astype("f4"), TypeError, "x has dtype float32, expected float64"),
-    ("x", lambda a: a["x"].tolist(), ValueError, "x has shape None"),
+    ("x", lambda a: {"x": a["x"]}, TypeError, "x is dict"),
     ("W", lambda a: a["W"].astype(int), ValueError, "W's dtype is int64, expected one of float32"),
     ("W", lambda a: a["W"][:, 1:], ValueError, r"W has shape \(2, 11\), expected \(2, 12\)"),
     ("U", lambda a: a["U"][:, 1:], ValueError, r"U has shape \(3, 11\), expected \(3, 12\)"),
@@ -284,9 +284,9 @@ WRONG = [
     ("h0", lambda a: a["h0"][1:], ValueError, r"initial state h has shape \(2, 3\), expected \(3, 3\)"),
     ("c0", lambda a: a["c0"].astype("f4"), TypeError, "initial state c has dtype float32"),
     ("mask", lambda a: a["h0"][:, 1:], ValueError, r"mask has shape \(3, 2\)"),
-    ("W", lambda a: a["W"].tolist(), TypeError, "W is list, expected an array"),
-    ("U", lambda a: None, TypeError, "U is NoneType, expected an array"),
-    ("b", lambda a: a["b"].tolist(), TypeError, "b is list, expected an array"),
+    ("W", lambda a: [["a"]], TypeError, "W has dtype <U1, expected numbers"),
+    ("U", lambda a: None, TypeError, "U is None, expected a list or an array"),
+    ("b", lambda a: a["b"].tolist()[1:], ValueError, r"b has shape \(11,\), expected \(12,\)"),
 ]
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import strict_xp
-import torch
 from cells import complex_step, relative_error
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from peers import torch
 
 from rnnscratch.kernels import dense
 

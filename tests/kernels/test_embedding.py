@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import strict_xp
-import torch
 from cells import complex_step, relative_error
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from peers import torch
 
 from rnnscratch.checks import check_ids
 from rnnscratch.kernels import embedding
@@ -76,9 +76,9 @@ def test_the_device_gets_no_host_arrays_and_gives_the_same_bits(rng):
         (np.array([[0, 1], [5, 9]]), ValueError, r"ids\[1, 0\] is 5, expected 0 to 4"),
         (np.array([3, -1]), ValueError, r"ids\[1\] is -1, expected 0 to 4"),
         (strict_xp.asarray(np.array([0, 7])), ValueError, r"ids\[1\] is 7, expected 0 to 4"),
-        (np.array([[0.0, 1.0]]), TypeError, "ids has dtype float64, expected an array of integers"),
-        (np.array([True]), TypeError, "ids has dtype bool, expected an array of integers"),
-        ([0, 1], TypeError, "ids has dtype list, expected an array of integers"),
+        (np.array([[0.0, 1.0]]), TypeError, "ids has dtype float64, expected integers"),
+        (np.array([True]), TypeError, "ids has dtype bool, expected integers"),
+        ([0, "1"], TypeError, "ids has dtype <U"),
         (np.zeros((0, 3), int), ValueError, r"ids has shape \(0, 3\), expected at least one token"),
     ],
     ids=["too large", "negative", "device", "floats", "booleans", "list", "empty"],

@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 import strict_xp
-import torch
 from cells import complex_step, relative_error
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from peers import torch
 
 from rnnscratch.kernels import losses
 
@@ -174,7 +174,7 @@ def test_the_device_gets_no_host_arrays_and_gives_the_same_numbers(name, rng):
             ValueError,
             r"targets has shape \(3, 1\), expected \(3,\)",
         ),
-        ("binary_cross_entropy", np.ones(3), [1, 0, 1], ValueError, r"targets has shape None, expected \(3,\)"),
+        ("binary_cross_entropy", np.ones(3), [1, 0], ValueError, r"targets has shape \(2,\), expected \(3,\)"),
         ("binary_cross_entropy", np.ones(0), np.ones(0), ValueError, r"logits has shape \(0,\), expected at least one"),
         ("binary_cross_entropy", np.ones(3), np.array([1, -1, 1]), ValueError, r"targets\[1\] is -1, expected numbers"),
         (

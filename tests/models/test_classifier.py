@@ -167,6 +167,34 @@ def test_probabilities_are_the_sigmoid_or_softmax_of_the_logits():
     np.testing.assert_allclose(model.predict_proba(IDS, LENGTHS), right, rtol=1e-13)
 
 
+@pytest.mark.parametrize("num_classes", [2, 3])
+def test_no_probability_is_0_or_1_that_need_not_be(num_classes):
+    model = small(num_classes=num_classes)
+    for size in (20.0, 60.0, 90.0):
+        model.params["dense.W"][...] = 0
+        model.params["dense.b"][...] = size if num_classes == 2 else [0, size, size]
+        p = model.predict_proba(IDS, LENGTHS).astype(float)
+        right = np.exp(-size) / (1 + np.exp(-size)) if num_classes == 2 else np.exp(-size) / (2 + np.exp(-size))
+        np.testing.assert_allclose(p[:, 0], right, rtol=1e-5)
+        model.params["dense.b"][...] *= -1
+        if num_classes == 2:
+            np.testing.assert_allclose(model.predict_proba(IDS, LENGTHS)[:, 1].astype(float), right, rtol=1e-5)
+
+
+def test_ids_and_lengths_come_from_any_container():
+    pandas = pytest.importorskip("pandas", reason="pandas comes with the test extra")
+    torch = pytest.importorskip("torch", reason="PyTorch comes with the test extra")
+    model = small()
+    logits = model.forward(IDS, LENGTHS)
+    for ids, lengths in (
+        (IDS.tolist(), iter(LENGTHS)),
+        (torch.tensor(IDS), torch.tensor(LENGTHS)),
+        (pandas.DataFrame(IDS, index=[9, 9, 1, 0]), pandas.Series(LENGTHS, index=[2, 1, 0])),
+        (IDS.astype(np.uint8), np.array(LENGTHS, np.int8)),
+    ):
+        np.testing.assert_array_equal(model.forward(ids, lengths), logits)
+
+
 def test_embedding_dropout_drops_the_same_units_at_all_steps():
     model = small(embedding_dim=40, embedding_dropout=0.5)
     model.params["embedding.E"][...] = 1
@@ -313,6 +341,16 @@ def test_load_params_refuses_what_does_not_fit_and_changes_nothing():
         ({"word_dropout": 1}, ValueError, "word_dropout is 1"),
         ({"recurrent_dropout": "half"}, TypeError, "recurrent_dropout is 'half'"),
         ({"activation": "gelu"}, ValueError, "activation is 'gelu'"),
+        ({"bidirectional": "no"}, TypeError, "bidirectional is 'no', expected True or False"),
+        ({"bidirectional": None}, TypeError, "bidirectional is None, expected True or False"),
+        ({"reset_after": np.nan}, TypeError, "reset_after is nan, expected True or False"),
+        ({"dropout": np.nan}, ValueError, "dropout is nan"),
+        ({"dropout": np.complex64(0.5)}, TypeError, "dropout is .*, expected a number"),
+        ({"dropout": None}, TypeError, "dropout is None"),
+        ({"hidden_size": np.inf}, TypeError, "hidden_size is inf"),
+        ({"hidden_size": None}, TypeError, "hidden_size is None"),
+        ({"cell": None}, ValueError, "cell is None"),
+        ({"cell": np.array(["gru"])}, ValueError, "cell is array"),
         ({"dtype": "float16"}, ValueError, "dtype is float16"),
         ({"dtype": "nonsense"}, TypeError, "dtype is 'nonsense'"),
         ({"device": "tpu"}, ValueError, "device is 'tpu'"),
@@ -327,7 +365,10 @@ def test_a_wrong_option_is_named(options, error, message):
     ("ids", "lengths", "error", "message"),
     [
         (IDS[:, 0], None, ValueError, r"ids has shape \(4,\), expected \(T, B\)"),
-        (IDS.tolist(), None, ValueError, "ids has shape None"),
+        (IDS[:, 0].tolist(), None, ValueError, r"ids has shape \(4,\)"),
+        (None, None, TypeError, "ids is None"),
+        ({0: [1]}, None, TypeError, "ids is dict"),
+        ([[1, None]], None, ValueError, r"ids\[0, 1\] is missing"),
         (IDS * 1.0, None, TypeError, "ids has dtype float64"),
         (IDS + 1, None, ValueError, r"ids\[3, 0\] is 6, expected 0 to 5"),
         (-IDS, None, ValueError, r"ids\[0, 0\] is -1"),

@@ -190,3 +190,70 @@ def test_saturation_of_a_sigmoid_network_counts_from_0_and_1():
     assert flow.saturation(layer, np.zeros((3, 1, 1))) == {"h": (0.5, 0.5)}
     with pytest.raises(ValueError, match="activation 'relu', expected one with limits"):
         flow.saturation(rs.RNN(1, 2, activation="relu", seed=0), np.zeros((3, 1, 1), np.float32))
+
+
+@pytest.mark.parametrize("kind", [rs.RNN, rs.LSTM, rs.GRU])
+def test_lists_are_taken_as_arrays_are_and_nothing_is_written_into(kind, rng):
+    layer = kind(2, 3, dtype="float64", seed=0)
+    x, dhs, many = rng.standard_normal((4, 1, 2)), rng.standard_normal((4, 1, 3)), rng.standard_normal((1, 1, 3))
+    state = many if len(layer.states) == 1 else (many, many)
+    for array in (x, dhs, many):
+        array.flags.writeable = False
+    lists = x.tolist(), dhs.tolist(), many.tolist() if len(layer.states) == 1 else (many.tolist(), many.tolist())
+
+    def all_of(x, dhs, state):
+        yield flow.contributions(layer, x, dhs, "W_l0", state)
+        yield flow.singular_values(layer, x, state)
+        yield flow.gradient_by_lag(layer, x, dhs[-1])
+        yield flow.truncation_error(layer, x, dhs, [1, 2])
+        yield flow.rtrl(layer, x, dhs, state)["U_l0"]
+        yield flow.checkpointed(layer, x, dhs, 2, state)[0]
+        yield np.array(list(flow.saturation(layer, x).values()))
+        if kind is rs.LSTM:
+            yield from flow.direct_path(layer, x, state)
+
+    for found, right in zip(all_of(*lists), all_of(x, dhs, state), strict=True):
+        np.testing.assert_array_equal(found, right)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda layer: flow.contributions(layer, X),
+        lambda layer: flow.step_jacobians(layer, X),
+        lambda layer: flow.gradient_by_lag(layer, X),
+        lambda layer: flow.truncation_error(layer, X, X, [1]),
+        lambda layer: flow.saturation(layer, X),
+        lambda layer: flow.rtrl(layer, X, X),
+        lambda layer: flow.checkpointed(layer, X, X),
+        lambda layer: flow.checkpoint_curve(layer, X, [1]),
+    ],
+)
+def test_layers_for_which_the_figures_would_mean_nothing_are_refused(call):
+    for layer in (rs.GRU(2, 2, bidirectional=True, seed=0), rs.GRU(2, 2, num_layers=2, seed=0)):
+        with pytest.raises(ValueError, match="expected one layer in one direction"):
+            call(layer)
+    with pytest.raises(TypeError, match="layer is Dense, expected RNN, LSTM or GRU"):
+        call(rs.Dense(2, 2, seed=0))
+
+
+X = np.ones((3, 1, 2), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (
+            lambda layer: flow.gradient_by_lag(layer, X, np.ones((2, 1), "f4")),
+            r"dh has shape \(2, 1\), expected \(1, 2\)",
+        ),
+        (lambda layer: flow.rtrl(layer, X, X[:2]), r"dhs has shape \(2, 1, 2\)"),
+        (lambda layer: flow.rtrl(layer, X, X, np.ones((1, 2, 2), "f4")), "state has shape"),
+        (lambda layer: flow.contributions(layer, {"x": 1}), "x is dict"),
+        (lambda layer: flow.truncation_error(layer, X, X, [1], "V"), "name is 'V'"),
+        (lambda layer: flow.saturation(layer, X, float("nan")), "margin is nan"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_named(call, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        call(rs.GRU(2, 2, seed=0))

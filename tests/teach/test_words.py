@@ -79,13 +79,22 @@ def test_single_precision_models_are_read_in_double():
     assert words.saliency(model, IDS).dtype == words.gates(model, IDS)["c"].dtype == np.float64
 
 
+def spoilt():
+    model = make()
+    model.params["dense.b"][...] = np.nan
+    return model
+
+
 @pytest.mark.parametrize(
     ("call", "error", "match"),
     [
         (lambda: words.gates(rs.LSTM(2, 2), IDS), TypeError, "model is LSTM, expected SequenceClassifier"),
-        (lambda: words.gates(make(), [9]), ValueError, "ids holds 9 to 9, expected 0 to 8"),
-        (lambda: words.gates(make(), [0.5]), ValueError, "float64, expected a row"),
-        (lambda: words.saliency(make(), []), ValueError, r"ids has shape \(0,\)"),
+        (lambda: words.gates(make(), [9]), ValueError, r"ids\[0\] is 9, expected 0 to 8"),
+        (lambda: words.gates(make(), [0.5]), TypeError, "ids has dtype float64, expected integers"),
+        (lambda: words.saliency(make(), []), ValueError, "ids is empty, expected at least one word"),
+        (lambda: words.gates(make(), {1: 2}), TypeError, "ids is dict"),
+        (lambda: words.gates(spoilt(), IDS), FloatingPointError, "dense.b holds NaN"),
+        (lambda: words.saliency(make(), IDS, "1"), TypeError, "label is '1', expected a whole number"),
         (lambda: words.saliency(make(), IDS, 2), ValueError, "label is 2, expected 0 to 1"),
     ],
 )

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rnnscratch.text import Batches, keep_last, pad
-from rnnscratch.text.batches import POOL
+from rnnscratch.text.batches import FREE, POOL, STEPS
 
 
 def _sequences(lengths: list[int]) -> list[np.ndarray]:
@@ -114,14 +114,58 @@ def test_wrong_arguments_are_named() -> None:
             call([good[0], np.array([1.5])])
         with pytest.raises(TypeError, match=r"sequences\[0\] has dtype bool"):
             call([np.array([True])])
-        with pytest.raises(ValueError, match=r"sequences\[1\] has shape \(1, 2\), expected \(length,\)"):
+        with pytest.raises(ValueError, match=r"sequences\[1\] has shape \(1, 2\), expected one row or column"):
             call([good[0], np.array([[1, 2]])])
     with pytest.raises(ValueError, match=r"sequences\[1\] is empty"):
         pad([good[0], np.array([], int)])
-    with pytest.raises(ValueError, match="labels has 3 entries, expected 2"):
+    with pytest.raises(ValueError, match=r"labels has shape \(3,\), expected \(2,\): one for each example"):
         Batches(good, [0, 1, 0])
-    for size in (0, -1, 2.0):
-        with pytest.raises(ValueError, match=f"batch_size is {size}, expected a whole number of at least 1"):
+    for size in (0, -1):
+        with pytest.raises(ValueError, match=f"batch_size is {size}, expected at least 1"):
+            Batches(good, batch_size=size)
+    for size in (2.0, "2", None, True, float("nan")):
+        with pytest.raises(TypeError, match=f"batch_size is {size!r}, expected a whole number"):
             Batches(good, batch_size=size)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="max_length is -3, expected a whole number"):
+    with pytest.raises(ValueError, match="max_length is -3, expected at least 1"):
         Batches(good, max_length=-3)
+    for wrong in ({0: [1]}, {1, 2}, "abc", 5, None):
+        with pytest.raises(TypeError, match="sequences is"):
+            Batches(wrong)
+    with pytest.raises(ValueError, match=r"sequences\[1\]\[0\] is missing"):
+        Batches([[1], [None]])
+    with pytest.raises(ValueError, match=r"labels\[1\] is not finite"):
+        Batches(good, [0, None])
+
+
+def test_sequences_and_labels_come_from_any_container_and_by_position() -> None:
+    pandas = pytest.importorskip("pandas", reason="pandas comes with the test extra")
+    torch = pytest.importorskip("torch", reason="PyTorch comes with the test extra")
+    lists = [[5, 6], [7], [1, 2, 3]]
+    labels = [0, 1, 2]
+    for container, answers in (
+        (lists, pandas.Series(labels, index=[2, 1, 0])),
+        (iter(lists), iter(labels)),
+        ((np.array(each, np.uint8) for each in lists), torch.tensor(labels)),
+        ([torch.tensor(each) for each in lists], pandas.DataFrame({"y": labels}, index=[7, 7, 7])),
+        (pandas.Series(lists, index=[2, 1, 0]), np.array(labels, np.int8)),
+        (pandas.DataFrame({"ids": lists}), pandas.Index(labels)),
+        ([pandas.Series(each, index=each[::-1]) for each in lists], tuple(labels)),
+    ):
+        (batch,) = Batches(container, answers)
+        assert batch.ids.tolist() == [[1, 5, 7], [2, 6, 0], [3, 0, 0]]
+        assert batch.labels is not None and batch.labels.tolist() == [2, 0, 1]
+    for rows in (np.array([[1, 2], [3, 4]]), torch.tensor([[1, 2], [3, 4]])):
+        assert pad(rows)[0].tolist() == [[1, 3], [2, 4]]
+    assert Batches(lists, list("abc")).summary() != Batches(lists, list("abd")).summary()
+
+
+@given(st.lists(st.integers(1, 20) | st.sampled_from([400, 3000, 200_000]), min_size=1, max_size=300))
+def test_unshuffled_batches_cost_what_their_tokens_do(lengths: list[int]) -> None:
+    batches = Batches([np.broadcast_to(np.int64(k), length) for k, length in enumerate(lengths)], batch_size=256)
+    planned = batches._plan()
+    assert len(planned) == len(batches) and sorted(np.concatenate(planned).tolist()) == list(range(len(lengths)))
+    for indices in planned:
+        real = batches.lengths[indices]
+        steps = real.max() * len(real)
+        assert len(real) == 1 or steps <= STEPS and (steps <= FREE or steps <= 2 * real.sum())
+    assert len(planned) <= len(lengths) / 256 + sum(lengths) / STEPS * 2 + 20

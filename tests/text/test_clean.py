@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import time
+import unicodedata
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from zipfile import BadZipFile
@@ -91,13 +93,81 @@ def test_report_recipe_agrees_with_the_report_s_own_expressions(text: str) -> No
         ("good.10/10", ["good", "10/10"]),
         ("na\u00efve \u65e5\u672c snake_case", ["na\u00efve", "\u65e5\u672c", "snake", "case"]),
         ("u know", ["you", "know"]),
-        ("1 < 2 > 0", ["1", "0"]),
+        ("1 < 2 > 0", ["1", "2", "0"]),
+        ("good \U0001f600 \u2605\u2605", ["good"]),
         ("", []),
         (" <br /> ...", []),
     ],
 )
 def test_default_recipe_keeps_what_carries_the_verdict(text: str, expected: list[str]) -> None:
     assert clean(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("I <3 this.<br />So much <3", "i 3 this so much 3"),
+        ("made < $600 and > $5 a seat<br />", "made 600 and 5 a seat"),
+        ("a<b and c>d", "a b and c d"),
+        ("x <y, z> w", "x y z w"),
+        ("rated <=8.<br />", "rated 8"),
+        ("</3 >.< <-- <<", "3"),
+        ("one<br/>two<BR>three<br\n/>four</p>five", "one two three four five"),
+        ("<a href='x>y' title=\"p>q\" id=z>link</a> out", "link out"),
+        ("<input type=checkbox checked/>box <hr noshade>line", "box line"),
+        ("<!-- no <b>word</b> --> of it<!DOCTYPE html>", "of it"),
+        ("before <!-- after", "before ! after"),
+        ("it was <b>good, they <i said", "it was good they i said"),
+        ("see <http://a.b/c?d=e&f> <grin>", "see"),
+        ("one&lt;br /&gt;two &lt;3 3 &gt; 2", "one two 3 3 2"),
+        ("Tom &amp; Jerry &amp Co&nbsp;Ltd", "tom jerry co ltd"),
+        ("good &not bad &copy that", "good not bad copy that"),
+        ("&foo; &notit; AT&T; &#233;t&#xe9;", "foo notit at t \u00e9t\u00e9"),
+        ("&#" + "9" * 5000 + ";", "9" * 4991),
+    ],
+)
+def test_default_recipe_knows_a_tag_from_a_sign(text: str, expected: str) -> None:
+    assert " ".join(clean(text)) == expected
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["\u0939\u093f\u0928\u094d\u0926\u0940", "\u092b\u093c\u093f\u0932\u094d\u092e"],  # Hindi
+        ["\u0e40\u0e17\u0e35\u0e48\u0e22\u0e27"],  # Thai
+        ["\u0645\u064f\u0645\u0652\u062a\u064e\u0627\u0632", "\u0641\u064a\u0644\u0645"],  # Arabic
+        ["\u05e9\u05c1\u05b8\u05dc\u05d5\u05b9\u05dd", "\u05e6\u05f3\u05e7", "\u05e6\u05d4\u05f4\u05dc"],  # Hebrew
+        ["\u0ba4\u0bae\u0bbf\u0bb4\u0bcd"],  # Tamil
+        ["\u0645\u06cc\u200c\u0631\u0648\u0645"],  # Persian, with a joiner
+        ["\u0915\u094d\u200d\u0937"],  # Hindi, with the other
+        ["\u0436\u0438\u0301\u0437\u043d\u044c", "\u043f'\u044f\u0442\u044c"],  # Russian, Ukrainian
+        ["n\u0308ame", "\u0967\u0968", "\u0663"],  # a mark without a letter of its own; digits
+    ],
+)
+def test_default_recipe_keeps_the_words_of_every_script_whole(words: list[str]) -> None:
+    assert clean(" ".join(words)) == clean(", ".join(words)) == [unicodedata.normalize("NFC", word) for word in words]
+
+
+def test_one_word_in_two_spellings_is_one_word() -> None:
+    assert clean("cafe\u0301 na\u00efve") == clean("caf\u00e9 nai\u0308ve") == ["caf\u00e9", "na\u00efve"]
+    assert set(clean("".join(f"don{sign}t " for sign in "'\u2018\u2019\u201b\u02bc\u00b4`\u2032\uff07"))) == {"don't"}
+    assert clean("ex\u00adample \ufeffof 1\ufe0f") == ["example", "of", "1"]
+    assert clean("u\u0308ber n\u0308") == ["\u00fcber", "n\u0308"]  # no abbreviations
+
+
+@pytest.mark.parametrize("recipe", ["default", "report"])
+def test_time_follows_the_length_of_the_text_whatever_it_holds(recipe: str) -> None:
+    clean("warm up \u0301", recipe)
+    for unit in ("<", "&", "'", "<a ", "<a b='", '<a "', "<!--", "&#9", "1.", "u.", "e\u0316\u0301", "a\u200d", "\n<"):
+        for start in ("", "<a b='", "&#", "e"):
+            text = start + unit * (200_000 // len(unit))
+            begin = time.process_time()
+            clean(text, recipe)
+            assert time.process_time() - begin < 1.0, (start, unit)  # it takes a tenth; quadratic, a minute
+    marks = "e" + "\u0316\u0301" * 100_000
+    begin = time.process_time()
+    clean(marks, recipe)
+    assert time.process_time() - begin < 1.0
 
 
 @given(st.text(max_size=80))
@@ -116,7 +186,7 @@ def test_many_texts_are_cleaned_in_their_order(capsys: pytest.CaptureFixture[str
 
 
 def test_wrong_arguments_are_named() -> None:
-    with pytest.raises(ValueError, match="recipe is 'raw', expected 'default' or 'report'"):
+    with pytest.raises(ValueError, match="recipe is 'raw', expected one of 'default', 'report'"):
         clean("a", "raw")
     with pytest.raises(ValueError, match="recipe is 'raw'"):
         clean_texts([], "raw")
@@ -124,8 +194,10 @@ def test_wrong_arguments_are_named() -> None:
         clean(b"a")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="texts is one string"):
         clean_texts("abc")
-    with pytest.raises(TypeError, match=r"texts\[1\] is NoneType, expected a string"):
-        clean_texts(["a", None])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match=r"texts\[1\] is NoneType \(None\), expected a string"):
+        clean_texts(["a", None])
+    with pytest.raises(TypeError, match="texts is dict"):
+        clean_texts({"a": "b"})
 
 
 class _Corpus:

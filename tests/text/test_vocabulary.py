@@ -61,13 +61,13 @@ def test_an_id_outside_the_vocabulary_is_named(bad: int) -> None:
 
 def test_wrong_arguments_are_refused() -> None:
     vocabulary = Vocabulary.build(TEXTS)
-    with pytest.raises(TypeError, match="integer"):
-        vocabulary.decode([1.0])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match="ids has dtype float64, expected integers"):
+        vocabulary.decode([1.0])
     with pytest.raises(TypeError, match="words is one string"):
         vocabulary.encode("abc")
-    with pytest.raises(TypeError, match="words is one string"):
+    with pytest.raises(TypeError, match=r"texts\[0\] is one string"):
         vocabulary.encode_all(["abc"])
-    with pytest.raises(TypeError, match="texts holds a string"):
+    with pytest.raises(TypeError, match=r"texts\[0\] is one string"):
         Vocabulary.build(["abc"])
     with pytest.raises(ValueError, match="min_count is 0, expected at least 1"):
         Vocabulary.build(TEXTS, min_count=0)
@@ -76,9 +76,44 @@ def test_wrong_arguments_are_refused() -> None:
     for words in ([], ["a"], ["a", "<unk>"]):
         with pytest.raises(ValueError, match="expected '<unk>'"):
             Vocabulary(words)
-    for damaged in (["<unk>", "a", "a"], ["<unk>", 3]):
-        with pytest.raises(ValueError, match="a word twice or something that is no string"):
-            Vocabulary(damaged)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="words holds 'a' twice"):
+        Vocabulary(["<unk>", "a", "a"])
+    with pytest.raises(ValueError, match=r"words\[1\] is int \(3\), expected a string"):
+        Vocabulary(["<unk>", 3])
+    for wrong, words in (
+        ({"a": 1}, "words is dict"),
+        (["a", None], r"words\[1\] is NoneType"),
+        ([b"a"], r"words\[0\]"),
+    ):
+        with pytest.raises(TypeError, match=words):
+            vocabulary.encode(wrong)
+    for options in ({"min_count": "2"}, {"max_size": 2.5}, {"min_count": True}, {"max_size": float("nan")}):
+        with pytest.raises(TypeError, match=f"{next(iter(options))} is .*, expected a whole number"):
+            Vocabulary.build(TEXTS, **options)  # type: ignore[arg-type]
+
+
+def test_words_and_ids_come_from_any_container() -> None:
+    pandas = pytest.importorskip("pandas", reason="pandas comes with the test extra")
+    torch = pytest.importorskip("torch", reason="PyTorch comes with the test extra")
+    vocabulary = Vocabulary.build(TEXTS)
+    words = ["c", "film", "b"]
+    for container in (
+        tuple(words),
+        iter(words),
+        np.array(words),
+        np.array(words, object),
+        pandas.Series(words, index=[2, 1, 0]),
+        pandas.DataFrame({"word": words}),
+        pandas.Index(words),
+        [np.str_(word) for word in words],
+    ):
+        assert vocabulary.encode(container).tolist() == [2, 0, 1]
+    assert Vocabulary.build(pandas.Series(TEXTS, index=[9, 9, 1])) == vocabulary
+    assert Vocabulary.build(map(np.array, TEXTS[:2])) == Vocabulary.build(text for text in TEXTS)
+    assert [ids.tolist() for ids in vocabulary.encode_all(pandas.Series(TEXTS, index=[3, 2, 1]))][1] == [2, 1, 4]
+    assert {type(word) for word in Vocabulary.build([[np.str_("x")]]).words} == {str}
+    for ids in ([2, 1], iter([2, 1]), torch.tensor([2, 1]), pandas.Series([2, 1], index=[1, 0]), np.uint8([2, 1])):
+        assert vocabulary.decode(ids) == ["c", "b"]
 
 
 @given(WORDS)

