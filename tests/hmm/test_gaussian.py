@@ -417,7 +417,8 @@ def test_no_prior_that_is_taken_lets_the_objective_fall(cls, t, seed, scale, mis
         model.fit(X, [15, 25])
     history = np.array(model.monitor_.history)
     assert np.isfinite(history).all()
-    assert (np.diff(history) >= -1e-9 * np.maximum(np.abs(history[1:]), 1.0)).all(), np.diff(history).min()
+    # a prior a thousand deviations away makes covariances of condition 1e11, of which doubles hold five digits
+    assert (np.diff(history) >= -1e-7 * np.maximum(np.abs(history[1:]), 1.0)).all(), np.diff(history).min()
     assert history[-1] == pytest.approx(model.score(X, [15, 25]) + model._log_prior(), rel=1e-11)
 
 
