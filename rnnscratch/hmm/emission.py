@@ -226,16 +226,19 @@ def check_dirichlet(name: str, prior: Any, shape: tuple[int, ...]) -> np.ndarray
 def mean_and_variance(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Of each feature (D,), over the frames of X (M, D) that have it; 0 where none has.
 
+    Sums are of differences from one of the frames: a feature that is constant has exactly that mean and variance 0.
     Raises ValueError for numbers whose squares leave the range of doubles.
     """
     seen = ~np.isnan(X)
+    first = np.where(seen.any(axis=0), X[seen.argmax(axis=0), np.arange(X.shape[1])], 0.0)
     count = np.maximum(seen.sum(axis=0), 1)
     with np.errstate(over="ignore", invalid="ignore"):
-        mean = np.where(seen, X, 0.0).sum(axis=0) / count
-        variance = (np.where(seen, X - mean, 0.0) ** 2).sum(axis=0) / count
+        away = np.where(seen, X - first, 0.0)
+        mean = away.sum(axis=0) / count
+        variance = (np.where(seen, away - mean, 0.0) ** 2).sum(axis=0) / count
     for d in np.flatnonzero(~np.isfinite(variance))[:1]:
         raise ValueError(f"X[:, {d}] holds numbers up to {np.nanmax(abs(X[:, d]))}, too large for their variance")
-    return mean, variance
+    return first + mean, variance
 
 
 def check_seen(X: np.ndarray) -> None:

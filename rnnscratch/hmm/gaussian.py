@@ -39,19 +39,15 @@ from .emission import (
 COVARIANCES = ("spherical", "diag", "full", "tied")
 NONE = 1e-200  # a weight below this is none
 ROUNDING = 1e-12  # of the data's variance: no floor is lower, since a covariance must have a root
+NUMBER = 1e3 * float(np.finfo(float).eps)  # of the largest number: no deviation is lower, as means are rounded, too
 
 
 class Moments(NamedTuple):
     """Of the frames of each Gaussian, weighted: all that its estimate needs."""
 
     mass: np.ndarray  # (G, D) the weights' sum, over the frames that count for the feature
-    sums: np.ndarray  # (G, D)
-    scatter: np.ndarray  # about the mean: (G, D) squares, or products (G, D, D)
-
-    @property
-    def means(self) -> np.ndarray:
-        """(G, D), 0 for a feature without weight."""
-        return np.where(self.mass > 0, self.sums / np.where(self.mass > 0, self.mass, 1.0), 0.0)
+    means: np.ndarray  # (G, D)
+    scatter: np.ndarray  # about these means: (G, D) squares, or products (G, D, D)
 
 
 class Prior(NamedTuple):
@@ -69,8 +65,7 @@ class Prior(NamedTuple):
 
 
 class Gaussian(Emission):
-    """means_ (N, D) and covars_. Variances stay at or above the floor (D,), which is `min_covar` times the data's
-    variance, or times 1 where that is 0."""
+    """means_ (N, D) and covars_. Variances stay at or above the floor (D,); see `floor_of`."""
 
     letters = {"m": "means_", "c": "covars_"}
     marginalises = True
@@ -103,9 +98,7 @@ class Gaussian(Emission):
     def initialize(self, X: np.ndarray, rng: np.random.Generator) -> dict[str, Any]:
         D, chosen = X.shape[1], self.chosen("init_params")
         self.prior(D)
-        _, variance = mean_and_variance(X)
-        floor = max(self.min_covar, ROUNDING) * np.where(variance > 0, variance, 1.0)
-        found = {}
+        floor, found = floor_of(X, self.min_covar), {}
         if "means_" in chosen:
             check_seen(X)
             found["means_"] = self.initial_means(X, rng)
@@ -133,20 +126,21 @@ class Gaussian(Emission):
             means = means.reshape(-1, D)
             weights = (np.arange(len(means))[:, None] == nearest(X, means)).astype(float)
         own = moments(X, weights, False)
-        found = shrunk(own, floor)
+        found = shrunk(own.mass, own.scatter, floor)
         if self.full:  # what is missing counts with its variance
-            found = shrunk(self.tie(moments(X, weights, True, own.means, found[:, :, None] * np.eye(D))), floor)
+            own = moments(X, weights, True, own.means, found[:, :, None] * np.eye(D))
+            found = shrunk(self.tie(own.mass), self.tie(own.scatter), floor)
         if self.covariance_type == "spherical":
             found = np.maximum(found.mean(axis=1), floor.max())
         shape = (*self.covariances(), *found.shape[1:])
         return np.broadcast_to(found[0], shape) if len(found) == 1 else found.reshape(shape)
 
-    def tie(self, found: Moments) -> Moments:
-        """The moments by covariance: together those of the Gaussians that share one."""
+    def tie(self, each: np.ndarray) -> np.ndarray:
+        """Sums by covariance: of the Gaussians that share one together."""
         if self.covariance_type != "tied":
-            return found
-        C = min(math.prod(self.covariances()), len(found.mass))
-        return Moments(*(each.reshape(C, -1, *each.shape[1:]).sum(axis=1) for each in found))
+            return each
+        C = min(math.prod(self.covariances()), len(each))
+        return each.reshape(C, -1, *each.shape[1:]).sum(axis=1)
 
     def statistics(self, X: Array, weights: Array) -> Moments:
         return moments(X, weights, self.full, *self.in_a_row())
@@ -159,13 +153,14 @@ class Gaussian(Emission):
         return {"means_": means.reshape(self.means_.shape), "covars_": covars.reshape(self.covars_.shape)}
 
     def best_means(self, found: Moments, prior: Prior, old: np.ndarray) -> np.ndarray:
-        """The means (G, D) that maximise likelihood times prior, (sums + strength centre) / (mass + strength).
+        """The means (G, D) that maximise likelihood times prior, (sum x + strength centre) / (mass + strength).
 
         Old ones stay where a Gaussian has no weight, or a feature neither weight nor prior.
         """
         total = found.mass + prior.strength
         live = (found.mass.sum(axis=1, keepdims=True) >= NONE) & (total >= NONE)
-        return np.where(live, (found.sums + prior.strength * prior.centre) / np.where(live, total, 1.0), old)
+        lean = prior.strength / np.where(live, total, 1.0)
+        return np.where(live, found.means + lean * (prior.centre - found.means), old)
 
     def best_covars(self, found: Moments, prior: Prior, means: np.ndarray) -> np.ndarray:
         """The covariances about these means (G, D) that maximise likelihood times prior, nowhere below the floor:
@@ -173,28 +168,28 @@ class Gaussian(Emission):
         (scatter + mass (x - mean)(x - mean)' + strength (mean - centre)(mean - centre)' + scale) / (mass + weight),
         where x is the mean of the frames. Old ones stay where there is no weight.
         """
-        full = self.full
+        full, D = self.full, means.shape[1]
         strength, mass = (each[:, :, None] if full else each for each in (prior.strength, found.mass))
         scatter = found.scatter + strength * outer(means - prior.centre, full)
-        tied = self.tie(found._replace(scatter=scatter + mass * outer(found.means - means, full)))
-        D = means.shape[1]
+        best = self.tie(scatter + mass * outer(found.means - means, full)) + prior.scale
+        mass = self.tie(found.mass)
         if full:
-            old, mass = self.covars_.reshape(-1, D, D), tied.mass[:, 0]
+            old, mass = self.covars_.reshape(-1, D, D), mass[:, 0]
             total = mass + prior.weight
             live = (mass >= NONE) & (total >= NONE)
-            best = (tied.scatter + prior.scale) / np.where(live, total, 1.0)[:, None, None]
+            best /= np.where(live, total, 1.0)[:, None, None]
             return np.stack([raise_to_floor(S, self.floor) if ok else was for S, ok, was in zip(best, live, old)])
-        best, total, floor = tied.scatter + prior.scale, tied.mass + prior.weight, self.floor
+        total, floor = mass + prior.weight, self.floor
         if self.covariance_type == "spherical":
             best, total, floor = best.sum(axis=1, keepdims=True), total.sum(axis=1, keepdims=True), floor.max()
-        live = (tied.mass.sum(axis=1, keepdims=True) >= NONE) & (total >= NONE)
+        live = (mass.sum(axis=1, keepdims=True) >= NONE) & (total >= NONE)
         return np.where(live, np.maximum(best / np.where(live, total, 1.0), floor), self.covars_.reshape(total.shape))
 
     def prior(self, D: int) -> Prior:
         """The prior that the options describe, for D features. Raises ValueError or TypeError for ones that cannot be.
 
-        An array with as many axes as there are Gaussians has a number for each of these, one with another axis also for
-        each feature.
+        An array with the axes of the Gaussians, (N,), or (K,) and (N, K) in mixtures, has a number for each Gaussian;
+        one more axis is that of features. What an array means so does not depend on how many there are of either.
         """
         centre = self.by_feature("means_prior", self.means_prior, D)
         strength = as_prior("means_weight", self.means_weight, self.gaussians(), least=0.0)
@@ -213,7 +208,9 @@ class Gaussian(Emission):
     def by_feature(self, name: str, value: Any, D: int, least: float | None = None) -> np.ndarray:
         """An option with a number for each feature of each Gaussian, (N, D) or (N, K, D)."""
         found, each = finite(name, value, "fiu"), self.gaussians()
-        return as_prior(name, found[..., None] if 0 < found.ndim <= len(each) else found, (*each, D), least)
+        if found.ndim <= len(each):
+            return np.broadcast_to(as_prior(name, found, each, least)[..., None], (*each, D))
+        return as_prior(name, found, (*each, D), least)
 
     def by_matrix(self, name: str, value: Any, D: int) -> np.ndarray:
         """An option with a matrix (D, D) for each covariance, which a number makes a multiple of the unit matrix."""
@@ -245,7 +242,7 @@ class Gaussian(Emission):
     def gradient(self, X: Array, dlog_b: Array) -> dict[str, Any]:
         """By the means: sum over frames of dlog_b S^-1 (x - mean)."""
         found, (means, covars) = self.statistics(X, dlog_b), self.in_a_row()
-        pulls = found.sums - found.mass * means
+        pulls = found.mass * (found.means - means)
         return {"means": np.linalg.solve(covars, pulls[:, :, None])[:, :, 0] if self.full else pulls / covars}
 
     def count_params(self) -> int:
@@ -367,23 +364,23 @@ def moments(
     """Of X (M, D), weighted by weights (G, M): with all products of two features if `full`, else with their squares.
 
     Where features are missing, squares are those of the frames that have the feature; products are expected ones, given
-    the features that there are, under means (G, D) and covars (G, D, D).
+    the features that there are, under means (G, D) and covars (G, D, D). Sums are of differences from the first of the
+    means, or of the frames, so that what is constant stays so, and nothing cancels far from the origin.
     """
-    xp = get_array_module(X, weights)
     absent = missing_features(X)
     if full and absent is not None:
         assert means is not None and covars is not None
         return expected_moments(X, weights, list(patterns(absent)), means, covars)
-    if absent is None:
-        mass, sums = to_cpu(weights.sum(axis=1))[:, None], to_cpu(weights @ X)
-    else:
-        mass, sums = to_cpu(weights @ (~absent).astype(X.dtype)), to_cpu(weights @ xp.where(absent, 0.0, X))
-    found = Moments(np.broadcast_to(mass, sums.shape), sums, np.empty(0))
+    origin = mean_and_variance(to_cpu(X))[0] if means is None else means[0]
+    away = deviations(X, origin, absent)
+    mass = to_cpu(weights.sum(axis=1))[:, None] if absent is None else to_cpu(weights @ (~absent).astype(X.dtype))
+    sums = to_cpu(weights @ away)
+    found = origin + np.where(mass > 0, sums / np.where(mass > 0, mass, 1.0), 0.0)
     scatter = []
-    for mean, weight in zip(found.means, weights):
+    for mean, weight in zip(found, weights):
         difference = deviations(X, mean, absent)
         scatter.append(to_cpu((difference * weight[:, None]).T @ difference if full else weight @ difference**2))
-    return found._replace(scatter=np.stack(scatter))
+    return Moments(np.broadcast_to(mass, sums.shape), found, np.stack(scatter))
 
 
 def expected_moments(
@@ -391,7 +388,7 @@ def expected_moments(
 ) -> Moments:
     """`moments` with all products, where features are missing: `groups` are the `patterns`."""
     xp, shape = get_array_module(X, weights), means.shape
-    mass, sums, scatter = np.empty(shape), np.empty(shape), np.empty((*shape, shape[1]))
+    mass, found, scatter = np.empty(shape), np.empty(shape), np.empty((*shape, shape[1]))
     for k, (weight, mean, S) in enumerate(zip(weights, means, covars)):
         filled, spread = X.copy(), np.zeros_like(S)
         for o, m, rows in groups:
@@ -402,9 +399,9 @@ def expected_moments(
             filled[rows] = part
             conditional = S[np.ix_(m, m)] - S[np.ix_(m, o)] @ gain  # Cov[x_m | x_o]
             spread[np.ix_(m, m)] += float(to_cpu(weight[rows].sum())) * conditional
-        whole = moments(filled, weight[None], True)
-        mass[k], sums[k], scatter[k] = whole.mass[0], whole.sums[0], whole.scatter[0] + spread
-    return Moments(mass, sums, scatter)
+        whole = moments(filled, weight[None], True, mean[None])
+        mass[k], found[k], scatter[k] = whole.mass[0], whole.means[0], whole.scatter[0] + spread
+    return Moments(mass, found, scatter)
 
 
 def missing_features(X: Array) -> Array | None:
@@ -434,12 +431,22 @@ def all_finite(values: Array) -> bool:
     return bool(to_cpu(get_array_module(values).isfinite(values).all()))
 
 
-def shrunk(found: Moments, floor: np.ndarray) -> np.ndarray:
+def floor_of(X: np.ndarray, share: float) -> np.ndarray:
+    """What no variance may be below, of each feature (D,): this share of the variance of X (M, D), or of the mean one
+    where it is 0 (of 1 where all are), and no less than rounding leaves of large numbers."""
+    _, variance = mean_and_variance(X)
+    varies = variance > 0
+    variance = np.where(varies, variance, variance[varies].mean() if varies.any() else 1.0)
+    largest = np.where(np.isnan(X), 0.0, abs(X)).max(axis=0)
+    return np.maximum(max(share, ROUNDING) * variance, (NUMBER * np.where(varies, largest, 0.0)) ** 2)
+
+
+def shrunk(mass: np.ndarray, scatter: np.ndarray, floor: np.ndarray) -> np.ndarray:
     """The covariances, as if D + 1 more frames of each varied as all do about their own means; not below the floor."""
-    full, more = found.scatter.ndim == 3, found.mass.shape[1] + 1
-    mass = found.mass[:, :, None] if full else found.mass
-    pooled = found.scatter.sum(axis=0) / np.maximum(mass.sum(axis=0), 1.0)
-    each = (found.scatter + more * pooled) / (mass + more)
+    full, more = scatter.ndim == 3, mass.shape[1] + 1
+    mass = mass[:, :, None] if full else mass
+    pooled = scatter.sum(axis=0) / np.maximum(mass.sum(axis=0), 1.0)
+    each = (scatter + more * pooled) / (mass + more)
     return np.stack([raise_to_floor(S, floor) for S in each]) if full else np.maximum(each, floor)
 
 

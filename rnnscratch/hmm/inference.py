@@ -115,9 +115,10 @@ def sequences_of(columns: Array, frames: Frames) -> list[int]:
 def sum_by_sequence(values: Array, frames: Frames) -> np.ndarray:
     """The sums (S,) of values (M,), one for each frame, over each sequence; on the host."""
     by_row = to_cpu(values)[frames.columns]
-    if len(frames.lengths) == 1:
-        return by_row.sum(keepdims=True)  # pairwise: a million frames lose no digit
-    return np.add.reduceat(by_row, frames.first_rows)
+    with np.errstate(over="ignore"):  # what is below all doubles is -inf
+        if len(frames.lengths) == 1:
+            return by_row.sum(keepdims=True)  # pairwise: a million frames lose no digit
+        return np.add.reduceat(by_row, frames.first_rows)
 
 
 def log_space(log_b: np.ndarray, start: np.ndarray, transmat: np.ndarray) -> Expectation:

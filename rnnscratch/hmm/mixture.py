@@ -23,7 +23,7 @@ from .emission import (
     shares,
     standardise,
 )
-from .gaussian import Gaussian, Moments, log_density, moments, sample, shrunk
+from .gaussian import Gaussian, Moments, floor_of, log_density, moments, sample, shrunk
 
 MOST_TRIES = 3_000  # exchanges of two Gaussians between states, in search of a start
 
@@ -213,7 +213,7 @@ def likelihood_of_clusters(X: np.ndarray, means: np.ndarray, K: int) -> float:
     """The log-likelihood, up to a constant, if each frame is its nearest mean's and every K means are a state."""
     label = nearest(X, means)
     found = moments(X, (np.arange(len(means))[:, None] == label).astype(float), False)
-    variances = shrunk(found, np.full(X.shape[1], np.finfo(float).tiny))
+    variances = shrunk(found.mass, found.scatter, floor_of(X, 0.0))
     spread = 0.5 * float((found.mass * np.log(variances)).sum())
     states = np.arange(len(means)) // K
     return information(pairs_of(label, len(means)), states) + x_log_x(np.bincount(label)) - spread
