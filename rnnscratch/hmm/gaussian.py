@@ -296,8 +296,8 @@ class GaussianHMM(BaseHMM):
     >>> rng = np.random.default_rng(0)
     >>> X = np.concatenate([rng.normal(0, 1, (50, 1)), rng.normal(5, 1, (50, 1))])
     >>> model = GaussianHMM(2, random_state=0).fit(X)
-    >>> model.means_.round(0).ravel(), model.predict(X)[[0, -1]]
-    (array([0., 5.]), array([0, 1]))
+    >>> np.sort(model.means_.round(0).ravel()), bool((model.predict(X)[:50] == model.predict(X)[0]).all())
+    (array([0., 5.]), True)
     """
 
     emission = Gaussian

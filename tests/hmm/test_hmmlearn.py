@@ -1,4 +1,7 @@
-"""hmmlearn's own tests, from its installed package, with the classes here in the place of its own."""
+"""hmmlearn's own tests, from its installed package, with the classes here in the place of its own.
+
+All but `test_criterion`, which takes minutes and would pass whatever came out.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +23,13 @@ EXPECTED = {
     "test_n_features": "fit sets the option n_features there; here n_features_, since options are only read",
     "test__check_and_set_categorical_n_features": PRIVATE + "_check_and_set_n_features",
     "test_fit_too_little_data": PRIVATE + "_init, and the log of it; nothing is said of too little data here",
-    "test_fit_with_priors": "sets variances that have the shape of a prior's for the four types as one",
+    "test_fit_with_priors": "wants one of the steps after the first to gain: learning begins where nothing is to gain",
     "test_issue_385": "sets spherical variances as (2, 1, 1, 1) for (2,)",
     "test_underflow_from_scaling": "sets spherical variances as (2, 1) for (2,)",
     "TestGMMHMMWithSphericalCovars::test_score_samples_and_decode": "one of the 1000 frames that this generator draws "
     "lies nearer to another state",
-    "test_chunked": "compares two fits to 1e-3, with transitions between chunks in one of them only",
-    "test_gmmhmm_multi_sequence_fit_invariant_to_sequence_ordering": "finds other local maxima from other starts",
+    "invariant_to_sequence_ordering[scaling-tied]": "another order of frames begins elsewhere, and ends 1 % apart",
+    "invariant_to_sequence_ordering[log-tied]": "another order of frames begins elsewhere, and ends 1 % apart",
 }
 MODULES = "base categorical_hmm gaussian_hmm poisson_hmm gmm_hmm_new gmm_hmm_multisequence"
 
@@ -67,7 +70,7 @@ for name in ("CategoricalHMM", "GaussianHMM", "GMMHMM", "PoissonHMM"):
 hmmlearn.hmm = sys.modules["hmmlearn.hmm"] = module
 hmmlearn.base.BaseHMM, hmmlearn.base.ConvergenceMonitor = Base, ours.ConvergenceMonitor
 tests = pathlib.Path(hmmlearn.__file__).parent / "tests"
-options = "-q -rf --tb=no -p no:cacheprovider -c /dev/null -W ignore --import-mode=importlib".split()
+options = "-k not(criterion) -q -rf --tb=no -p no:cacheprovider -c /dev/null -W ignore --import-mode=importlib".split()
 sys.exit(pytest.main([*options, "--rootdir", str(tests), *[str(tests / f"test_{each}.py") for each in sys.argv[1:]]]))
 """
 
@@ -83,7 +86,7 @@ def test_hmmlearns_tests_of_behaviour_pass():
         check=False,
     )
     passed = re.search(r"(\d+) passed", found.stdout)
-    assert passed and int(passed.group(1)) >= 185, found.stdout + found.stderr
+    assert passed and int(passed.group(1)) >= 165, found.stdout + found.stderr
     failed = re.findall(r"^FAILED \S*?::(\S+)", found.stdout, re.MULTILINE)
     unexpected = [name for name in failed if not any(each in name for each in EXPECTED)]
     assert not unexpected, found.stdout

@@ -249,6 +249,10 @@ def test_lengths_states_and_beliefs_come_in_any_container(lengths):
         np.testing.assert_array_equal(found.means_, expected.means_)
     with pytest.raises(ValueError, match=r"states\[0\] has shape \(3,\), expected \(4,\)"):
         gaussian().fit(VALUES, lengths, states=[[0, 1, -1], [-1, 1, 0, -1]])
+    with pytest.raises(TypeError, match="states is dict"):
+        gaussian().fit(VALUES, states={0: 1})
+    with pytest.raises(ValueError, match=r"lengths\[0\] is 4611686018427387904, but X has 7 frames"):
+        gaussian().fit(VALUES, [2**62, 2**62, 2**62, 2**62 + 7])
     model = rainy()
     for belief in (pandas.Series([0.25, 0.75]), torch.tensor([0.25, 0.75]), np.float32([0.25, 0.75]), (0.25, 0.75)):
         np.testing.assert_allclose(model.update(belief, 1), model.update([0.25, 0.75], 1))
