@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import itertools
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from . import __version__
+from .progress import shown
 
 HELP = {
     "pooling": "what the dense layer sees of a review",
@@ -67,34 +71,71 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
+    try:
+        return command(arguments)
+    except KeyboardInterrupt:
+        print("\nrnnscratch: stopped before the work began", file=shown(sys.stderr))
+        return 130
+    finally:
+        flush()
+
+
+def command(arguments: Sequence[str] | None) -> int:
+    """What `main` does, but for an interrupt while the libraries load and an output that nobody reads to its end."""
     options = vars(parser().parse_args(arguments))
     from .experiments import imdb, results
+    from .files import user_path
 
     options.pop("command")
     resume, out = options.pop("resume"), options.pop("out")
     options["models"] = tuple(options["models"])
     further = options.keys() - vars(imdb.Settings()).keys()
     options["model"] = {name: options.pop(name) for name in sorted(further)}
-    folder = Path(out) if out else default_folder(Path("runs"), resume)
     try:
-        rows = imdb.run(imdb.Settings(**options), folder, resume)
+        settings = imdb.Settings(**options)
+        settings.check()
+        folder = user_path(out) if out else default_folder(Path("runs"), resume)
+    except (ValueError, OSError, RuntimeError) as error:
+        print(f"rnnscratch imdb: {error}", file=shown(sys.stderr))
+        return 2
+    try:
+        rows = imdb.run(settings, folder, resume)
     except KeyboardInterrupt:
-        print(f"\nstopped; what is finished lies in {folder}, and --resume --out {folder} goes on", file=sys.stderr)
+        message = f"\nstopped; what is finished lies in {folder}, and --resume --out {folder} goes on"
+        print(message, file=shown(sys.stderr))
         return 130
     except (ValueError, OSError, RuntimeError) as error:
-        print(f"rnnscratch imdb: {error}", file=sys.stderr)
+        print(f"rnnscratch imdb: {error}", file=shown(sys.stderr))
         return 2
-    print(f"\n{rows[0]['data']}\n\n{results.table(rows)}\n\nreport: {folder / 'report.html'}")
+    summary = f"\n{rows[0]['data']}\n\n{results.table(rows)}\n\nreport: {folder / 'report.html'}"
+    print(summary, file=shown(sys.stdout))
     return 0
 
 
 def default_folder(base: Path, resume: bool) -> Path:
-    """The last run's folder to resume, else the first of imdb, imdb-2, imdb-3, ... that does not exist."""
-    number, folder = 1, base / "imdb"
-    while folder.exists():
-        number, last = number + 1, folder
-        folder = base / f"imdb-{number}"
-    return last if resume and number > 1 else folder
+    """The last run's folder to resume, else the first of imdb, imdb-2, imdb-3, ... that is not there, newly made.
+
+    So of two commands that start at once each has its own.
+    """
+    folders = [base / "imdb", *(base / f"imdb-{number}" for number in range(2, 10_000))]
+    there = list(itertools.takewhile(Path.exists, folders))
+    if resume and there:
+        return there[-1]
+    for folder in folders[len(there) :]:
+        with contextlib.suppress(FileExistsError):  # another command was faster
+            folder.mkdir(parents=True)
+            return folder
+    raise OSError(f"{base} holds {len(folders)} runs, expected a folder with --out")
+
+
+def flush() -> None:
+    """Pass on what was printed; where nobody reads it any more, Python is not to complain of that when it ends."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 if __name__ == "__main__":

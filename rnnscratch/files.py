@@ -1,4 +1,4 @@
-"""Files: opened with care, written all or nothing, one process's at a time; and arrays with a header, without pickle."""
+"""Files: opened with care, written all or nothing, one process's at a time; arrays with a header, without pickle."""
 
 from __future__ import annotations
 
@@ -76,22 +76,26 @@ def refuse_special(path: Path, status: os.stat_result) -> None:
 def reading(path: str | os.PathLike[str], complaint: str = "does not fit together") -> Iterator[None]:
     """Whatever goes wrong in making sense of a file's content is a ValueError that names the file.
 
-    An OSError stays one, as does too little memory, and names it too.
+    An error of the system stays an OSError, too little memory becomes one, and both name the file too.
     """
     try:
         yield
     except OSError as error:
-        _name(error, path)
+        if error.errno is None:  # Python's own, such as BadGzipFile
+            raise ValueError(f"{path} {complaint}: {error}") from error
+        name_file(error, path)
         raise
     except MemoryError as error:
         raise OSError(errno.ENOMEM, "There is too little memory to read it", str(path)) from error
     except KeyError as error:
         raise ValueError(f"{path} {complaint}: it has no {error}") from error
     except Exception as error:  # of whatever kind: a file's bytes may make any code stumble
+        if isinstance(error, ValueError) and str(error).startswith(str(path)):
+            raise
         raise ValueError(f"{path} {complaint}: {error}") from error
 
 
-def _name(error: OSError, path: str | os.PathLike[str]) -> None:
+def name_file(error: OSError, path: str | os.PathLike[str]) -> None:
     """Let a system's error name the file that its user knows of, in place of none or of a temporary one."""
     hidden = error.filename is None or _TEMPORARY.fullmatch(os.path.basename(os.fsdecode(error.filename)))
     if error.errno is not None and hidden:
@@ -137,7 +141,7 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "w") -> Iterator[IO[A
                 _be_like(temporary, os.stat(place))
             os.replace(temporary, place)
     except OSError as error:
-        _name(error, path)
+        name_file(error, path)
         raise
 
 
@@ -341,6 +345,11 @@ def plain(value: Any) -> Any:
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
     raise TypeError(f"{value!r:.100} of type {type(value).__name__} cannot be written as JSON")
+
+
+def as_json(value: Any) -> Any:
+    """The value as it comes back from JSON: tuples and arrays as lists. Raises TypeError for what JSON cannot hold."""
+    return json.loads(to_json(value))
 
 
 def parse_json(content: bytes) -> Any:

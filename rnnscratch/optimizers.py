@@ -138,13 +138,15 @@ class Optimizer:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from what `state_dict` returned, to the same bits.
 
-        Numbers may come back as arrays, as from `np.load`. Raises ValueError, before anything is changed, for the
-        state of another kind of optimizer.
+        Numbers may come back as arrays, as from `np.load`. Raises ValueError or TypeError, before anything is changed,
+        for the state of another kind of optimizer, or numbers that cannot be.
         """
         missing = {"steps", "learning_rate"} - state.keys()
         if missing:
             raise ValueError(f"state has no {' and '.join(sorted(missing))}, expected what state_dict returned")
-        steps, learning_rate = int(state["steps"]), float(state["learning_rate"])
+        steps, learning_rate = (np.asarray(state[name]).item() for name in ("steps", "learning_rate"))
+        check_number("steps", steps, least=0)
+        check_number("learning_rate", learning_rate, least=0.0)
         loaded: dict[str, dict[str, Array]] = {}
         for key, value in state.items():
             if key in ("steps", "learning_rate"):
@@ -154,17 +156,28 @@ class Optimizer:
                 raise ValueError(
                     f"state has {key!r}, expected slots {self.slots}: it is not one of {type(self).__name__}"
                 )
+            check_state(key, slot, value)
             loaded.setdefault(name, {})[slot] = value.copy()
         for name, slots in loaded.items():
             if slots.keys() != set(self.slots):
                 raise ValueError(f"state of {name!r} has slots {sorted(slots)}, expected {sorted(self.slots)}")
         self._mine = {}
         self._state = {name: {slot: slots[slot] for slot in self.slots} for name, slots in loaded.items()}
-        self.steps, self.learning_rate = steps, learning_rate
+        self.steps, self.learning_rate = int(steps), float(learning_rate)
 
     def __repr__(self) -> str:
         public = {name: value for name, value in vars(self).items() if not name.startswith("_") and name != "steps"}
         return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in public.items())})"
+
+
+def check_state(key: str, slot: str, value: Any) -> None:
+    """Raise TypeError or ValueError unless an array can be an optimizer's state: finite, and squares not below 0."""
+    if getattr(value, "dtype", np.dtype(object)).kind not in "fc":
+        raise TypeError(f"state[{key!r}] is {type(value).__name__}, expected an array of floating-point numbers")
+    if not bool(get_array_module(value).isfinite(value).all()):
+        raise ValueError(f"state[{key!r}] holds NaN or infinity")
+    if slot == "squares" and value.dtype.kind == "f" and bool((value < 0).any()):
+        raise ValueError(f"state[{key!r}] holds negative numbers, expected squares")
 
 
 class SGD(Optimizer):

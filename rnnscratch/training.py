@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import csv
 import math
 import os
 import time
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,20 +17,26 @@ import numpy as np
 from numpy.random import Generator
 
 from .backend import blas_threads, get_array_module, to_cpu
-from .checks import check_number
-from .files import atomic_write, load_arrays, save_arrays
+from .checks import check_number, check_shape
+from .files import as_json, atomic_write, load_arrays, owned, reading, save_arrays, to_json, user_path
 from .optimizers import Optimizer, clip_gradients
 from .progress import progress_bar
 from .schedules import Plateau, Schedule, describe
 from .text.batches import Batches
 from .workers import Team, WorkerFailed
 
-CHECKPOINT = "rnnscratch checkpoint 2"
+CHECKPOINT = "rnnscratch checkpoint 3"
 Callback = Callable[[Any, dict[str, float]], Any]
+ROW = ("loss", "gradient_norm", "learning_rate", "seconds")  # what the row of every epoch has besides its number
+ADVICE = "a smaller learning rate or clip_norm may help"
 
 
 class NonFiniteLoss(FloatingPointError):
-    """The loss or a gradient became infinite or NaN. In training, the weights stay as they were before that batch."""
+    """The loss, a gradient or a weight became infinite or NaN.
+
+    Of a loss or gradient one hears before the update, so the weights are those before that batch; of a weight after the
+    epoch, before it is validated or saved.
+    """
 
 
 class History:
@@ -119,17 +128,20 @@ def fit(
     patience      stop when the validation figure `monitor` was not bettered for so many epochs: the lower "loss", the
                   higher any other figure
     callbacks     called as callback(model, row) after each epoch; a true answer stops the training
-    checkpoint    a file written after each epoch; with `resume` a run killed later continues from it, to the same bits,
-                  if an iterable of one's own gives the same batches again or draws them from its `rng`
-
+    checkpoint    a file written at the start and after each epoch; with `resume` a run killed later continues from it,
+                  to the same bits, if an iterable of one's own gives the same batches again or draws them from its
+                  `rng`. Without `resume`, the checkpoint of the very same run, begun anew from the same weights, is
+                  replaced once its first epoch is done, and anything else that is there is refused. While fit runs,
+                  the file is its own, and another fit is told whose it is
     workers       how many processes take a part of each batch, with one BLAS thread each; or a `workers.Communicator`,
                   such as `workers.MPI()`. The same number gives the same bits; a script must call fit under
                   `if __name__ == "__main__":`, as with all of Python's multiprocessing. Validation is rank 0's
 
     With one worker, BLAS gets one thread where the model's matrices are small (see `backend.blas_threads`).
 
-    Raises NonFiniteLoss before weights are spoilt, naming epoch, batch and parameter; ValueError or TypeError for data
-    or options that are wrong, or when `resume` finds the checkpoint of another run, naming what differs. Schedules are
+    Raises NonFiniteLoss, naming epoch, batch and parameter, and never saves such weights; ValueError or TypeError for
+    data or options that are wrong, or for the checkpoint of another run, naming what differs, or a damaged one, before
+    anything is changed; OSError, naming the file, for a checkpoint that cannot be written or is in use. Schedules are
     compared by `schedules.describe`. KeyboardInterrupt, and WorkerFailed where a worker ended, say how to go on; the
     checkpoint stays usable.
     """
@@ -149,6 +161,7 @@ def fit(
         raise ValueError("patience is given, expected validation data to watch")
     if resume and checkpoint is None:
         raise ValueError("resume is True, expected the path of a checkpoint")
+    checkpoint = None if checkpoint is None else user_path(checkpoint)
     for name, number, least in (("epochs", epochs, 1), ("patience", 0 if patience is None else patience, 0)):
         if not isinstance(number, int | np.integer) or number < least:
             raise ValueError(f"{name} is {number!r}, expected a whole number of at least {least}")
@@ -175,19 +188,24 @@ def fit(
     run = Run(model, optimizer, plateau, batches, fingerprint)
     base_rate = optimizer.learning_rate
     try:
-        with team, blas_threads(model.params, team.size):
+        with team, blas_threads(model.params, team.size), contextlib.ExitStack() as mine:
             if team.rank:
                 return History(*team.follow())
-            if resume and checkpoint is not None and Path(checkpoint).exists():
-                run.load(checkpoint)
+            if checkpoint is not None:
+                mine.enter_context(owned(checkpoint))
+                run.begin(checkpoint, resume)
             while not run.finished and len(run.rows) < epochs:
                 row = train_epoch(run, team, epochs, schedule or (lambda update: base_rate), clip_norm, progress)
+                spoilt = non_finite(model.params)
+                if spoilt is not None:
+                    raise NonFiniteLoss(f"the parameter {spoilt} is not finite after epoch {row['epoch']}; {ADVICE}")
                 if held_out is not None:
                     scores = scores_of(model, held_out)
-                    if not math.isfinite(scores["loss"]):
-                        raise NonFiniteLoss(f"validation loss {scores['loss']} after epoch {row['epoch']}")
                     if monitor not in scores:
                         raise ValueError(f"monitor is {monitor!r}, expected one of {', '.join(map(repr, scores))}")
+                    for name in ("loss", monitor):
+                        if not math.isfinite(scores[name]):
+                            raise NonFiniteLoss(f"validation {name} {scores[name]} after epoch {row['epoch']}")
                     row.update({f"validation_{name}": value for name, value in scores.items()})
                 run.note(row, monitor, held_out is not None)
                 run.finished = patience is not None and len(run.rows) - run.best_epoch > patience
@@ -205,7 +223,7 @@ def fit(
         if team.rank:
             raise
         message = f"interrupted after {len(run.rows)} of {epochs} epochs"
-        if run.saved:
+        if run.saved is not None:
             message += f"; {checkpoint} holds {run.saved}, from which resume=True goes on"
         error.args = (f"{error}; {message}" if isinstance(error, WorkerFailed) else message,)
         raise
@@ -273,7 +291,8 @@ class Run:
         self.best: dict[str, np.ndarray] | None = None
         self.best_score, self.best_epoch = math.inf, 0
         self.updates, self.scale, self.finished = 0, 1.0, False
-        self.saved = 0  # epochs that the checkpoint holds
+        self.start = 0  # a checksum of the weights, generators and optimizer that the run began with
+        self.saved: int | None = None  # epochs that the checkpoint holds
 
     def note(self, row: dict[str, float], monitor: str, validated: bool) -> None:
         """Take a finished epoch's figures, and the weights if they are the best so far."""
@@ -291,7 +310,44 @@ class Run:
     def _generators(self) -> list[np.random.Generator]:
         return [owner.rng for owner in (self.model, self.batches) if isinstance(getattr(owner, "rng", None), Generator)]
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def begin(self, path: Path, resume: bool) -> None:
+        """Go on from the checkpoint, or make it that of this run; see `fit` on what becomes of one that is there."""
+        self.fingerprint = as_json(self.fingerprint)
+        if resume and path.exists():
+            self.load(path)
+            return
+        if resume and self.optimizer.steps:
+            raise ValueError(
+                f"resume is True, but {path} does not exist, and the optimizer has made {self.optimizer.steps} steps "
+                "already: give the model and the optimizer as they were at the start"
+            )
+        self.start = self._checksum()
+        if not path.exists():
+            self.save(path)
+            return
+        advice = "to begin another run, give another path or delete the file; resume=True goes on with its own run"
+        try:
+            header, _ = load_arrays(path, CHECKPOINT)
+            self._compare(path, header)
+        except ValueError as error:
+            raise ValueError(f"{error}; {advice}") from None
+        if header.get("start") != self.start:
+            raise ValueError(
+                f"{path} is the checkpoint of another run: it began from other weights or generators than these, which "
+                f"may be trained already; {advice}"
+            )
+        self.saved = len(header["rows"])
+
+    def _checksum(self) -> int:
+        """Of all that chance and training change, as it is now."""
+        header, arrays = self._state()
+        found = zlib.crc32(to_json([header["optimizer"], header["generators"]]).encode())
+        for _, array in sorted(arrays.items()):
+            found = zlib.crc32(np.ascontiguousarray(array).view(np.uint8).data, found)
+        return found
+
+    def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """The header and the arrays of a checkpoint."""
         arrays = {f"params/{name}": to_cpu(array) for name, array in self.model.params.items()}
         arrays |= {f"best/{name}": array for name, array in (self.best or {}).items()}
         optimizer = self.optimizer.state_dict()
@@ -300,6 +356,7 @@ class Run:
         header = {
             "format": CHECKPOINT,
             "fingerprint": self.fingerprint,
+            "start": self.start,
             "rows": self.rows,
             "best_score": self.best_score,
             "best_epoch": self.best_epoch,
@@ -308,44 +365,144 @@ class Run:
             "finished": self.finished,
             "optimizer": numbers,
             "plateau": None if self.plateau is None else self.plateau.state_dict(),
-            "generators": [plain(rng.bit_generator.state) for rng in self._generators()],
+            "generators": [rng.bit_generator.state for rng in self._generators()],
         }
-        save_arrays(path, header, arrays)
+        return header, arrays
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the checkpoint; a failure leaves the last one whole."""
+        save_arrays(path, *self._state())
         self.saved = len(self.rows)
 
     def load(self, path: str | os.PathLike[str]) -> None:
+        """Go on from a checkpoint. Raises ValueError, before anything is changed, unless all of it fits."""
         header, arrays = load_arrays(path, CHECKPOINT)
-        saved = header.get("fingerprint", {})
+        self._compare(path, header)
+        with reading(path):
+            groups: dict[str, dict[str, np.ndarray]] = {"params": {}, "best": {}, "optimizer": {}}
+            for key, array in arrays.items():
+                group, _, name = key.partition("/")
+                groups[group][name] = array
+            optimizer = self._check(header, groups)
+        put_params(self.model, groups["params"])
+        self.optimizer.load_state_dict(optimizer)
+        if self.plateau is not None:
+            self.plateau.load_state_dict(header["plateau"])
+        for rng, state in zip(self._generators(), header["generators"]):
+            rng.bit_generator.state = state
+        for name in ("start", "rows", "best_score", "best_epoch", "updates", "scale", "finished"):
+            setattr(self, name, header[name])
+        self.best = groups["best"] or None
+        self.saved = len(self.rows)
+
+    def _compare(self, path: str | os.PathLike[str], header: dict[str, Any]) -> None:
+        """Raise ValueError, naming what differs, if the checkpoint is that of another run."""
+        saved = header.get("fingerprint")
+        if not isinstance(saved, dict) or not isinstance(header.get("rows"), list):
+            raise ValueError(f"{path} does not fit together: it does not say of which run it is")
         for name in {**self.fingerprint, **saved}:
             there, here = saved.get(name), self.fingerprint.get(name)
             if there != here:
                 raise ValueError(f"{path} is the checkpoint of another run: its {name} is {there}, here it is {here}")
-        groups: dict[str, dict[str, np.ndarray]] = {"params": {}, "best": {}, "optimizer": {}}
-        try:
-            for key, array in arrays.items():
-                group, _, name = key.partition("/")
-                groups[group][name] = array
-            put_params(self.model, groups["params"])
-            xp = get_array_module(*self.model.params.values())
-            state = {name: xp.asarray(array) for name, array in groups["optimizer"].items()}
-            self.optimizer.load_state_dict({**state, **header["optimizer"]})
-            if self.plateau is not None:
-                self.plateau.load_state_dict(header["plateau"])
-            for rng, saved in zip(self._generators(), header["generators"]):
-                rng.bit_generator.state = saved
-            for name in ("rows", "best_score", "best_epoch", "updates", "scale", "finished"):
-                setattr(self, name, header[name])
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path} does not fit together: {error}") from None
-        self.best = groups["best"] or None
-        self.saved = len(self.rows)
+
+    def _check(self, header: dict[str, Any], groups: dict[str, dict[str, np.ndarray]]) -> dict[str, Any]:
+        """The optimizer's state, if all of a checkpoint is there and fits; else ValueError or whatever goes wrong."""
+        params, rows = self.model.params, header["rows"]
+        validated, monitor = self.fingerprint["validation data"] is not None, self.fingerprint["monitor"]
+        for name, kind in (("start", int), ("best_epoch", int), ("updates", int), ("finished", bool)):
+            if type(header[name]) is not kind:
+                raise ValueError(f"{name} is {header[name]!r:.100}, expected {kind.__name__}")
+        check_rows(rows, [*ROW, *(["validation_loss", f"validation_{monitor}"] if validated else [])])
+        for group in ("params", *(["best"] if validated and rows else [])):
+            if groups[group].keys() != params.keys():
+                names = ", ".join(sorted(groups[group].keys() ^ params.keys()))
+                raise ValueError(f"missing or unknown arrays of {group}: {names:.200}")
+            for name, array in groups[group].items():
+                check_shape(f"{group}/{name}", array, params[name].shape, params[name].dtype, "as in the model")
+            if (spoilt := non_finite(groups[group])) is not None:
+                raise ValueError(f"{group}/{spoilt} holds NaN or infinity")
+        if groups["best"] and not (validated and rows):
+            raise ValueError("it holds best weights, but no epoch that was validated")
+        best = 0 if validated else len(rows)
+        score = math.inf
+        if validated and rows:
+            best = header["best_epoch"]
+            if not 1 <= best <= len(rows):
+                raise ValueError(f"best_epoch is {best}, but there are {len(rows)} rows")
+            score = rows[best - 1][f"validation_{monitor}"] * (1.0 if monitor == "loss" else -1.0)
+        if (header["best_epoch"], header["best_score"]) != (best, score):
+            raise ValueError(f"best_epoch is {header['best_epoch']} with {header['best_score']!r:.50}, unlike the rows")
+        if header["updates"] < len(rows) or (header["updates"] and not rows):
+            raise ValueError(f"updates is {header['updates']}, but there are {len(rows)} rows")
+        self._check_scale(header)
+        generators = self._generators()
+        if len(header["generators"]) != len(generators):
+            raise ValueError(f"it holds {len(header['generators'])} generators, expected {len(generators)}")
+        for rng, state in zip(generators, header["generators"]):
+            check_generator(rng, state)
+        return self._check_optimizer(header["optimizer"], groups["optimizer"])
+
+    def _check_scale(self, header: dict[str, Any]) -> None:
+        scale, plateau = header["scale"], header["plateau"]
+        if not (type(scale) in (int, float) and 0.0 < scale <= 1.0):
+            raise ValueError(f"scale is {scale!r:.50}, expected a number above 0, at most 1")
+        if self.plateau is None:
+            if (scale, plateau) != (1.0, None):
+                raise ValueError("it holds the state of a plateau, but there is none")
+            return
+        if plateau.keys() != self.plateau.state_dict().keys() or plateau["scale"] != scale:
+            raise ValueError(f"plateau is {plateau!r:.200}, expected one with scale {scale}")
+        if math.isnan(plateau["best"]) or type(plateau["waited"]) is not int or plateau["waited"] < 0:
+            raise ValueError(f"plateau is {plateau!r:.200}, expected a loss and how many epochs it has waited")
+
+    def _check_optimizer(self, numbers: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+        """The whole state, once a copy of the optimizer has taken it and it is that of the model's parameters."""
+        params, xp = self.model.params, get_array_module(*self.model.params.values())
+        state = {**{name: xp.asarray(array) for name, array in arrays.items()}, **numbers}
+        trial = copy.copy(self.optimizer)
+        trial.load_state_dict(state)
+        slots = {f"{name}/{slot}" for name in params for slot in trial.slots} if trial.steps else set()
+        if arrays.keys() != slots:
+            names = ", ".join(sorted(arrays.keys() ^ slots))
+            raise ValueError(f"missing or unknown arrays of the optimizer: {names:.200}")
+        trial._check(params, params)
+        return state
 
 
-def plain(state: Any) -> Any:
-    """The state of a bit generator, with lists for arrays, so that JSON can hold it."""
-    if isinstance(state, dict):
-        return {name: plain(value) for name, value in state.items()}
-    return state.tolist() if isinstance(state, np.ndarray) else state
+def check_rows(rows: list[Any], names: Sequence[str]) -> None:
+    """Raise ValueError unless the rows are those of epochs 1, 2, ..., with finite numbers under these names."""
+    for number, row in enumerate(rows, 1):
+        found: list[Any] = [row.get(name) for name in names] if isinstance(row, dict) else [None]
+        if not all(type(value) in (int, float) and math.isfinite(value) for value in found):
+            raise ValueError(f"rows[{number - 1}] is {row!r:.200}, expected numbers for {', '.join(names)}")
+        if type(row.get("epoch")) is not int or row["epoch"] != number:
+            raise ValueError(f"rows[{number - 1}] is of epoch {row.get('epoch')!r:.50}, expected {number}")
+
+
+def check_generator(rng: np.random.Generator, state: Any) -> None:
+    """Raise ValueError unless the generator can be put in this state, as JSON has it, and then is in it."""
+    current = as_json(rng.bit_generator.state)
+    if not alike(current, state):
+        raise ValueError(f"a generator's state is {state!r:.200}, expected one of {current['bit_generator']}")
+    for holder in (state, state["state"]):
+        for index, array in (("pos", "key"), ("buffer_pos", "buffer")):
+            if index in holder and holder[index] > len(holder[array]):
+                raise ValueError(f"a generator's {index} is {holder[index]}, expected {len(holder[array])} at most")
+    trial = type(rng.bit_generator)()
+    trial.state = state
+    if as_json(trial.state) != state:
+        raise ValueError(f"a generator's state is {state!r:.200}, which none can be in")
+
+
+def alike(current: Any, state: Any) -> bool:
+    """Whether two states of generators have the same names, lengths and types; numbers from 0 up may differ."""
+    if type(current) is not type(state):
+        return False
+    if isinstance(current, dict):
+        return current.keys() == state.keys() and all(alike(current[name], state[name]) for name in current)
+    if isinstance(current, list):
+        return len(current) == len(state) and all(map(alike, current, state))
+    return state >= 0 if isinstance(state, int) else current == state
 
 
 def train_epoch(
@@ -394,7 +551,7 @@ def train_on(
     if not (math.isfinite(float(loss)) and math.isfinite(norm)):
         raise NonFiniteLoss(
             f"loss {float(loss)}, gradient norm {norm} in epoch {epoch}, batch {number}; {first_non_finite(model)}; "
-            "a smaller learning rate or clip_norm may help"
+            f"{ADVICE}"
         )
     optimizer.step(model.params, model.grads)
     return float(loss), {name: float(value) for name, value in figures.items()}, norm
@@ -403,10 +560,18 @@ def train_on(
 def first_non_finite(model: Any) -> str:
     """Which parameter is not finite, or else which gradient, the first that the backward pass comes to."""
     for kind, arrays in (("parameter", model.params), ("gradient of", model.grads)):
-        for name, array in reversed(arrays.items()):
-            if not bool(get_array_module(array).isfinite(array).all()):
-                return f"the first that is not finite is the {kind} {name}"
+        name = non_finite(arrays)
+        if name is not None:
+            return f"the first that is not finite is the {kind} {name}"
     return "all parameters and gradients are finite"
+
+
+def non_finite(arrays: Mapping[str, Any]) -> str | None:
+    """The name of the last array that holds NaN or infinity, if any does."""
+    for name, array in reversed(list(arrays.items())):
+        if not bool(get_array_module(array).isfinite(array).all()):
+            return name
+    return None
 
 
 def predict(

@@ -8,6 +8,7 @@ where films are unknown, neighbours in the order of the data set, which mostly r
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import hashlib
@@ -16,17 +17,17 @@ import io
 import os
 import re
 import shutil
+import sys
 import tarfile
-import tempfile
-import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
-from ..files import atomic_write
+from ..files import atomic_write, name_file, open_regular, read_bytes, reading, temporary_folder, user_path
 from ..progress import progress_bar
 
 URL = "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz"
@@ -35,8 +36,15 @@ PACKAGE_SHA256 = "d4acac55fe7f38d09d551abf248647e257ec1ee13f5bb9ce524c2fb0b61367
 BLOCK = 500  # reviews in one held-out block where films are unknown; one film has at most 30 reviews in a row
 
 _PACKAGE_CHUNK = 128  # the package holds each class in chunks of this many reviews, the last of a chunk first
-_MEMBER = re.compile(r"aclImdb/(?:(train|test)/(pos|neg|unsup)/(\d+)_(\d+)\.txt|(train|test)/urls_(pos|neg)\.txt)")
-_TITLE = re.compile(r"tt\d+")
+_MEMBER = re.compile(
+    r"aclImdb/(?:(train|test)/(pos|neg|unsup)/([0-9]{1,9})_([0-9]{1,9})\.txt|(train|test)/urls_(pos|neg)\.txt)"
+)
+_TITLE = re.compile(r"tt[0-9]{1,20}")
+
+# What is taken of data that nobody vouches for. The official archive has 84 MB, unpacked 3.5 times as many; its reviews
+# take 0.2 GB of memory, the longest 14 kB.
+DOWNLOAD_LIMIT, TEXT_LIMIT, REVIEW_LIMIT, LIST_LIMIT = 2**28, 400_000_000, 2**20, 2**24
+UNPACKED_LIMIT, UNPACKED_RATIO = 2**25, 10  # bytes of any archive, and of one byte of it
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,12 +115,13 @@ def load_imdb(
     Raises FileNotFoundError when there is none of them, ValueError for data that are damaged or something else.
     """
     path = path or os.environ.get("RNNSCRATCH_IMDB") or None
-    if path is None and cached_archive().exists():
-        path = cached_archive()
+    if path is None:
+        with contextlib.suppress(OSError):  # no home folder is known, so there is no cache
+            path = cached_archive() if os.path.exists(cached_archive()) else None
     if path is None and download:
         path = download_imdb(progress=progress)
     if path is not None:
-        return _load_acl(Path(path), unlabelled, progress)
+        return _load_acl(user_path(path), unlabelled, progress)
     found = package_csv()
     if found is None:
         raise FileNotFoundError(
@@ -123,9 +132,8 @@ def load_imdb(
 
 
 def cached_archive() -> Path:
-    """Where `download=True` keeps the archive: under $XDG_CACHE_HOME or ~/.cache."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "rnnscratch" / "aclImdb_v1.tar.gz"
+    """Where `download=True` keeps the archive: under $XDG_CACHE_HOME or ~/.cache. OSError if no home is known."""
+    return user_path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "rnnscratch" / "aclImdb_v1.tar.gz"
 
 
 def download_imdb(
@@ -133,22 +141,38 @@ def download_imdb(
 ) -> Path:
     """Fetch the official archive to `target` (default: the cache), check its SHA-256, and put it in place in one move.
 
-    An interrupted or damaged download leaves nothing behind. Raises OSError (also for network trouble) or ValueError.
+    An interrupted or damaged download leaves nothing behind. Raises OSError, naming the file, or the URL for whatever
+    is wrong with the network or the server, or ValueError.
     """
-    from urllib.request import urlopen
-
-    target = Path(target) if target else cached_archive()
-    digest = hashlib.sha256()
-    with urlopen(url, timeout=60) as response, atomic_write(target, "wb") as file:
-        total = int(response.headers.get("Content-Length") or 0) or None
-        with progress_bar(show=progress, total=total, unit="B", unit_scale=True, desc="downloading aclImdb") as bar:
-            while chunk := response.read(1 << 20):
+    target = user_path(target) if target else cached_archive()
+    digest, size = hashlib.sha256(), 0
+    with atomic_write(target, "wb") as file:
+        with progress_bar(show=progress, unit="B", unit_scale=True, desc="downloading aclImdb") as bar:
+            for chunk, total in _fetched(url):
                 file.write(chunk)
                 digest.update(chunk)
+                size, bar.total = size + len(chunk), total
                 bar.update(len(chunk))
+                if size > DOWNLOAD_LIMIT:
+                    raise ValueError(f"{url} has more than {DOWNLOAD_LIMIT:,} bytes: not the data set")
         if digest.hexdigest() != sha256:
             raise ValueError(f"{url} has SHA-256 {digest.hexdigest()}, expected {sha256}: damaged or not the data set")
     return target
+
+
+def _fetched(url: str) -> Iterator[tuple[bytes, int | None]]:
+    """Chunk after chunk, with the size of all of them, if the server says it. Raises OSError, naming the URL."""
+    from http.client import HTTPException
+    from urllib.request import urlopen
+
+    try:
+        with urlopen(url, timeout=60) as response:
+            length = response.headers.get("Content-Length") or ""
+            total = int(length) if re.fullmatch("[0-9]{1,15}", length) else None
+            while chunk := response.read(1 << 20):
+                yield chunk, total
+    except (OSError, HTTPException, ValueError) as error:
+        raise OSError(f"{url} cannot be fetched: {type(error).__name__}: {error}") from error
 
 
 def extract_imdb(archive: str | os.PathLike[str], folder: str | os.PathLike[str]) -> Path:
@@ -157,63 +181,97 @@ def extract_imdb(archive: str | os.PathLike[str], folder: str | os.PathLike[str]
     Raises FileExistsError if it is there already, and ValueError for a damaged archive or one with a path that leaves
     the folder, a link or a device in it; a failure leaves nothing behind.
     """
-    target = Path(folder) / "aclImdb"
+    archive, folder = user_path(archive), user_path(folder)
+    target = folder / "aclImdb"
     if target.exists():
         raise FileExistsError(f"{target} exists already")
     # A first pass over all headers and contents: damage and unsafe paths show before anything is written.
-    names = {PurePosixPath(name).parts[0] for name, _ in _archived_files(Path(archive))}
+    names = {PurePosixPath(name).parts[0] for name, _ in _archived_files(archive)}
     if "aclImdb" not in names:
         raise ValueError(f"{archive} has no folder aclImdb: not the Large Movie Review Dataset")
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder, prefix=".aclImdb."))
-    try:
-        for name, content in _archived_files(Path(archive)):
+    folder.mkdir(parents=True, exist_ok=True)
+    with temporary_folder(folder) as temporary:
+        for name, content in _archived_files(archive):
             place = temporary / name
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.write_bytes(content)
+            try:
+                place.parent.mkdir(parents=True, exist_ok=True)
+                with place.open("wb") as file:
+                    shutil.copyfileobj(content, file)
+            except OSError as error:
+                name_file(error, target)
+                raise
         os.replace(temporary / "aclImdb", target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return target
 
 
-def _archived_files(archive: Path) -> Iterator[tuple[str, bytes]]:
+class _Unzipped:
+    """The bytes of a gzip file up to a limit. Raises ValueError beyond it."""
+
+    def __init__(self, file: Any, limit: int):
+        self._file, self._limit, self._left = gzip.GzipFile(fileobj=file), limit, limit
+
+    def read(self, size: int) -> bytes:
+        """Up to `size` bytes more."""
+        content = self._file.read(size)
+        self._left -= len(content)
+        if self._left < 0:
+            raise ValueError(f"it unpacks to more than {self._limit:,} bytes: refused")
+        return content
+
+
+class _Header(tarfile.TarInfo):
+    """A member's header; none that is held in memory, or makes much of a small archive, is read on."""
+
+    @classmethod
+    def frombuf(cls, buf: Any, encoding: str, errors: str) -> _Header:
+        """The header in a block. Raises ReadError for a long name or list of attributes, or a sparse file."""
+        found = super().frombuf(buf, encoding, errors)
+        about_the_next = found.type not in tarfile.SUPPORTED_TYPES or found.type in (*b"xgLK", b"X")
+        if (about_the_next and found.size > 2**16) or found.type == tarfile.GNUTYPE_SPARSE:
+            raise tarfile.ReadError(f"a header of type {found.type!r} and {found.size} bytes: refused")
+        return found
+
+
+def _archived_files(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
     """Name and content of every file, in one pass; ValueError for damage (checksum included) or an unsafe member."""
-    try:
-        with gzip.open(archive) as unzipped:
-            with tarfile.open(fileobj=unzipped, mode="r:") as tar:
-                for member in tar:
-                    name = member.name
-                    if name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", name) or ":" in name:
-                        raise ValueError(f"{archive} holds the path {name!r}, which leaves the folder: refused")
-                    if not (member.isfile() or member.isdir()):
-                        raise ValueError(f"{archive} holds {name!r}, which is neither a file nor a folder: refused")
-                    file = tar.extractfile(member)
-                    if file is not None:
-                        yield name.removeprefix("./"), file.read()
-            while unzipped.read(1 << 20):  # up to its end, where gzip compares the checksum
-                pass
-    except (FileNotFoundError, PermissionError):
-        raise
-    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
-        raise ValueError(f"{archive} is not a complete tar.gz archive: {error}") from None
+    with open_regular(archive) as file, reading(archive, "is not a complete tar.gz archive"):
+        unzipped = _Unzipped(file, max(UNPACKED_LIMIT, UNPACKED_RATIO * os.fstat(file.fileno()).st_size))
+        with tarfile.open(fileobj=unzipped, mode="r|", tarinfo=_Header) as tar:  # type: ignore[call-overload]
+            for member in tar:
+                tar.members = []  # type: ignore[attr-defined]  # which it would keep all of
+                name = member.name
+                parts = re.split(r"[/\\]", name)
+                if not parts[0] or ".." in parts or ":" in name or "\0" in name:
+                    raise ValueError(f"{archive} holds the path {name!r:.300}, which leaves the folder: refused")
+                if not (member.isfile() or member.isdir()) or member.issparse():
+                    raise ValueError(f"{archive} holds {name!r:.300}, which is neither a file nor a folder: refused")
+                content = tar.extractfile(member)
+                if content is not None:
+                    yield name.removeprefix("./"), content
+        while unzipped.read(1 << 20):  # up to its end, where gzip compares the checksum
+            pass
 
 
 def _load_acl(path: Path, unlabelled: bool, progress: bool) -> ImdbData:
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; expected an aclImdb folder or aclImdb_v1.tar.gz")
-    files = _files_of_folder(path, unlabelled) if path.is_dir() else _archived_files(path)
+    files = _files_of_folder(path, unlabelled) if path.is_dir() else _files_of_archive(path)
     found: dict[tuple[str, str], list[tuple[int, int, str]]] = {}
     urls: dict[tuple[str, str], list[str]] = {}
-    for name, content in progress_bar(files, progress, desc="reading reviews", unit=" files", leave=False):
+    memory = 0
+    for name, read in progress_bar(files, progress, desc="reading reviews", unit=" files", leave=False):
         match = _MEMBER.fullmatch(name)
         if match is None or (match[2] == "unsup" and not unlabelled):
             continue
-        text = content.decode("utf-8", errors="replace")
+        text = read(LIST_LIMIT if match[5] else REVIEW_LIMIT).decode("utf-8", errors="replace")
         if match[5]:
-            urls[match[5], match[6]] = [(_TITLE.search(line) or [line.strip()])[0] for line in text.splitlines()]
+            lines = [line.strip()[:200] for line in text.splitlines()]
+            urls[match[5], match[6]] = [(_TITLE.search(line) or [line])[0] for line in lines]
         else:
             found.setdefault((match[1], match[2]), []).append((int(match[3]), int(match[4]), text))
+        memory += sys.getsizeof(text)
+        if memory > TEXT_LIMIT:
+            raise ValueError(f"{path} holds reviews of more than {TEXT_LIMIT:,} bytes: not the data set")
     sets = {part: _acl_reviews(path, part, found, urls) for part in ("train", "test")}
     train, removed = without_duplicates(sets["train"], sets["test"])
     extra = [text for _, _, text in sorted(found.get(("train", "unsup"), []))]
@@ -238,7 +296,21 @@ def _acl_reviews(path: Path, part: str, found: dict[Any, list[Any]], urls: dict[
     return Reviews(texts, np.array(labels), np.array(ratings), np.array(movies) if known else None)
 
 
-def _files_of_folder(path: Path, unlabelled: bool) -> Iterator[tuple[str, bytes]]:
+def _files_of_archive(path: Path) -> Iterator[tuple[str, Callable[[int], bytes]]]:
+    """Name and how to read up to so many bytes of every file."""
+
+    def read(name: str, content: IO[bytes], limit: int) -> bytes:
+        found = content.read(limit + 1)
+        if len(found) > limit:
+            raise ValueError(f"{path} holds {name!r:.300} of more than {limit:,} bytes, expected less")
+        return found
+
+    for name, content in _archived_files(path):
+        yield name, partial(read, name, content)
+
+
+def _files_of_folder(path: Path, unlabelled: bool) -> Iterator[tuple[str, Callable[[int], bytes]]]:
+    """Name and how to read up to so many bytes of every file."""
     root = path / "aclImdb" if (path / "aclImdb").is_dir() else path
     for part in ("train", "test"):
         if not (root / part).is_dir():
@@ -247,7 +319,7 @@ def _files_of_folder(path: Path, unlabelled: bool) -> Iterator[tuple[str, bytes]
             )
         for pattern in ("urls_*.txt", "pos/*.txt", "neg/*.txt", *(["unsup/*.txt"] if unlabelled else [])):
             for file in root.joinpath(part).glob(pattern):
-                yield "aclImdb/" + file.relative_to(root).as_posix(), file.read_bytes()
+                yield "aclImdb/" + file.relative_to(root).as_posix(), partial(read_bytes, file)
 
 
 def package_csv() -> Path | None:
@@ -263,7 +335,7 @@ def package_csv() -> Path | None:
 
 
 def _load_package(file: Path) -> ImdbData:
-    content = file.read_bytes()
+    content = read_bytes(file, DOWNLOAD_LIMIT)
     digest = hashlib.sha256(content).hexdigest()
     if digest != PACKAGE_SHA256:
         raise ValueError(f"{file} has SHA-256 {digest}, expected {PACKAGE_SHA256}: damaged, or another version")
