@@ -46,7 +46,7 @@ class Shown:
 
 
 def shown(stream: Any) -> Any:
-    """The process's own stream (or None, where it has none) as one that never fails; others, a notebook's, as they are."""
+    """The process's own stream, or None, as one that never fails; others, such as a notebook's, as they are."""
     return Shown(stream) if stream is None or type(stream) is io.TextIOWrapper else stream
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import platform
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,13 @@ import numpy as np
 
 from .. import __version__
 from ..backend import module_for, to_cpu
-from ..files import atomic_write, load_arrays, save_arrays
+from ..files import as_json, atomic_write, owned, place_to_write, read_json, user_path
 from ..hmm import CategoricalHMM, HMMClassifier
 from ..metrics import classification_scores, roc_auc
 from ..models.classifier import CELLS, SequenceClassifier, configuration
 from ..models.saved import save_model
 from ..optimizers import Adam
+from ..progress import say
 from ..schedules import cosine_schedule, warm_up
 from ..text import ImdbData, Reviews, Vocabulary, clean_texts, load_imdb, pad, validation_split
 from ..text.clean import RECIPES
@@ -94,34 +96,45 @@ def run(settings: Settings, out: str | Path, resume: bool = False, progress: boo
     """Do the comparison and return the rows of `results.json`, one for each model and seed.
 
     `resume` continues a run that was stopped: finished models are kept, the one that was cut off goes on from its
-    checkpoint. Raises ValueError for wrong settings or a folder that holds another run, OSError when it cannot be
-    written.
+    checkpoint. Raises ValueError for wrong settings, or a folder that holds another run or is damaged, naming the file,
+    OSError when it cannot be written or another process is at work in it; all before anything is changed.
     """
     settings.check()
-    out = Path(out)
-    _claim(out, settings, resume)
+    out = user_path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    with owned(out):
+        kept = _claim(out, settings, resume)
+        return _run(settings, out, kept, resume, progress)
+
+
+def _run(
+    settings: Settings, out: Path, kept: dict[Path, Outcome], resume: bool, progress: bool
+) -> list[dict[str, Any]]:
+    """What `run` does in a folder that is this run's, beginning with the outcomes that it holds already."""
     if settings.quick:  # few reviews make few updates: more of them, with less held back
         settings = replace(settings, max_length=min(settings.max_length, 150), batch_size=16)
         settings = replace(settings, word_dropout=min(settings.word_dropout, 0.2))
     prepared = prepare(settings, progress)
     _say(progress, prepared.data.describe())
+    for folder, outcome in kept.items():
+        there = {name: outcome.row[name] for name in ("data", "train_size", "validation_size", "test_size")}
+        here = {name: value for name, value in _row(settings, prepared).items() if name in there}
+        if there != here:
+            raise ValueError(f"{folder / 'outcome.npz'} is of other data: {there} there, {here} here")
     outcomes: list[Outcome] = []
-    for name in settings.models:
-        for seed in range(1 if name == "bow" else settings.seeds):
-            folder = out / (name if name == "bow" else f"{name}-seed{seed}")
-            outcome = _finished(folder) if resume else None
-            if outcome is None:
-                train = {"bow": train_baseline, "hmm": train_hmm}.get(name, train_network)
-                outcome = train(settings, prepared, name, seed, folder, resume, progress)
-                _keep(folder, outcome)
-            outcomes.append(outcome)
-            rows = [each.row for each in outcomes]
-            with atomic_write(out / "results.json") as file:
-                json.dump(rows, file, indent=1)
-            _say(
-                progress,
-                f"{NAMES[name]:>13}, seed {seed}: accuracy {outcome.row['accuracy']:.2%}, F1 {outcome.row['f1']:.4f}",
-            )
+    for folder, name, seed in _places(out, settings):
+        if folder in kept:
+            outcome = kept[folder]
+        else:
+            train = {"bow": train_baseline, "hmm": train_hmm}.get(name, train_network)
+            outcome = train(settings, prepared, name, seed, folder, resume, progress)
+            outcome.save(folder / "outcome.npz")
+        outcomes.append(outcome)
+        rows = [each.row for each in outcomes]
+        with atomic_write(out / "results.json") as file:
+            json.dump(rows, file, indent=1)
+        accuracy, f1 = outcome.row["accuracy"], outcome.row["f1"]
+        _say(progress, f"{NAMES[name]:>13}, seed {seed}: accuracy {accuracy:.2%}, F1 {f1:.4f}")
     write_report(out / "report.html", settings, prepared, outcomes)
     return [outcome.row for outcome in outcomes]
 
@@ -180,7 +193,7 @@ def train_network(
     save_model(folder / "model.npz", model, prepared.vocabulary, {"recipe": settings.recipe, "max_length": max_length})
     logits = predict(model, prepared.test_ids, max_length=max_length)
     seconds = history["seconds"]
-    row = _row(settings, prepared, name, seed, logits)
+    row = _row(settings, prepared) | _scores(prepared, name, seed, logits)
     row |= {
         "parameters": model.num_params,
         "epochs": epochs,
@@ -252,7 +265,8 @@ def _other_outcome(
     right = (decision(prepared.validation_ids) > 0) == prepared.validation.labels
     steps = figures["epochs"]
     row = {
-        **_row(settings, prepared, name, seed, logits),
+        **_row(settings, prepared),
+        **_scores(prepared, name, seed, logits),
         **figures,
         "best_epoch": steps,
         "validation_accuracy": float(right.mean()),
@@ -312,22 +326,24 @@ class PeakMemory:
         return size / (2**20 if platform.system() == "Darwin" else 1024)
 
 
-def _row(settings: Settings, prepared: Prepared, name: str, seed: int, logits: np.ndarray) -> dict[str, Any]:
-    labels = prepared.data.test.labels
+def _row(settings: Settings, prepared: Prepared) -> dict[str, Any]:
+    """What the rows of all models have in common."""
     return {
-        "model": name,
-        **classification_scores(labels, (logits > 0).astype(int)),
-        "roc_auc": roc_auc(labels, logits),
         "train_size": len(prepared.train_ids),
         "validation_size": len(prepared.validation_ids),
-        "test_size": len(labels),
+        "test_size": len(prepared.test_ids),
         "data": prepared.data.describe(),
         "recipe": settings.recipe,
         "pooling": settings.pooling,
         "bidirectional": settings.bidirectional,
-        "seed": seed,
         "version": __version__,
     }
+
+
+def _scores(prepared: Prepared, name: str, seed: int, logits: np.ndarray) -> dict[str, Any]:
+    labels = prepared.data.test.labels
+    scores = classification_scores(labels, (logits > 0).astype(int))
+    return {"model": name, "seed": seed, **scores, "roc_auc": roc_auc(labels, logits)}
 
 
 def _subset(data: ImdbData, train: int, test: int) -> ImdbData:
@@ -341,39 +357,61 @@ def _subset(data: ImdbData, train: int, test: int) -> ImdbData:
     return ImdbData(data.source, split, part(data.train, train), part(data.test, test), data.duplicates_removed)
 
 
-def _claim(out: Path, settings: Settings, resume: bool) -> None:
-    """Make the folder and write the settings into it, or see that they are those of the run that is to go on."""
-    file = out / "settings.json"
-    wanted = json.loads(json.dumps(asdict(settings)))
-    if file.exists():
+def _places(out: Path, settings: Settings) -> list[tuple[Path, str, int]]:
+    """The folder of each model and seed."""
+    return [
+        (out / (name if name == "bow" else f"{name}-seed{seed}"), name, seed)
+        for name in settings.models
+        for seed in range(1 if name == "bow" else settings.seeds)
+    ]
+
+
+def _claim(out: Path, settings: Settings, resume: bool) -> dict[Path, Outcome]:
+    """Write the settings into the folder, or see that they are those of the run that is to go on; what is finished.
+
+    Raises ValueError or OSError, before anything is written, for a folder of another run, or one with a part that is
+    damaged or could not be written.
+    """
+    file, places = out / "settings.json", _places(out, settings)
+    wanted, found = as_json(asdict(settings)), None
+    if os.path.lexists(file):
         if not resume:
             raise ValueError(
                 f"{out} holds a run already: continue it with --resume, or choose another folder with --out"
             )
-        found = {"model": {}, "workers": 1, **json.loads(file.read_text(encoding="utf-8"))}  # that older runs lack
-        differing = [each.name for each in fields(settings) if found.get(each.name) != wanted[each.name]]
+        found = read_json(file)
+        if not isinstance(found, dict) or found.keys() - wanted.keys():
+            raise ValueError(f"{file} is damaged: it holds {found!r:.200}, expected the settings of a run")
+        found = {"model": {}, "workers": 1, **found}  # that older runs lack
+        differing = [name for name in wanted if found.get(name) != wanted[name]]
         if differing:
-            names = ", ".join(f"{name} is {wanted[name]!r} here and {found.get(name)!r} there" for name in differing)
+            names = ", ".join(
+                f"{name} is {wanted[name]!r} here and {found.get(name)!r:.200} there" for name in differing
+            )
             raise ValueError(f"{out} holds a run with other settings: {names}")
-    with atomic_write(file) as out_file:
-        json.dump(wanted, out_file, indent=1)
-
-
-def _keep(folder: Path, outcome: Outcome) -> None:
-    header = {"format": "rnnscratch outcome 1", "row": outcome.row, "history": outcome.history}
-    arrays = {"logits": outcome.logits} | ({} if outcome.lag is None else {"lag": outcome.lag})
-    save_arrays(folder / "outcome.npz", header, arrays)
-
-
-def _finished(folder: Path) -> Outcome | None:
-    if not (folder / "outcome.npz").exists():
-        return None
-    header, arrays = load_arrays(folder / "outcome.npz", "rnnscratch outcome 1")
-    return Outcome(header["row"], arrays["logits"], header["history"], arrays.get("lag"))
+    parts = [out / "results.json", out / "report.html", *(folder for folder, _, _ in places)]
+    there = [path for path in parts if os.path.lexists(path)]
+    if found is None and there:
+        names = ", ".join(path.name for path in there)
+        raise ValueError(f"{out} holds {names} of a run, but no settings.json: choose another folder with --out")
+    for path in there:
+        if path in parts[:2]:
+            place_to_write(path)
+        elif not path.is_dir():
+            raise NotADirectoryError(f"{path} is a file, expected the folder of a model")
+    kept = {}
+    for folder, name, seed in places:
+        if os.path.lexists(folder / "outcome.npz"):
+            try:
+                kept[folder] = Outcome.load(folder / "outcome.npz", name, seed)
+            except ValueError as error:
+                raise ValueError(f"{error}; without this file --resume trains that model again") from None
+    if found != wanted:
+        with atomic_write(file) as out_file:
+            json.dump(wanted, out_file, indent=1)
+    return kept
 
 
 def _say(progress: bool, message: str) -> None:
     if progress:
-        from tqdm.auto import tqdm
-
-        tqdm.write(message)
+        say(message)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..files import load_arrays, reading, save_arrays
 from ..models.classifier import CELLS
 from ..text import ImdbData, Reviews, Vocabulary
 
@@ -23,6 +26,16 @@ COLUMNS = {
     "tokens_per_second": "tokens/s",
     "peak_memory_mb": "peak MB",
 }
+
+
+FORMAT = "rnnscratch outcome 1"
+WORDS = ("model", "data", "recipe", "pooling", "version")  # of a row
+NUMBERS = (
+    *("accuracy", "precision", "recall", "f1", "roc_auc", "validation_accuracy", "parameters", "epochs", "best_epoch"),
+    *("train_seconds", "seconds_per_epoch", "tokens_per_second", "peak_memory_mb"),
+)
+COUNTS = ("train_size", "validation_size", "test_size", "seed")
+HISTORY = ("epoch", "loss", "accuracy", "validation_loss", "validation_accuracy")
 
 
 @dataclass(frozen=True)
@@ -46,6 +59,40 @@ class Outcome:
     logits: np.ndarray
     history: list[dict[str, float]]
     lag: np.ndarray | None = None
+
+    def save(self, path: Path) -> None:
+        """Write it; a failure leaves an older file whole."""
+        arrays = {"logits": self.logits} | ({} if self.lag is None else {"lag": self.lag})
+        save_arrays(path, {"format": FORMAT, "row": self.row, "history": self.history}, arrays)
+
+    @classmethod
+    def load(cls, path: Path, model: str, seed: int) -> Outcome:
+        """Read that of a model and seed. Raises OSError, or ValueError naming the file, for anything else."""
+        header, arrays = load_arrays(path, FORMAT)
+        with reading(path):
+            row, history = header["row"], header["history"]
+            for kinds, names in (
+                ((str,), WORDS),
+                ((int, float), NUMBERS),
+                ((int,), COUNTS),
+                ((bool,), ("bidirectional",)),
+            ):
+                for name in names:
+                    if type(row[name]) not in kinds:
+                        raise ValueError(f"{name} is {row[name]!r:.100}, expected {kinds[-1].__name__}")
+            if (row["model"], row["seed"]) != (model, seed):
+                raise ValueError(f"it is that of {row['model']!r:.50} with seed {row['seed']}")
+            for each in history:
+                if not all(type(each[name]) in (int, float) and math.isfinite(each[name]) for name in HISTORY):
+                    raise ValueError(f"its history holds {each!r:.200}")
+            logits, lag = arrays["logits"], arrays.get("lag")
+            if logits.shape != (row["test_size"],) or logits.dtype.kind != "f" or not np.isfinite(logits).all():
+                raise ValueError(
+                    f"logits are {logits.shape} of {logits.dtype}, expected {row['test_size']}, all finite"
+                )
+            if lag is not None and (lag.ndim != 1 or lag.dtype.kind != "f" or not len(lag)):
+                raise ValueError(f"lag is {lag.shape} of {lag.dtype}, expected numbers in a row")
+            return cls(row, logits, history, lag)
 
 
 def lines(rows: Sequence[dict[str, Any]]) -> list[list[str]]:

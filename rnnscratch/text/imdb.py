@@ -186,7 +186,7 @@ def extract_imdb(archive: str | os.PathLike[str], folder: str | os.PathLike[str]
     if target.exists():
         raise FileExistsError(f"{target} exists already")
     # A first pass over all headers and contents: damage and unsafe paths show before anything is written.
-    names = {PurePosixPath(name).parts[0] for name, _ in _archived_files(archive)}
+    names = {PurePosixPath(name).parts[0] for name, _ in _archived_files(archive) if "/" in name}
     if "aclImdb" not in names:
         raise ValueError(f"{archive} has no folder aclImdb: not the Large Movie Review Dataset")
     folder.mkdir(parents=True, exist_ok=True)
@@ -226,8 +226,8 @@ class _Header(tarfile.TarInfo):
     def frombuf(cls, buf: Any, encoding: str, errors: str) -> _Header:
         """The header in a block. Raises ReadError for a long name or list of attributes, or a sparse file."""
         found = super().frombuf(buf, encoding, errors)
-        about_the_next = found.type not in tarfile.SUPPORTED_TYPES or found.type in (*b"xgLK", b"X")
-        if (about_the_next and found.size > 2**16) or found.type == tarfile.GNUTYPE_SPARSE:
+        of_the_next = found.type in (b"x", b"g", b"X", b"L", b"K")
+        if (of_the_next and found.size > 2**16) or found.type == tarfile.GNUTYPE_SPARSE:
             raise tarfile.ReadError(f"a header of type {found.type!r} and {found.size} bytes: refused")
         return found
 
@@ -236,9 +236,9 @@ def _archived_files(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
     """Name and content of every file, in one pass; ValueError for damage (checksum included) or an unsafe member."""
     with open_regular(archive) as file, reading(archive, "is not a complete tar.gz archive"):
         unzipped = _Unzipped(file, max(UNPACKED_LIMIT, UNPACKED_RATIO * os.fstat(file.fileno()).st_size))
-        with tarfile.open(fileobj=unzipped, mode="r|", tarinfo=_Header) as tar:  # type: ignore[call-overload]
+        with tarfile.open(fileobj=unzipped, mode="r|", tarinfo=_Header) as tar:
             for member in tar:
-                tar.members = []  # type: ignore[attr-defined]  # which it would keep all of
+                tar.members = []  # type: ignore  # which it would keep all of
                 name = member.name
                 parts = re.split(r"[/\\]", name)
                 if not parts[0] or ".." in parts or ":" in name or "\0" in name:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import io
+import shutil
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -238,17 +241,17 @@ def test_an_extracted_archive_reads_like_the_archive(tmp_path: Path) -> None:
 
 def test_a_failing_extraction_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = _archive(tmp_path / "data.tar.gz", _files())
-    written: list[Path] = []
-    write = Path.write_bytes
+    written: list[IO[bytes]] = []
+    copy = shutil.copyfileobj
 
-    def full(self: Path, content: bytes) -> int:
+    def full(source: IO[bytes], target: IO[bytes]) -> None:
         if len(written) == 3:
-            raise OSError("disk full")
-        written.append(self)
-        return write(self, content)
+            raise OSError(errno.ENOSPC, "disk full")
+        written.append(target)
+        copy(source, target)
 
-    monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(OSError, match="disk full"):
+    monkeypatch.setattr(shutil, "copyfileobj", full)
+    with pytest.raises(OSError, match=r"disk full.*out/aclImdb"):
         imdb.extract_imdb(path, tmp_path / "out")
     assert len(written) == 3 and list((tmp_path / "out").iterdir()) == []
 
@@ -463,6 +466,6 @@ def test_an_archive_that_may_not_be_read_is_an_oserror(tmp_path: Path, monkeypat
     def refuse(file: Path) -> None:
         raise PermissionError(13, "Permission denied", str(file))
 
-    monkeypatch.setattr("gzip.open", refuse)
+    monkeypatch.setattr(imdb, "open_regular", refuse)
     with pytest.raises(PermissionError, match=r"data\.tar\.gz"):
         load_imdb(path)
