@@ -57,7 +57,7 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
 
 def read_bytes(path: str | os.PathLike[str], limit: int) -> bytes:
     """All of a file. Raises OSError as `open_regular`, and ValueError for one of more than `limit` bytes."""
-    with open_regular(path) as file:
+    with open_regular(path) as file, reading(path):
         content = file.read(limit + 1)
     if len(content) > limit:
         raise ValueError(f"{path} has more than {limit:,} bytes, expected less")

@@ -319,6 +319,8 @@ def load_hmm(path: str | os.PathLike[str]) -> BaseHMM:
         if arrays.keys() != set(model._arrays()):
             raise ValueError(f"it holds {', '.join(arrays)}, expected {', '.join(model._arrays())}")
         for name, array in arrays.items():
+            if array.dtype.kind == "c":
+                raise ValueError(f"{name} is of {array.dtype}, expected real numbers")
             setattr(model, name, array)
         size = model.n_features_  # which checks the parameters
         if size != header["n_features"]:

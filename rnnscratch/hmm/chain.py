@@ -165,6 +165,8 @@ class MarkovChain(Estimator):
             if arrays.keys() != {"startprob", "transmat"}:
                 raise ValueError(f"it holds {', '.join(arrays)}, expected startprob and transmat")
             chain.startprob_, chain.transmat_ = arrays["startprob"], arrays["transmat"]
+            if chain.startprob_.dtype != float or chain.transmat_.dtype != float:
+                raise ValueError(f"it holds {chain.startprob_.dtype} and {chain.transmat_.dtype}, expected float64")
             chain._check()
             if header["vocabulary"] is not None:
                 chain.vocabulary_ = check_vocabulary(header["vocabulary"], len(chain.startprob_))

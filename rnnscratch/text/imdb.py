@@ -40,6 +40,7 @@ _MEMBER = re.compile(
     r"aclImdb/(?:(train|test)/(pos|neg|unsup)/([0-9]{1,9})_([0-9]{1,9})\.txt|(train|test)/urls_(pos|neg)\.txt)"
 )
 _TITLE = re.compile(r"tt[0-9]{1,20}")
+_INCOMPLETE = "is not a complete tar.gz archive"
 
 # What is taken of data that nobody vouches for. The official archive has 84 MB, unpacked 3.5 times as many; its reviews
 # take 0.2 GB of memory, the longest 14 kB.
@@ -193,13 +194,14 @@ def extract_imdb(archive: str | os.PathLike[str], folder: str | os.PathLike[str]
     with temporary_folder(folder) as temporary:
         for name, content in _archived_files(archive):
             place = temporary / name
-            try:
-                place.parent.mkdir(parents=True, exist_ok=True)
-                with place.open("wb") as file:
-                    shutil.copyfileobj(content, file)
-            except OSError as error:
-                name_file(error, target)
-                raise
+            with reading(archive, _INCOMPLETE):
+                try:
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    with place.open("wb") as file:
+                        shutil.copyfileobj(content, file)
+                except OSError as error:
+                    name_file(error, target)
+                    raise
         os.replace(temporary / "aclImdb", target)
     return target
 
@@ -234,11 +236,11 @@ class _Header(tarfile.TarInfo):
 
 def _archived_files(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
     """Name and content of every file, in one pass; ValueError for damage (checksum included) or an unsafe member."""
-    with open_regular(archive) as file, reading(archive, "is not a complete tar.gz archive"):
-        unzipped = _Unzipped(file, max(UNPACKED_LIMIT, UNPACKED_RATIO * os.fstat(file.fileno()).st_size))
+    with open_regular(archive) as file, reading(archive, _INCOMPLETE):
+        unzipped: Any = _Unzipped(file, max(UNPACKED_LIMIT, UNPACKED_RATIO * os.fstat(file.fileno()).st_size))
         with tarfile.open(fileobj=unzipped, mode="r|", tarinfo=_Header) as tar:
             for member in tar:
-                tar.members = []  # type: ignore  # which it would keep all of
+                tar.members = []  # type: ignore[attr-defined]  # of which it would keep all
                 name = member.name
                 parts = re.split(r"[/\\]", name)
                 if not parts[0] or ".." in parts or ":" in name or "\0" in name:
@@ -300,7 +302,8 @@ def _files_of_archive(path: Path) -> Iterator[tuple[str, Callable[[int], bytes]]
     """Name and how to read up to so many bytes of every file."""
 
     def read(name: str, content: IO[bytes], limit: int) -> bytes:
-        found = content.read(limit + 1)
+        with reading(path, _INCOMPLETE):
+            found = content.read(limit + 1)
         if len(found) > limit:
             raise ValueError(f"{path} holds {name!r:.300} of more than {limit:,} bytes, expected less")
         return found
