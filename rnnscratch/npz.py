@@ -55,7 +55,7 @@ class Npz:
         signature, *disks, count, total, size, start, comment = END.unpack(self._bytes(end, END.size))
         if signature != b"PK\5\6" or comment:
             raise ValueError("it does not end as a .npz file")
-        if 0xFFFF in (count, total) or 0xFFFFFFFF in (size, start):
+        if start + size != end:  # it has the wide fields of more than 2 GB or 65,535 members
             end -= LOCATOR.size
             locator, _, place, _ = LOCATOR.unpack(self._bytes(end, LOCATOR.size))
             end -= END64.size
