@@ -171,6 +171,12 @@ class Stop(Exception):
     pass
 
 
+def changed(position):
+    sequences = [sequence.copy() for sequence in TRAIN[0]]
+    sequences[position][0] = 8 if sequences[position][0] != 8 else 7
+    return sequences, TRAIN[1]
+
+
 def stopper(error, epoch):
     """A callback that raises after an epoch."""
 
@@ -245,6 +251,38 @@ def test_the_same_objects_can_go_on_after_an_interrupt_in_a_notebook(tmp_path, m
     assert_same_bits(bits(model), bits(straight))
 
 
+@pytest.mark.parametrize("update", [1, 3, 8])
+@pytest.mark.parametrize("name", CASES)
+def test_the_same_objects_go_on_to_the_same_bits_after_an_interrupt_in_the_first_epoch(
+    name, update, tmp_path, monkeypatch
+):
+    model_options, make = CASES[name]
+    straight = dropping(**model_options)
+    run(straight, 3, **make())
+    model, options = dropping(**model_options), make() | {"checkpoint": tmp_path / "run.npz"}
+    with monkeypatch.context() as patched:
+        interrupt_at(patched, update)
+        with pytest.raises(KeyboardInterrupt, match="interrupted after 0 of 3 epochs; .*run.npz holds 0, .*resume"):
+            run(model, 3, **options)
+    run(model, 3, resume=True, **options)
+    assert_same_bits(bits(model), bits(straight))
+
+
+def test_going_on_from_nothing_with_an_optimizer_that_has_begun_is_an_error(tmp_path, monkeypatch):
+    model, optimizer = dropping(), Adam(0.01)
+    with monkeypatch.context() as patched:
+        interrupt_at(patched, 3)
+        with pytest.raises(KeyboardInterrupt):
+            run(model, 3, optimizer)
+    before = bits(model)
+    with pytest.raises(
+        ValueError, match="resume is True, but .*run.npz does not exist, and the optimizer has made 2 st"
+    ):
+        run(model, 3, optimizer, checkpoint=tmp_path / "run.npz", resume=True)
+    assert_same_bits(bits(model), before)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_interrupt_without_a_checkpoint_promises_none(monkeypatch):
     interrupt_at(monkeypatch, 3)
     with pytest.raises(KeyboardInterrupt) as caught:
@@ -282,10 +320,96 @@ def test_resume_without_a_checkpoint_file_starts_from_the_beginning(tmp_path):
     assert_same_bits(bits(model), bits(straight))
 
 
-def changed(position):
-    sequences = [sequence.copy() for sequence in TRAIN[0]]
-    sequences[position][0] = 8 if sequences[position][0] != 8 else 7
-    return sequences, TRAIN[1]
+def test_a_run_begun_anew_replaces_its_own_checkpoint_when_an_epoch_is_done(tmp_path, monkeypatch):
+    """As a cell of a notebook does that makes the model, trains it and is run twice."""
+    path = tmp_path / "run.npz"
+    run(dropping(), 3, checkpoint=path)
+    written = files.load_arrays(path, training.CHECKPOINT)
+    with monkeypatch.context() as patched:
+        interrupt_at(patched, 3)
+        with pytest.raises(KeyboardInterrupt, match="run.npz holds 3"):
+            run(dropping(), 3, checkpoint=path)
+    again = files.load_arrays(path, training.CHECKPOINT)
+    assert again[0] == written[0]
+    run(dropping(), 1, checkpoint=path)
+    assert len(files.load_arrays(path, training.CHECKPOINT)[0]["rows"]) == 1
+
+
+def trained_already(path):
+    """The same cell without the line that makes the model."""
+    model = dropping()
+    run(model, 1, checkpoint=path)
+    return model
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "said"),
+    [
+        (lambda path: dropping(seed=1), {}, "it began from other weights or generators than these"),
+        (trained_already, {}, "it began from other weights or generators than these"),
+        (lambda path: dropping(dropout=0.3), {}, "its model is"),
+        (lambda path: dropping(), {"seed": 1}, "its seed is 0, here it is 1"),
+        (lambda path: dropping(), {"train": changed(7)}, "its training data is"),
+        (lambda path: dropping(), {"optimizer": SGD(0.01)}, "its optimizer is"),
+    ],
+)
+def test_the_checkpoint_of_another_run_is_not_overwritten(model, options, said, tmp_path):
+    path = tmp_path / "run.npz"
+    run(dropping(), 1, checkpoint=path)
+    model, written = model(path), path.read_bytes()
+    before = bits(model)
+    with pytest.raises(ValueError, match=f"run.npz is the checkpoint of another run: {said}.*resume=True"):
+        run(model, 1, checkpoint=path, **options)
+    assert path.read_bytes() == written and [each.name for each in tmp_path.iterdir()] == ["run.npz"]
+    assert_same_bits(bits(model), before)
+
+
+@pytest.mark.parametrize("content", [b"", b"a letter", b"PK\5\6" + bytes(18)])
+def test_a_file_that_is_no_checkpoint_is_not_overwritten(content, tmp_path):
+    path = tmp_path / "letter.txt"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"letter.txt is not .* or damaged.*give another path or delete the file"):
+        run(classifier(), checkpoint=path)
+    assert path.read_bytes() == content
+
+
+def test_a_checkpoint_in_use_is_not_taken_and_is_free_again_after_an_error(tmp_path):
+    path = tmp_path / "run.npz"
+
+    def second(model, row):
+        with pytest.raises(BlockingIOError, match=r"run\.npz is in use by process"):
+            run(classifier(), checkpoint=path, resume=True)
+        raise Stop
+
+    for _ in range(2):
+        with pytest.raises(Stop):
+            run(classifier(), checkpoint=path, callbacks=[second])
+    assert [each.name for each in tmp_path.iterdir()] == ["run.npz"]
+
+
+def test_a_checkpoint_that_cannot_be_written_is_named_before_any_work(tmp_path, monkeypatch):
+    (tmp_path / "folder").mkdir()
+    monkeypatch.setattr(training, "train_epoch", lambda *_: pytest.fail("it has begun"))
+    with pytest.raises(OSError, match="folder"):
+        run(classifier(), checkpoint=tmp_path / "folder")
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file"):
+        run(classifier(), checkpoint=tmp_path / "file" / "run.npz")
+    with pytest.raises(TypeError, match="of type set cannot be written as JSON"):
+        model = classifier()
+        model.config = lambda: {"options": {1, 2}}
+        run(model, checkpoint=tmp_path / "run.npz")
+
+
+def test_a_home_folder_may_be_written_as_a_tilde(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    straight, model = dropping(), dropping()
+    run(straight, 2)
+    run(dropping(), 1, checkpoint="~/run.npz")
+    run(model, 2, checkpoint="~/run.npz", resume=True)
+    assert_same_bits(bits(model), bits(straight))
+    assert [each.name for each in tmp_path.iterdir()] == ["run.npz"]
 
 
 @pytest.mark.parametrize(
@@ -338,6 +462,98 @@ def test_a_damaged_checkpoint_is_refused(damage, tmp_path):
         files.save_arrays(path, header, arrays)
     with pytest.raises(ValueError, match=r"run\.npz"):
         run(classifier(), 2, checkpoint=path, resume=True)
+
+
+def nan_in(name):
+    return lambda header, arrays: arrays[name].reshape(-1).__setitem__(0, np.nan)
+
+
+def state(header):
+    """The state of the first generator."""
+    return header["generators"][0]
+
+
+CHANGES = {
+    "no generator": lambda header, arrays: header["generators"].pop(),
+    "no generators": lambda header, arrays: header.pop("generators"),
+    "one more generator": lambda header, arrays: header["generators"].append(header["generators"][0]),
+    "generator of another kind": lambda header, arrays: state(header).update(bit_generator="MT19937"),
+    "generator without its state": lambda header, arrays: state(header).pop("state"),
+    "generator out of range": lambda header, arrays: state(header)["state"].update(state=2**200),
+    "generator of fractions": lambda header, arrays: state(header)["state"].update(state=0.5),
+    "no optimizer array": lambda header, arrays: arrays.pop("optimizer/dense.W/mean"),
+    "no optimizer arrays": lambda header, arrays: [arrays.pop(name) for name in list(arrays) if name[0] == "o"],
+    "one slot less": lambda header, arrays: [arrays.pop(name) for name in list(arrays) if name.endswith("/mean")],
+    "one more slot": lambda header, arrays: arrays.update({"optimizer/dense.W/x": np.zeros(2)}),
+    "optimizer's shape": lambda header, arrays: arrays.update({"optimizer/dense.W/mean": np.zeros(2, np.float32)}),
+    "optimizer's NaN": nan_in("optimizer/dense.W/squares"),
+    "negative squares": lambda header, arrays: arrays["optimizer/dense.W/squares"].fill(-1.0),
+    "steps": lambda header, arrays: header["optimizer"].update(steps=-1),
+    "NaN rate": lambda header, arrays: header["optimizer"].update(learning_rate=math.nan),
+    "no steps": lambda header, arrays: header["optimizer"].pop("steps"),
+    "NaN weight": nan_in("params/dense.W"),
+    "NaN best weight": nan_in("best/dense.W"),
+    "no weight": lambda header, arrays: arrays.pop("params/dense.W"),
+    "no best weight": lambda header, arrays: arrays.pop("best/dense.W"),
+    "no best weights": lambda header, arrays: [arrays.pop(name) for name in list(arrays) if name.startswith("best")],
+    "best weight's shape": lambda header, arrays: arrays.update({"best/dense.W": np.zeros(1, np.float32)}),
+    "weight's shape": lambda header, arrays: arrays.update({"params/dense.b": np.zeros((1, 1), np.float32)}),
+    "weight's dtype": lambda header, arrays: arrays.update({"params/dense.b": np.zeros(1)}),
+    "no row": lambda header, arrays: header["rows"].pop(),
+    "no rows": lambda header, arrays: header.update(rows=[]),
+    "a row twice": lambda header, arrays: header["rows"].append(header["rows"][0]),
+    "row of words": lambda header, arrays: header["rows"][0].update(loss="low"),
+    "row without a loss": lambda header, arrays: header["rows"][1].pop("validation_loss"),
+    "NaN in a row": lambda header, arrays: header["rows"][1].update(validation_loss=math.nan),
+    "best epoch": lambda header, arrays: header.update(best_epoch=9),
+    "best score": lambda header, arrays: header.update(best_score=0.0),
+    "updates": lambda header, arrays: header.update(updates=0),
+    "updates in words": lambda header, arrays: header.update(updates="16"),
+    "finished": lambda header, arrays: header.update(finished="no"),
+    "scale": lambda header, arrays: header.update(scale=2.0),
+    "no plateau": lambda header, arrays: header.update(plateau=None),
+    "plateau": lambda header, arrays: header["plateau"].update(waited=-3),
+    "plateau's scale": lambda header, arrays: header["plateau"].update(scale=0.5),
+    "start": lambda header, arrays: header.update(start=None),
+    "fingerprint": lambda header, arrays: header.update(fingerprint=None),
+}
+
+
+def everything(model, optimizer, plateau):
+    """All that a checkpoint changes, copied."""
+    state = optimizer.state_dict()
+    arrays = {name: array for name, array in state.items() if hasattr(array, "shape")}
+    rest = {**state, **dict.fromkeys(arrays)}, plateau.state_dict(), model.rng.bit_generator.state
+    return bits(model) | arrays, rest
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_checkpoint_of_which_a_part_is_missing_or_wrong_changes_nothing(change, tmp_path):
+    path = tmp_path / "run.npz"
+    run(dropping(), 2, Adam(0.01), plateau=Plateau(), checkpoint=path)
+    header, arrays = files.load_arrays(path, training.CHECKPOINT)
+    CHANGES[change](header, arrays)
+    files.save_arrays(path, header, arrays)
+    model, optimizer, plateau = dropping(seed=5), Adam(0.01), Plateau()
+    run(model, 1, optimizer)  # so that it has a state to lose
+    before, written = everything(model, optimizer, plateau), path.read_bytes()
+    with pytest.raises(ValueError, match=r"run\.npz"):
+        run(model, 3, optimizer, plateau=plateau, checkpoint=path, resume=True)
+    after = everything(model, optimizer, plateau)
+    assert_same_bits(after[0], before[0])
+    assert after[1] == before[1] and path.read_bytes() == written
+
+
+@pytest.mark.parametrize(("kind", "index"), [(np.random.MT19937, "pos"), (np.random.Philox, "buffer_pos")])
+def test_a_generator_is_not_put_where_it_would_read_past_its_numbers(kind, index):
+    rng = np.random.Generator(kind(0))
+    state = files.as_json(rng.bit_generator.state)
+    training.check_generator(rng, state)
+    holder = state["state"] if index in state["state"] else state
+    for wrong in (10**6, -1):
+        holder[index] = wrong
+        with pytest.raises(ValueError, match="generator's"):
+            training.check_generator(rng, state)
 
 
 def test_a_full_disk_leaves_the_last_checkpoint_usable(tmp_path, monkeypatch):
@@ -400,6 +616,54 @@ def test_a_learning_rate_that_is_far_too_large_ends_in_nonfiniteloss_not_in_nan_
     with pytest.raises(NonFiniteLoss):
         run(model, 9, SGD(1e20), checkpoint=path)
     assert not path.exists() or np.isfinite(files.load_arrays(path, training.CHECKPOINT)[1]["params/dense.W"]).all()
+
+
+@pytest.mark.parametrize("validation", [None, VALIDATION])
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_weights_that_the_last_update_of_an_epoch_spoils_are_neither_returned_nor_saved(
+    epoch, validation, tmp_path, monkeypatch
+):
+    """The embedding of a word that no later batch reads, so that no loss tells."""
+    path, updates, step = tmp_path / "run.npz", [0], Adam.step
+
+    def spoiling(self, params, grads):
+        step(self, params, grads)
+        updates[0] += 1
+        if updates[0] == 8 * epoch:
+            params["embedding.E"][3, 0] = np.inf
+
+    straight = classifier()
+    run(straight, 3, validation=validation)
+    with monkeypatch.context() as patched:
+        patched.setattr(Adam, "step", spoiling)
+        with pytest.raises(
+            NonFiniteLoss, match=f"the parameter embedding.E is not finite after epoch {epoch}; a smaller"
+        ):
+            run(classifier(), 3, validation=validation, checkpoint=path)
+    assert len(files.load_arrays(path, training.CHECKPOINT)[0]["rows"]) == epoch - 1
+    again = classifier(seed=3)
+    run(again, 3, validation=validation, checkpoint=path, resume=True)
+    assert_same_bits(bits(again), bits(straight))
+
+
+@pytest.mark.parametrize("rate", [1e3, 1e10, 1e20, 1e30, 1e38])
+@pytest.mark.parametrize("optimizer", [SGD, Adam])
+def test_whatever_the_rate_there_is_an_error_or_all_is_finite(optimizer, rate, tmp_path):
+    path, model = tmp_path / "run.npz", classifier(cell="rnn", activation="relu", pooling="mean")
+    try:
+        run(model, 1, optimizer(rate), None, batch_size=60, checkpoint=path)
+    except NonFiniteLoss:
+        pass
+    else:
+        assert all(np.isfinite(array).all() for array in model.params.values())
+    for array in files.load_arrays(path, training.CHECKPOINT)[1].values():
+        assert np.isfinite(array).all()
+
+
+def test_a_figure_to_choose_by_that_is_not_finite_stops_too(tmp_path, monkeypatch):
+    scripted(monkeypatch, "accuracy", [math.nan])
+    with pytest.raises(NonFiniteLoss, match="validation accuracy nan after epoch 1"):
+        run(classifier(), monitor="accuracy")
 
 
 def test_a_validation_loss_that_is_not_finite_stops_before_the_checkpoint(tmp_path, monkeypatch):
