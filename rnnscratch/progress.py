@@ -39,11 +39,6 @@ class Shown:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
-    def __eq__(self, other: object) -> bool:  # by which tqdm knows the terminal that bars and texts share
-        return self._stream is getattr(other, "_stream", other)
-
-    __hash__ = None  # type: ignore[assignment]
-
 
 def shown(stream: Any) -> Any:
     """The process's own stream, or None, as one that never fails; others, such as a notebook's, as they are."""

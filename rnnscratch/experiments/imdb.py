@@ -388,7 +388,7 @@ def _claim(out: Path, settings: Settings, resume: bool) -> dict[Path, Outcome]:
             names = ", ".join(
                 f"{name} is {wanted[name]!r} here and {found.get(name)!r:.200} there" for name in differing
             )
-            raise ValueError(f"{out} holds a run with other settings: {names}")
+            raise ValueError(f"{file} is that of a run with other settings: {names}")
     parts = [out / "results.json", out / "report.html", *(folder for folder, _, _ in places)]
     there = [path for path in parts if os.path.lexists(path)]
     if found is None and there:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from rnnscratch import cli
-from rnnscratch.experiments import baseline, imdb, report
+from rnnscratch import cli, files
+from rnnscratch.experiments import baseline, imdb, report, results
 from rnnscratch.models.classifier import CELLS
 from rnnscratch.models.saved import load_model
 
@@ -136,6 +139,125 @@ def test_a_folder_with_another_run_is_not_overwritten(finished, tmp_path):
         imdb.run(settings, out, progress=False)
     with pytest.raises(ValueError, match="other settings: hidden is 7 here and 6 there"):
         imdb.run(imdb.Settings(**{**vars(settings), "hidden": 7}), out, resume=True, progress=False)
+
+
+@pytest.fixture(scope="module")
+def stopped(folder, tmp_path_factory):
+    """A run of which one model is finished and one is not."""
+    out = tmp_path_factory.mktemp("runs") / "stopped"
+    settings = imdb.Settings(data=str(folder), **{**SMALL, "models": ("bow", "gru"), "epochs": 2})
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(imdb, "save_model", stop)
+        with pytest.raises(KeyboardInterrupt):
+            imdb.run(settings, out, progress=False)
+    return out, settings
+
+
+def in_header(change):
+    """Change the header of an outcome."""
+
+    def damage(path):
+        header, arrays = files.load_arrays(path, results.FORMAT)
+        change(header, arrays)
+        files.save_arrays(path, header, arrays)
+
+    return damage
+
+
+def replaced(make):
+    """Something else in the place of a file."""
+
+    def damage(path):
+        path.unlink()
+        make(path)
+
+    return damage
+
+
+DAMAGES = [
+    ("settings.json", lambda path: path.write_text("")),
+    ("settings.json", lambda path: path.write_text("[]")),
+    ("settings.json", lambda path: path.write_text("3")),
+    ("settings.json", lambda path: path.write_text("{")),
+    ("settings.json", lambda path: path.write_text("[" * 100_000)),
+    ("settings.json", lambda path: path.write_bytes(b"\xff\xfe")),
+    ("settings.json", lambda path: path.write_text(json.dumps({**json.loads(path.read_text()), "hidden": "6"}))),
+    ("settings.json", lambda path: path.write_text(json.dumps({**json.loads(path.read_text()), "layers": 2}))),
+    ("settings.json", replaced(Path.mkdir)),
+    ("settings.json", replaced(os.mkfifo)),
+    ("settings.json", Path.unlink),
+    ("results.json", replaced(Path.mkdir)),
+    ("results.json", replaced(os.mkfifo)),
+    ("report.html", Path.mkdir),
+    ("bow/outcome.npz", lambda path: path.write_bytes(b"")),
+    ("bow/outcome.npz", lambda path: path.write_bytes(path.read_bytes()[:-30])),
+    ("bow/outcome.npz", replaced(Path.mkdir)),
+    ("bow/outcome.npz", replaced(os.mkfifo)),
+    ("bow/outcome.npz", in_header(lambda header, arrays: header.pop("row"))),
+    ("bow/outcome.npz", in_header(lambda header, arrays: header.update(row=[]))),
+    ("bow/outcome.npz", in_header(lambda header, arrays: header["row"].pop("accuracy"))),
+    ("bow/outcome.npz", in_header(lambda header, arrays: header["row"].update(accuracy="high"))),
+    ("bow/outcome.npz", in_header(lambda header, arrays: header["row"].update(model="gru"))),
+    ("bow/outcome.npz", in_header(lambda header, arrays: header["row"].update(seed=3))),
+    ("bow/outcome.npz", in_header(lambda header, arrays: header["row"].update(data="others"))),
+    ("bow/outcome.npz", in_header(lambda header, arrays: header.update(history=3))),
+    ("bow/outcome.npz", in_header(lambda header, arrays: header.update(history=[{"epoch": 1}]))),
+    ("bow/outcome.npz", in_header(lambda header, arrays: arrays.pop("logits"))),
+    ("bow/outcome.npz", in_header(lambda header, arrays: arrays.update(logits=np.zeros(3)))),
+    ("bow/outcome.npz", in_header(lambda header, arrays: arrays["logits"].fill(np.nan))),
+    ("gru-seed0/checkpoint.npz", lambda path: path.write_bytes(path.read_bytes()[:-30])),
+    ("gru-seed0/checkpoint.npz", lambda path: path.write_bytes(b"")),
+    ("gru-seed0/checkpoint.npz", replaced(Path.mkdir)),
+    ("gru-seed0", lambda path: (shutil.rmtree(path), path.write_text(""))),
+]
+
+
+def contents(folder):
+    """What each file of a run holds."""
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("number", range(len(DAMAGES)))
+def test_a_damaged_run_folder_is_one_error_that_names_the_file_and_loses_nothing(number, stopped, tmp_path):
+    name, damage = DAMAGES[number]
+    out, settings = tmp_path / "run", stopped[1]
+    shutil.copytree(stopped[0], out)
+    damage(out / name)
+    before = contents(out)
+    with pytest.raises((ValueError, OSError), match=re.escape(name)):
+        imdb.run(settings, out, resume=True, progress=False)
+    after = contents(out)
+    assert after.keys() >= before.keys()  # results.json may be written again from what is finished
+    for path in before.keys() - {Path("results.json")}:
+        assert after[path] == before[path]
+
+
+def test_what_is_left_of_a_run_goes_on_when_the_damaged_part_is_taken_away(stopped, tmp_path):
+    out, settings = tmp_path / "run", stopped[1]
+    shutil.copytree(stopped[0], out)
+    (out / "bow" / "outcome.npz").unlink()
+    (out / "results.json").write_text("damaged, but made again")
+    rows = imdb.run(settings, out, resume=True, progress=False)
+    assert [row["model"] for row in rows] == ["bow", "gru"] and rows == json.loads((out / "results.json").read_text())
+
+
+def test_a_run_folder_in_use_is_not_taken(stopped):
+    out, settings = stopped
+    before = contents(out)
+    with files.owned(out), pytest.raises(BlockingIOError, match="stopped is in use by process"):
+        imdb.run(settings, out, resume=True, progress=False)
+    assert contents(out) == before
+
+
+def test_a_folder_with_results_of_ones_own_is_not_taken(settings, tmp_path):
+    (tmp_path / "results.json").write_text("mine")
+    with pytest.raises(ValueError, match="holds results.json of a run, but no settings.json: choose another folder"):
+        imdb.run(settings, tmp_path, progress=False)
+    assert contents(tmp_path) == {Path("results.json"): b"mine"}
 
 
 def test_the_settings_file_of_an_older_run_is_understood(settings, tmp_path):

@@ -6,8 +6,13 @@ import errno
 import gzip
 import hashlib
 import io
+import os
 import shutil
+import socket
 import tarfile
+import threading
+import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
@@ -225,6 +230,163 @@ def test_an_unsafe_member_is_refused_before_anything_is_written(tmp_path: Path, 
     with pytest.raises(ValueError, match="evil.tar.gz holds .*: refused"):
         load_imdb(path)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["evil.tar.gz"]
+
+
+def _tar_gz(path: Path, content: bytes) -> Path:
+    path.write_bytes(gzip.compress(content, 9))
+    return path
+
+
+def _header(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
+    info = _member(name, kind)
+    info.size = size
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+def _bomb(kind: str, path: Path) -> Path:
+    """A small archive that wants much memory or time."""
+    if kind == "one large review":
+        return _tar_gz(path, _header("aclImdb/train/pos/0_9.txt", 2**24) + bytes(2**24 + 1024))
+    if kind == "much that nobody wants":
+        return _tar_gz(path, _header("aclImdb/other", 2**26) + bytes(2**26 + 1024))
+    if kind == "a long name":
+        return _tar_gz(path, _header("x", 2**24, b"L") + b"a" * 2**24 + bytes(1024))
+    if kind == "long attributes":
+        return _tar_gz(path, _header("x", 2**24, b"x") + b"16777216 path=" + b"a" * (2**24 - 14) + bytes(1024))
+    if kind == "many members":
+        return _tar_gz(path, _header("aclImdb/x", 0) * 100_000 + bytes(1024))
+    if kind == "a sparse file":
+        return _tar_gz(path, _header("aclImdb/train/pos/0_9.txt", 2**40, b"S") + bytes(2**14))
+    if kind == "headers of headers":
+        return _tar_gz(path, (_header("x", 1, b"L") + b"a" + bytes(511)) * 5000 + bytes(1024))
+    return _tar_gz(path, _header("aclImdb/train/pos/0_9.txt", 2**80) + bytes(1024))
+
+
+BOMBS = [
+    "one large review",
+    "much that nobody wants",
+    "a long name",
+    "long attributes",
+    "many members",
+    "a sparse file",
+]
+
+
+@pytest.mark.parametrize("kind", [*BOMBS, "headers of headers", "a size that is not there"])
+def test_a_small_archive_takes_little_memory_and_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    path = _bomb(kind, tmp_path / "bomb.tar.gz")
+    assert path.stat().st_size < 2**20
+    start = time.perf_counter()
+    with pytest.raises(ValueError, match=r"bomb\.tar\.gz"):
+        load_imdb(path)
+    assert time.perf_counter() - start < 5
+    monkeypatch.setattr(imdb, "UNPACKED_LIMIT", 2**20)
+    monkeypatch.setattr(imdb, "UNPACKED_RATIO", 1)  # to trace memory takes long
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"bomb\.tar\.gz"):
+            load_imdb(path)
+        assert tracemalloc.get_traced_memory()[1] < 2**23
+    finally:
+        tracemalloc.stop()
+    if kind != "one large review":
+        with pytest.raises(ValueError, match=r"bomb\.tar\.gz"):
+            imdb.extract_imdb(path, tmp_path / "out")
+        assert not (tmp_path / "out").exists() or list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["train/pos/0_10.txt", "test/urls_neg.txt"])
+@pytest.mark.parametrize("kind", ["fifo", "device", "folder", "large"])
+def test_what_is_no_review_among_the_reviews_is_named(tmp_path: Path, kind: str, name: str) -> None:
+    path = _folder(tmp_path / "aclImdb", _files()) / name
+    path.unlink()
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        with path.open("wb") as file:
+            file.truncate(2**40)
+    with pytest.raises((OSError, ValueError), match=path.name):
+        load_imdb(tmp_path / "aclImdb")
+
+
+def test_the_data_set_is_no_fifo(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "data.tar.gz")
+    with pytest.raises(OSError, match=r"data\.tar\.gz"):
+        load_imdb(tmp_path / "data.tar.gz")
+
+
+def test_a_long_line_among_the_films_takes_no_more_than_itself(tmp_path: Path) -> None:
+    files = _files() | {"train/urls_pos.txt": "x" * 10**6 + "\na\nb\n"}
+    data = load_imdb(_folder(tmp_path / "aclImdb", files))
+    assert data.train.movies is not None and data.train.movies.nbytes < 10**4
+
+
+def test_without_a_home_folder_the_reviews_that_are_installed_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as where no home is known
+    with pytest.raises(OSError, match="home folder, which is not known: set HOME"):
+        imdb.cached_archive()
+    file = _csv(tmp_path / "reviews.csv", 600)
+    monkeypatch.setattr(imdb, "package_csv", lambda: file)
+    monkeypatch.setattr(imdb, "PACKAGE_SHA256", hashlib.sha256(file.read_bytes()).hexdigest())
+    assert len(load_imdb().train) > 0
+    with pytest.raises(OSError, match="set HOME"):
+        imdb.download_imdb(progress=False)
+
+
+def test_a_path_may_begin_with_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _folder(tmp_path / "aclImdb", _files())
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert load_imdb("~/aclImdb").source == "aclImdb (aclImdb)"
+    monkeypatch.setenv("RNNSCRATCH_IMDB", "~/aclImdb")
+    assert load_imdb().source == "aclImdb (aclImdb)"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"hello\n",
+        b"HTTP/1.1 500 Server Error\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"x: y\r\n" * 200 + b"\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: much\r\n\r\nx",
+    ],
+)
+def test_a_bad_server_is_an_oserror_or_valueerror_that_names_the_url(tmp_path: Path, answer: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(10_000)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/data.tar.gz"
+        with pytest.raises((OSError, ValueError), match=url):
+            imdb.download_imdb(tmp_path / "data.tar.gz", url=url, progress=False)
+        thread.join()
+    with pytest.raises(OSError, match=url):
+        imdb.download_imdb(tmp_path / "data.tar.gz", url=url, progress=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_download_that_does_not_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imdb, "DOWNLOAD_LIMIT", 1000)
+    (tmp_path / "source").write_bytes(bytes(1001))
+    with pytest.raises(ValueError, match="has more than 1,000 bytes"):
+        imdb.download_imdb(tmp_path / "target", url=(tmp_path / "source").as_uri(), progress=False)
+    assert [file.name for file in tmp_path.iterdir()] == ["source"]
 
 
 def test_an_extracted_archive_reads_like_the_archive(tmp_path: Path) -> None:

@@ -1,0 +1,127 @@
+"""The command: two at once, an output that nobody reads, an interrupt at any time, no home folder."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import rnnscratch
+from rnnscratch import cli
+
+ROOT = Path(rnnscratch.__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def reviews(tmp_path_factory):
+    """A data set of 160 reviews."""
+    root = tmp_path_factory.mktemp("data") / "aclImdb"
+    for part in ("train", "test"):
+        for sign, word in (("pos", "good"), ("neg", "bad")):
+            (root / part / sign).mkdir(parents=True)
+            for k in range(40):
+                (root / part / sign / f"{k}_7.txt").write_text(f"a {word} film of kind {k % 7} in part {part} {k}")
+            (root / part / f"urls_{sign}.txt").write_text("\n".join(f"tt{sign}{part}{k // 4}" for k in range(40)))
+    return root
+
+
+def command(*arguments, folder, first="pass", **options):
+    """The command in a process of its own, before which it does something else."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1", **options.pop("env", {})}
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options}
+    code = f"import sys; from rnnscratch.cli import main; {first}; sys.exit(main())"
+    return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], cwd=folder, env=environment, **options)
+
+
+def test_of_commands_that_start_at_once_each_has_its_own_folder(reviews, tmp_path):
+    started = [command("imdb", "--data", reviews, "--models", "bow", folder=tmp_path) for _ in range(3)]
+    said = [process.communicate() for process in started]
+    assert [process.returncode for process in started] == [0, 0, 0], said
+    runs = tmp_path / "runs"
+    assert sorted(folder.name for folder in runs.iterdir()) == ["imdb", "imdb-2", "imdb-3"]
+    reports = {re.search("report: (.*)report", out)[1] for out, _ in said}
+    assert len(reports) == 3 and all((folder / "report.html").exists() for folder in runs.iterdir())
+
+
+def test_of_commands_that_ask_for_one_folder_at_once_one_gets_it(reviews, tmp_path):
+    arguments = ["imdb", "--data", reviews, "--models", "bow", "--out", "mine"]
+    started = [command(*arguments, folder=tmp_path) for _ in range(3)]
+    said = [process.communicate() for process in started]
+    assert sorted(process.returncode for process in started) == [0, 2, 2], said
+    for process, (_, error) in zip(started, said):
+        assert process.returncode == 0 or re.search("mine (is in use by process|holds a run already)", error)
+    assert (tmp_path / "mine" / "report.html").exists() and not (tmp_path / "mine" / ".lock").exists()
+
+
+@pytest.mark.parametrize("unbuffered", ["1", ""])
+@pytest.mark.parametrize("both", [False, True])
+def test_an_output_that_nobody_reads_to_its_end_ends_no_run(both, unbuffered, reviews, tmp_path):
+    ours, theirs = os.pipe()
+    os.close(ours)
+    streams = {"stdout": theirs, "stderr": theirs if both else subprocess.PIPE, "env": {"PYTHONUNBUFFERED": unbuffered}}
+    process = command("imdb", "--data", reviews, "--models", "bow", "rnn", "--epochs", "1", folder=tmp_path, **streams)
+    os.close(theirs)
+    _, error = process.communicate()
+    assert process.returncode == 0, error
+    assert (tmp_path / "runs" / "imdb" / "report.html").exists()
+    assert both or ("Broken" not in error and "Traceback" not in error)
+
+
+@pytest.mark.parametrize("moment", [0.0, 0.05, 0.1, 0.2, 0.4, 0.8])
+def test_an_interrupt_shows_no_traceback(moment, reviews, tmp_path):
+    first = "print('begun', flush=True)"
+    process = command("imdb", "--data", reviews, "--epochs", "500", folder=tmp_path, first=first)
+    assert process.stdout.readline() == "begun\n"
+    time.sleep(moment)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate()
+    assert process.returncode == 130
+    assert "stopped" in error and "Traceback" not in error
+
+
+def test_an_interrupt_while_the_libraries_load_is_told_in_a_line(monkeypatch, capsys):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "parser", interrupt)
+    assert cli.main(["imdb"]) == 130
+    assert capsys.readouterr().err == "\nrnnscratch: stopped before the work began\n"
+
+
+def test_the_command_itself_loads_nothing_that_takes_long():
+    code = "import sys, rnnscratch.cli; assert 'numpy' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_wrong_settings_take_no_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["imdb", "--epochs", "0"]) == 2
+    assert "epochs is 0" in capsys.readouterr().err and list(tmp_path.iterdir()) == []
+
+
+def test_without_a_home_folder_the_job_runs(reviews, tmp_path):
+    """A user whom the machine does not know, as in containers."""
+    if os.getuid() != 0:
+        pytest.skip("only root can become a user whom the machine does not know")
+    tmp_path.chmod(0o777)
+    code = f"""
+import os, sys, runpy
+import matplotlib
+os.environ.pop("HOME", None), os.environ.pop("XDG_CACHE_HOME", None)
+os.environ["MPLCONFIGDIR"] = {str(tmp_path)!r}
+from rnnscratch.text import imdb
+imdb.package_csv = lambda: None
+os.setuid(54321)
+try:
+    imdb.load_imdb()
+except FileNotFoundError as error:
+    print("no reviews, but that is all:", error)
+"""
+    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert "no reviews, but that is all: no IMDB reviews found" in said.stdout, said.stderr
