@@ -405,7 +405,6 @@ def cases(name: str, seeds: range, folder: Path) -> Iterator[tuple[int, str | No
     path = kind.make(folder)
     right = kind.read(path)
     good = None if path.is_dir() else path.read_bytes()
-    limit_memory()
     for seed in seeds:
         rng, whole = random.Random(f"{name} {seed}"), kind.whole
         if good is None:
@@ -462,13 +461,14 @@ def fuzz(name: str, count: int, first: int = 0) -> list[str]:
             stdout=subprocess.PIPE,
             text=True,
         )
-        assert child.stdout is not None
-        for line in child.stdout:
-            number, _, message = line.rstrip("\n").partition(" ")
-            seed = int(number) + 1
-            if message:
-                wrong.append(f"{name} {number}: {message}")
-        if child.wait() and seed < first + count:
+        with child:
+            assert child.stdout is not None
+            for line in child.stdout:
+                number, _, message = line.rstrip("\n").partition(" ")
+                seed = int(number) + 1
+                if message:
+                    wrong.append(f"{name} {number}: {message}")
+        if child.returncode and seed < first + count:
             wrong.append(f"{name} {seed}: the process ended with {child.returncode}")
             seed += 1
     return wrong
@@ -507,12 +507,12 @@ def start(script: str, *arguments: str) -> subprocess.Popen:
 
 def kill(process: subprocess.Popen, seconds: float) -> bool:
     """Kill it after so long; whether it was still at work."""
-    try:
-        process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        return True
+    with process:
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            return True
     return False
 
 
@@ -533,7 +533,7 @@ def kill_writers(count: int, folder: Path, rng: random.Random) -> list[str]:
 
 def kill_fits(count: int, folder: Path, rng: random.Random) -> list[str]:
     """Kill training and resume it, again and again; it must end with the bits of a run that was left in peace."""
-    start(FITTER, str(folder / "whole.npz")).wait()
+    kill(start(FITTER, str(folder / "whole.npz")), seconds=600)
     with np.load(folder / "whole.npz.done.npz") as file:
         right = bits(dict(file))
     wrong, killed, path, done = [], 0, folder / "run.npz", folder / "run.npz.done.npz"
@@ -541,7 +541,7 @@ def kill_fits(count: int, folder: Path, rng: random.Random) -> list[str]:
         if kill(start(FITTER, str(path), "resume"), rng.uniform(0, 0.5)):
             killed += 1
         if killed == count and not done.exists():
-            start(FITTER, str(path), "resume").wait()
+            kill(start(FITTER, str(path), "resume"), seconds=600)
         if done.exists():
             with np.load(done) as file:
                 if bits(dict(file)) != right:
@@ -562,6 +562,7 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         if options.child:
+            limit_memory()
             for seed, wrong in cases(options.child, range(options.first, options.first + options.count), Path(place)):
                 print(seed, wrong or "", flush=True)
             return 0

@@ -105,16 +105,13 @@ def test_wrong_settings_take_no_folder(tmp_path, monkeypatch, capsys):
     assert "epochs is 0" in capsys.readouterr().err and list(tmp_path.iterdir()) == []
 
 
-def test_without_a_home_folder_the_job_runs(reviews, tmp_path):
+def test_without_a_home_folder_the_reviews_are_looked_for_all_the_same():
     """A user whom the machine does not know, as in containers."""
     if os.getuid() != 0:
         pytest.skip("only root can become a user whom the machine does not know")
-    tmp_path.chmod(0o777)
-    code = f"""
-import os, sys, runpy
-import matplotlib
+    code = """
+import os
 os.environ.pop("HOME", None), os.environ.pop("XDG_CACHE_HOME", None)
-os.environ["MPLCONFIGDIR"] = {str(tmp_path)!r}
 from rnnscratch.text import imdb
 imdb.package_csv = lambda: None
 os.setuid(54321)
