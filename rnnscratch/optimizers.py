@@ -145,7 +145,8 @@ class Optimizer:
         if missing:
             raise ValueError(f"state has no {' and '.join(sorted(missing))}, expected what state_dict returned")
         steps, learning_rate = (np.asarray(state[name]).item() for name in ("steps", "learning_rate"))
-        check_number("steps", steps, least=0)
+        if check_number("steps", steps, least=0) != int(steps):
+            raise ValueError(f"steps is {steps}, expected a whole number")
         check_number("learning_rate", learning_rate, least=0.0)
         loaded: dict[str, dict[str, Array]] = {}
         for key, value in state.items():

@@ -28,6 +28,9 @@ class Shown:
         try:
             if stream is not None:
                 getattr(stream, action)(*arguments)
+        except UnicodeEncodeError:  # a console of another alphabet
+            encoding = stream.encoding
+            self._try(action, *(text.encode(encoding, "replace").decode(encoding) for text in arguments))
         except BrokenPipeError:
             self._stream = None
         except OSError:

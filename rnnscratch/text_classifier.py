@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .checks import check_answers, check_rates, check_sizes, check_texts
+from .checks import check_answers, check_choice, check_rates, check_sizes, check_texts
 from .estimator import Estimator, NotFittedError
 from .files import reading
 from .models.classifier import SequenceClassifier, configuration, probabilities
@@ -17,6 +17,7 @@ from .models.saved import load_model, save_model
 from .optimizers import Adam
 from .schedules import cosine_schedule, warm_up
 from .text import Vocabulary, clean_texts
+from .text.clean import RECIPES
 from .training import fit, predict
 
 
@@ -159,6 +160,12 @@ class TextClassifier(Estimator):
         with reading(path):
             classifier = cls(**{**extra["text_classifier"], "device": device})
             classes = check_answers(extra["classes"], model.num_classes)
+            sizes = {"vocabulary_size": len(vocabulary), "num_classes": len(classes)}
+            if configuration(classifier.get_params(deep=False) | sizes) != model.config():
+                raise ValueError("its options are not those of its network")
+            check_choice("recipe", classifier.recipe, RECIPES)
+            if classifier.max_length is not None:
+                check_sizes(max_length=classifier.max_length)
         classifier.model_, classifier.vocabulary_, classifier.classes_ = model, vocabulary, classes
         return classifier
 

@@ -89,6 +89,7 @@ def make_text_classifier(folder: Path) -> Path:
 
 def read_text_classifier(path: Path) -> Any:
     clf = rs.TextClassifier.load(path)
+    assert len(clf.predict(["gut", ""])) == 2
     return bits(clf.model_.params), clf.vocabulary_.words, clf.classes_.tolist(), repr(clf)
 
 

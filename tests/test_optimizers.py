@@ -171,6 +171,18 @@ def test_a_state_dict_is_a_copy_and_so_is_what_was_loaded(rng):
             r"state has 'b/velocity', expected slots \('mean', 'squares'\)",
         ),
         (lambda s: s.pop("b/mean"), r"state of 'b' has slots \['squares'\], expected \['mean', 'squares'\]"),
+        (lambda s: s.update(steps=-1), "steps is -1, expected a number of at least 0"),
+        (lambda s: s.update(steps=1.5), "steps is 1.5, expected a whole number"),
+        (lambda s: s.update(steps=np.inf), "steps is inf"),
+        (lambda s: s.update(steps=None), "steps is None"),
+        (lambda s: s.update(learning_rate=np.nan), "learning_rate is nan"),
+        (lambda s: s["b/mean"].fill(np.nan), "state\\['b/mean'\\] holds NaN or infinity"),
+        (lambda s: s["b/squares"].fill(-1), "state\\['b/squares'\\] holds negative numbers, expected squares"),
+        (lambda s: s.update({"b/mean": [0.0] * 6}), "state\\['b/mean'\\] is list, expected an array"),
+        (
+            lambda s: s.update({"b/mean": np.zeros(6, int)}),
+            "state\\['b/mean'\\] is ndarray, expected an array of float",
+        ),
     ],
 )
 def test_a_state_of_another_kind_is_refused_and_changes_nothing(change, message, rng):
@@ -179,7 +191,7 @@ def test_a_state_of_another_kind_is_refused_and_changes_nothing(change, message,
     other.step(draw(rng), draw(rng))
     before, state = optimizer.state_dict(), other.state_dict()
     change(state)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         optimizer.load_state_dict(state)
     for key, value in optimizer.state_dict().items():
         assert np.array_equal(value, before[key]), key

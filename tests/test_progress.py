@@ -66,6 +66,13 @@ def test_no_output_and_a_closed_one_stop_no_work_either_and_other_errors_are_tol
         Shown(Broken(ValueError("wrong"))).write("text")
 
 
+def test_a_console_of_another_alphabet_gets_what_it_can_show():
+    console = io.TextIOWrapper(io.BytesIO(), encoding="cp437")
+    Shown(console).write("2 × 3 ± naïve")
+    console.flush()
+    assert console.buffer.getvalue().decode("cp437") == "2 ? 3 ± naïve"
+
+
 def test_only_the_process_s_own_streams_are_wrapped(capsys):
     assert shown(sys.stdout) is sys.stdout  # pytest's
     assert isinstance(shown(sys.__stdout__), Shown) and isinstance(shown(None), Shown)
