@@ -6,8 +6,9 @@ import argparse
 import contextlib
 import itertools
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,10 +83,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def command(arguments: Sequence[str] | None) -> int:
     """What `main` does, but for an interrupt while the libraries load and an output that nobody reads to its end."""
-    options = vars(parser().parse_args(arguments))
-    from .experiments import imdb, results
-    from .files import user_path
+    with interrupts_held():
+        from .experiments import imdb, results
+        from .files import user_path
 
+        top = parser()
+    options = vars(top.parse_args(arguments))
     options.pop("command")
     resume, out = options.pop("resume"), options.pop("out")
     options["models"] = tuple(options["models"])
@@ -126,6 +129,26 @@ def default_folder(base: Path, resume: bool) -> Path:
             folder.mkdir(parents=True)
             return folder
     raise OSError(f"{base} holds {len(folders)} runs, expected a folder with --out")
+
+
+@contextlib.contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Let an interrupt wait for the end: while modules load, Python may show it as their error, or lose it."""
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # somebody else deals with it
+        yield
+        return
+    caught: list[int] = []
+    try:
+        signal.signal(signal.SIGINT, lambda number, _: caught.append(number))
+    except ValueError:  # in a thread, which gets none
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if caught:
+        raise KeyboardInterrupt
 
 
 def flush() -> None:

@@ -94,6 +94,17 @@ def test_an_interrupt_while_the_libraries_load_is_told_in_a_line(monkeypatch, ca
     assert capsys.readouterr().err == "\nrnnscratch: stopped before the work began\n"
 
 
+def test_an_interrupt_waits_until_the_libraries_are_loaded():
+    before, loaded = signal.getsignal(signal.SIGINT), []
+    with pytest.raises(KeyboardInterrupt), cli.interrupts_held():
+        os.kill(os.getpid(), signal.SIGINT)
+        loaded.append("all of them")
+    assert loaded and signal.getsignal(signal.SIGINT) is before
+    with cli.interrupts_held():
+        pass
+    assert signal.getsignal(signal.SIGINT) is before
+
+
 def test_the_command_itself_loads_nothing_that_takes_long():
     code = "import sys, rnnscratch.cli; assert 'numpy' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
