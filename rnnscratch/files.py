@@ -21,7 +21,7 @@ import numpy as np
 
 from .npz import KINDS, Npz
 
-JSON_LIMIT = 2**24  # bytes of JSON that are read: as Python's objects they take up to 25 times as many
+JSON_LIMIT, JSON_MEMORY = 2**26, 450_000_000  # bytes of JSON that are read, and of what may become of them
 _HEADER = "header"
 _TEMPORARY = re.compile(r"\.rnnscratch-[0-9a-f]{16}\.tmp")
 
@@ -335,9 +335,19 @@ def to_json(value: Any, indent: int | None = None) -> str:
     Raises TypeError for what JSON cannot hold, and ValueError for more than `parse_json` reads.
     """
     text = json.dumps(value, default=plain, indent=indent)
-    if len(text) > JSON_LIMIT:
-        raise ValueError(f"there are {len(text):,} bytes of JSON to write, expected {JSON_LIMIT:,} at most")
+    check_json(text.encode("ascii"))
     return text
+
+
+def check_json(content: bytes) -> None:
+    """Raise ValueError for JSON that is long, or of which Python's objects could take much more memory than itself.
+
+    A vocabulary of two million words is not too much; `[[],[],[], ...` takes 24 times its own length.
+    """
+    values = sum(map(content.count, (b",", b":", b"[", b"{")))
+    memory = 9 * len(content) + 80 * values  # itself, its text and its strings, of up to 4 bytes a sign; and objects
+    if len(content) > JSON_LIMIT or memory > JSON_MEMORY:
+        raise ValueError(f"there are {len(content):,} bytes of JSON with {values:,} values, which is too much")
 
 
 def plain(value: Any) -> Any:
@@ -353,9 +363,8 @@ def as_json(value: Any) -> Any:
 
 
 def parse_json(content: bytes) -> Any:
-    """What JSON says. Raises ValueError for anything else, or for more than 2**24 bytes of it."""
-    if len(content) > JSON_LIMIT:
-        raise ValueError(f"it has {len(content):,} bytes of JSON, expected {JSON_LIMIT:,} at most")
+    """What JSON says. Raises ValueError for anything else, or for too much of it: see `check_json`."""
+    check_json(content)
     try:
         return json.loads(content)
     except RecursionError:
@@ -380,8 +389,8 @@ def load_arrays(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any]
     """Read what `save_arrays` wrote with `header["format"] == kind`: the header and the arrays.
 
     Raises OSError, or ValueError, naming the file, for one that is truncated, of another kind, compressed, or holds
-    pickled objects. Nothing in the file is executed, and it takes no more memory than it is long, and what 16 MB of
-    JSON may take.
+    pickled objects. Nothing in the file is executed, and it takes no more memory than it is long, and what its
+    header may take: see `check_json`.
     """
     with open_regular(path) as file, reading(path, f"is not a {kind!r} file, or damaged"):
         archive = Npz(file, os.fstat(file.fileno()).st_size)

@@ -196,9 +196,7 @@ def fit(
                 run.begin(checkpoint, resume)
             while not run.finished and len(run.rows) < epochs:
                 row = train_epoch(run, team, epochs, schedule or (lambda update: base_rate), clip_norm, progress)
-                spoilt = non_finite(model.params)
-                if spoilt is not None:
-                    raise NonFiniteLoss(f"the parameter {spoilt} is not finite after epoch {row['epoch']}; {ADVICE}")
+                check_epoch(model, row)
                 if held_out is not None:
                     scores = scores_of(model, held_out)
                     if monitor not in scores:
@@ -230,6 +228,16 @@ def fit(
     finally:
         optimizer.learning_rate = base_rate
     return History(run.rows, run.best_epoch)
+
+
+def check_epoch(model: Any, row: Mapping[str, float]) -> None:
+    """Raise NonFiniteLoss unless the weights after an epoch's last update, and its figures, are finite."""
+    spoilt = non_finite(model.params)
+    if spoilt is not None:
+        raise NonFiniteLoss(f"the parameter {spoilt} is not finite after epoch {row['epoch']}; {ADVICE}")
+    for name in ROW:
+        if not math.isfinite(row[name]):
+            raise NonFiniteLoss(f"{name} is {row[name]} over epoch {row['epoch']}; {ADVICE}")
 
 
 def make_batches(
@@ -341,7 +349,7 @@ class Run:
     def _checksum(self) -> int:
         """Of all that chance and training change, as it is now."""
         header, arrays = self._state()
-        found = zlib.crc32(to_json([header["optimizer"], header["generators"]]).encode())
+        found = zlib.crc32(to_json([header[name] for name in ("optimizer", "plateau", "generators")]).encode())
         for _, array in sorted(arrays.items()):
             found = zlib.crc32(np.ascontiguousarray(array).view(np.uint8).data, found)
         return found

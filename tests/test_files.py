@@ -15,6 +15,7 @@ import stat
 import subprocess
 import sys
 import threading
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -366,8 +367,9 @@ def test_what_could_not_be_read_is_not_written(array, tmp_path):
         files.save_arrays(tmp_path / "f.npz", {"format": "k"}, {"a": array})
     with pytest.raises(TypeError, match="of type set cannot be written"):
         files.save_arrays(tmp_path / "f.npz", {"format": "k", "x": {1}}, {})
-    with pytest.raises(ValueError, match=r"JSON to write, expected 16,777,216 at most"):
-        files.save_arrays(tmp_path / "f.npz", {"format": "k", "x": "a" * 2**24}, {})
+    for much in ("a" * 2**26, [[]] * 4_000_000):
+        with pytest.raises(ValueError, match="bytes of JSON with .* values, which is too much"):
+            files.save_arrays(tmp_path / "f.npz", {"format": "k", "x": much}, {})
     assert names(tmp_path) == []
 
 
@@ -383,11 +385,33 @@ def test_numbers_of_numpy_go_into_a_header_as_plain_ones(tmp_path):
     }
 
 
-@pytest.mark.parametrize("content", [b"[" * 100_000, b"{", b"\xff", b"1" * 5000, b" " * (2**24 + 1)])
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"{", b"\xff", b"1" * 5000, b" " * 2**26, b"[[]," * 3_000_000])
 def test_json_that_is_none_is_a_valueerror_with_the_name(content, tmp_path):
     (tmp_path / "f.json").write_bytes(content)
     with pytest.raises(ValueError, match=r"f\.json"):
         files.read_json(tmp_path / "f.json")
+
+
+@pytest.mark.parametrize("unit", ["[],", "{},", "[0],", '{"a":1},', '"ab",', '"\U0001f600",', "0,", "1.5,"])
+def test_json_takes_no_more_memory_than_is_reckoned(unit, monkeypatch):
+    monkeypatch.setattr(files, "JSON_MEMORY", 10**7)
+    count = 1
+    with pytest.raises(ValueError, match="too much"):
+        while True:
+            content = f"[{unit * count}0]".encode()
+            files.check_json(content)
+            count *= 2
+    content = f"[{unit * (count // 2)}0]".encode()
+    tracemalloc.start()
+    try:
+        assert len(files.parse_json(content)) == count // 2 + 1
+        assert tracemalloc.get_traced_memory()[1] < 10**7
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_vocabulary_of_a_million_words_is_not_too_much():
+    files.check_json(json.dumps([f"word number {k}" for k in range(10**6)]).encode())
 
 
 def test_whatever_goes_wrong_in_reading_names_the_file():

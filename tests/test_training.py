@@ -335,6 +335,13 @@ def test_a_run_begun_anew_replaces_its_own_checkpoint_when_an_epoch_is_done(tmp_
     assert len(files.load_arrays(path, training.CHECKPOINT)[0]["rows"]) == 1
 
 
+def test_a_plateau_that_has_waited_makes_another_run(tmp_path):
+    path, plateau = tmp_path / "run.npz", Plateau(patience=9)
+    run(dropping(), 1, plateau=plateau, checkpoint=path)
+    with pytest.raises(ValueError, match="it began from other weights or generators"):
+        run(dropping(), 1, plateau=plateau, checkpoint=path)
+
+
 def trained_already(path):
     """The same cell without the line that makes the model."""
     model = dropping()

@@ -90,7 +90,7 @@ class Vocabulary:
         return f"Vocabulary({len(self)} words: {', '.join(self.words[1:6])}, ...)"
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write as JSON, of at most 16 MB; a failure leaves an older file whole."""
+        """Write as JSON; a failure leaves an older file whole."""
         text = to_json({"format": _FORMAT, "words": self.words})
         with atomic_write(path) as file:
             file.write(text)
