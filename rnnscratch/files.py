@@ -24,6 +24,7 @@ from .npz import KINDS, Npz
 JSON_LIMIT, JSON_MEMORY = 2**26, 450_000_000  # bytes of JSON that are read, and of what may become of them
 _HEADER = "header"
 _TEMPORARY = re.compile(r"\.rnnscratch-[0-9a-f]{16}\.tmp")
+_HIDDEN = re.compile(rf"{_TEMPORARY.pattern}|\.(.*\.)?lock", re.DOTALL)
 
 
 def user_path(path: str | os.PathLike[str]) -> Path:
@@ -96,8 +97,8 @@ def reading(path: str | os.PathLike[str], complaint: str = "does not fit togethe
 
 
 def name_file(error: OSError, path: str | os.PathLike[str]) -> None:
-    """Let a system's error name the file that its user knows of, in place of none or of a temporary one."""
-    hidden = error.filename is None or _TEMPORARY.fullmatch(os.path.basename(os.fsdecode(error.filename)))
+    """Let a system's error name the file that its user knows of, in place of none or of a hidden one beside it."""
+    hidden = error.filename is None or _HIDDEN.fullmatch(os.path.basename(os.fsdecode(error.filename)))
     if error.errno is not None and hidden:
         error.filename = os.fspath(path)
         if error.filename2 is not None:
@@ -273,25 +274,12 @@ def owned(path: str | os.PathLike[str]) -> Iterator[None]:
     """
     place = Path(os.path.realpath(user_path(path)))
     sign = place / ".lock" if place.is_dir() else place_to_write(place).with_name(f".{place.name[:80]}.lock")
-    while True:
-        descriptor = os.open(sign, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
-        try:
-            locked = _lock(descriptor)
-            os.lseek(descriptor, 0, os.SEEK_SET)
-            if locked is False or (locked is None and not _has_ended(os.read(descriptor, 1000))):
-                os.lseek(descriptor, 0, os.SEEK_SET)
-                raise BlockingIOError(f"{path} is in use by {_describe(os.read(descriptor, 1000))}")
-            if _is_at(descriptor, sign):
-                break
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
     try:
-        since = datetime.datetime.now().isoformat(" ", "seconds")
-        os.ftruncate(descriptor, 0)
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        os.write(descriptor, json.dumps({"process": os.getpid(), "host": platform.node(), "since": since}).encode())
+        descriptor = _take(sign, path)
+    except OSError as error:
+        name_file(error, path)
+        raise
+    try:
         yield
     finally:
         if sys.platform == "win32":  # where an open file cannot be removed
@@ -300,6 +288,30 @@ def owned(path: str | os.PathLike[str]) -> Iterator[None]:
             os.unlink(sign)
         if sys.platform != "win32":
             os.close(descriptor)
+
+
+def _take(sign: Path, path: str | os.PathLike[str]) -> int:
+    """Lock the file that says who owns the path, and say that it is this process; the open file."""
+    while True:
+        descriptor = os.open(sign, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+        try:
+            locked = _lock(descriptor)
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            if locked is not True:
+                owner = os.read(descriptor, 1000)
+                if locked is False or not _has_ended(owner):
+                    raise BlockingIOError(f"{path} is in use by {_describe(owner)}")
+            if _is_at(descriptor, sign):
+                since = datetime.datetime.now().isoformat(" ", "seconds")
+                me = {"process": os.getpid(), "host": platform.node(), "since": since}
+                os.ftruncate(descriptor, 0)
+                os.lseek(descriptor, 0, os.SEEK_SET)
+                os.write(descriptor, json.dumps(me).encode())
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
 
 
 def _owner(content: bytes) -> dict[str, Any]:

@@ -311,6 +311,16 @@ except BlockingIOError:
     assert sorted(process.communicate()[0].strip() for process in asking) == ["another's"] * 3 + ["mine"]
 
 
+@pytest.mark.parametrize("call", ["open", "write"])
+def test_where_no_owner_can_be_written_the_error_names_the_file(call, tmp_path, monkeypatch):
+    def refuse(place, *_):
+        raise OSError(errno.ENOSPC, "No space left", *([str(place)] if call == "open" else []))
+
+    monkeypatch.setattr(os, call, refuse)
+    with pytest.raises(OSError, match=r"No space left: '.*/file'"), files.owned(tmp_path / "file"):
+        pytest.fail("it was taken")
+
+
 @pytest.mark.parametrize(
     ("owner", "free"),
     [
