@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import re
+import threading
 
 import numpy as np
 import pytest
@@ -588,3 +589,58 @@ def test_repeated_ids_of_a_function_are_named(rng):
         return table[ids], back
 
     assert rs.check_gradients(lookup, np.array([[1, 1], [2, 0]]), rng.standard_normal((5, 2))).cause == "repeated ids"
+
+
+class ReturnsOutputsOnly(rs.GRU):
+    def forward(self, x, state=None, lengths=None, train=False):
+        return super().forward(x, state, lengths, train)[0]
+
+
+class ReturnsDxOnly(rs.GRU):
+    def backward(self, dhs=None, dstate=None, truncate=None):
+        return super().backward(dhs, dstate, truncate)[0]
+
+
+class HoldsALock(rs.Dense):
+    def __init__(self, *sizes, **options):
+        super().__init__(*sizes, **options)
+        self.lock = threading.Lock()
+
+
+class ChangesTheLengths(rs.GRU):
+    def forward(self, x, state=None, lengths=None, train=False):
+        found = super().forward(x, state, lengths, train)
+        lengths[...] = 1
+        return found
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (ReturnsOutputsOnly(3, 4, seed=0), "the forward pass takes a state, but returns ndarray"),
+        (ReturnsDxOnly(3, 4, seed=0), "backward returns ndarray, expected the pair"),
+        (HoldsALock(3, 4, seed=0), "target cannot be copied"),
+    ],
+)
+def test_targets_that_keep_no_contract_are_told_which(layer, message, rng):
+    with pytest.raises(TypeError, match=message):
+        rs.check_gradients(layer, rng.standard_normal((5, 2, 3)))
+
+
+def test_lengths_that_forward_writes_into_are_named_and_the_callers_stay(rng):
+    lengths = np.array([5, 3])
+    report = rs.check_gradients(ChangesTheLengths(3, 4, seed=0), rng.standard_normal((5, 2, 3)), lengths=lengths)
+    assert report.diagnosis[0].startswith("lengths was changed by forward") and lengths.tolist() == [5, 3]
+    assert "nothing could be compared" in str(report) and "WRONG" in str(report)
+
+
+def test_a_wrong_row_of_a_large_table_is_found_though_most_rows_have_no_gradient(rng):
+    class RowBeside(rs.Embedding):
+        def backward(self, dy):
+            super().backward(dy)
+            self.grads["E"] = np.roll(self.grads["E"], 1, axis=0)
+
+    ids = rng.integers(0, 500, (3, 2))
+    assert rs.check_gradients(rs.Embedding(500, 4, seed=0), ids).ok
+    report = rs.check_gradients(RowBeside(500, 4, seed=0), ids)
+    assert not report.ok and report.cause != "not independent", str(report)

@@ -76,7 +76,13 @@ class Setup:
         if not self.recurrent or (parts and not any(part is None for part in parts)):
             return
         zeros = replace(self, state=False)  # False: none is given, and none is drawn
-        outputs, (_, final) = zeros.forward(*zeros.prepare("float64"))
+        outputs, returned = zeros.forward(*zeros.prepare("float64"))
+        if not isinstance(returned, (tuple, list)) or len(returned) != 2:
+            raise TypeError(
+                f"the forward pass takes a state, but returns {type(returned).__name__}, expected the pair (outputs, "
+                "final state)"
+            )
+        final = returned[1]
         rng = np.random.default_rng(self.seed + 2)
         drawn = [rng.uniform(-0.8, 0.8, part.shape) for part in outputs[1:]]
         given = [new if part is None else part for part, new in zip(parts or drawn, drawn)] if parts else drawn
@@ -121,7 +127,10 @@ class Setup:
         arrays = {name: convert(self.inputs[k]) for k, name in self.named_inputs().items()}
         target = self.target
         if self.is_layer:
-            target = copy.deepcopy(self.target)
+            try:
+                target = copy.deepcopy(self.target)
+            except Exception as error:
+                raise TypeError(f"target cannot be copied, as a check needs: {error}") from error
             converted: dict[int, np.ndarray] = {}
             for owner in owners(target):
                 for name, array in owner.params.items():
@@ -142,10 +151,17 @@ class Setup:
         single = len(self.inputs) == 1
         return {k: "x" if single else f"input {k}" for k, given in enumerate(self.inputs) if not is_whole(given)}
 
-    def forward(self, target: Any, arrays: dict[str, np.ndarray]) -> tuple[list[np.ndarray], Any]:
+    def whole(self) -> dict[str, np.ndarray]:
+        """Copies of the arguments that have no gradient, by name: ids and lengths."""
+        found = {f"input {k}": given.copy() for k, given in enumerate(self.inputs) if is_whole(given)}
+        return found if self.lengths is None else {**found, "lengths": np.array(self.lengths)}
+
+    def forward(
+        self, target: Any, arrays: dict[str, np.ndarray], whole: Mapping[str, np.ndarray] | None = None
+    ) -> tuple[list[np.ndarray], Any]:
         """The outputs as a flat list, and what backward needs."""
-        names = self.named_inputs()
-        inputs = [arrays[names[k]] if k in names else given for k, given in enumerate(self.inputs)]
+        names, whole = self.named_inputs(), self.whole() if whole is None else whole
+        inputs = [arrays[names[k]] if k in names else whole[f"input {k}"] for k in range(len(self.inputs))]
         if not self.is_layer:
             returned = target(*inputs)
             if not (isinstance(returned, (tuple, list)) and len(returned) == 2 and callable(returned[1])):
@@ -155,7 +171,7 @@ class Setup:
         accepted = inspect.signature(target.forward).parameters
         options: dict[str, Any] = {}
         if "lengths" in accepted and self.lengths is not None:
-            options["lengths"] = self.lengths
+            options["lengths"] = whole["lengths"]
         if "train" in accepted:
             options["train"] = self.train
         parts = [array for name, array in arrays.items() if name == "state" or name.startswith("state ")]
@@ -176,7 +192,13 @@ class Setup:
         else:
             if isinstance(handle, tuple):
                 dstate: Any = tuple(upstream[1:]) if len(upstream) > 2 else upstream[1]
-                dx, dinitial = target.backward(upstream[0], dstate)
+                returned = target.backward(upstream[0], dstate)
+                if not isinstance(returned, (tuple, list)) or len(returned) != 2:
+                    raise TypeError(
+                        f"backward returns {type(returned).__name__}, expected the pair (gradient of x, gradient of "
+                        "the initial state)"
+                    )
+                dx, dinitial = returned
                 for k, part in enumerate(parts_of(dinitial)):
                     gradients[f"state {k}" if isinstance(self.state, (tuple, list)) else "state"] = part
             else:
@@ -255,26 +277,25 @@ class Setup:
         """Run backward twice, and compare its gradients with those of the forward pass."""
         with np.errstate(under="ignore"):
             target, arrays = self.start(self.dtype)
-            fixed = {f"input {k}": given for k, given in enumerate(self.inputs) if is_whole(given)}
-            if self.lengths is not None:
-                fixed["lengths"] = np.asarray(self.lengths)
+            whole = self.whole()
+            fixed = dict(whole)
 
             def watched() -> dict[str, np.ndarray]:
                 return {**arrays, **(target.params if self.is_layer else {}), **fixed}
 
             before = copies_of(watched())
-            outputs, handle = self.forward(target, arrays)
+            outputs, handle = self.forward(target, arrays, whole)
             for name in changed(watched(), before):
                 put_back(watched(), before)
                 return Comparison(cause="changed by forward", detail=name)
             first = copies_of(dict(enumerate(outputs)))
-            again, _ = self.forward(target, arrays)
+            again, _ = self.forward(target, arrays, whole)
             if changed(dict(enumerate(again)), first):
                 raise ValueError(
                     "forward gives another result each time: it is random (dropout must keep its masks while frozen), "
                     "or it starts from what its last call has left"
                 )
-            outputs, handle = self.forward(target, arrays)
+            outputs, handle = self.forward(target, arrays, whole)
             upstream = self.upstream(outputs, self.dtype)
             fixed |= {f"the gradient of output {k}": array for k, array in enumerate(upstream)}
             fixed |= {f"output {k}": output for k, output in enumerate(outputs)}
@@ -298,7 +319,7 @@ class Setup:
             if not found.cause and self.lengths is not None and not self._ignores_padding(outputs, analytic):
                 found.cause = "lengths"
             self._differentiate(found, analytic, method, tolerance)
-            if not found.cause and changed(dict(enumerate(self.forward(target, arrays)[0])), first):
+            if not found.cause and changed(dict(enumerate(self.forward(target, arrays, whole)[0])), first):
                 raise ValueError(
                     "forward gives another result than when the check began: it depends on something besides its "
                     "arguments, which changes from call to call"

@@ -95,8 +95,10 @@ def _pattern(setup: Setup, found: Comparison, name: str, loose: float, tolerance
 
     if not np.isfinite(a).all():
         return "not finite", ""
+    if size == 0.0 and name in found.untested:
+        return "not independent", name
     if size == 0.0:
-        return ("not independent", name) if row.error > tolerance else ("elsewhere", "")
+        return ("wrong" if row.error > tolerance else "elsewhere"), ""
     if row.ok:
         return "elsewhere", ""
     if found.kinks.get(name):
