@@ -170,7 +170,9 @@ def _on_host(name: str, value: Any, missing: bool) -> np.ndarray:
             place = tuple(np.argwhere(hidden)[0].tolist())
             raise ValueError(f"{name}{_at(place)} is masked, expected a value")
         if value.dtype.kind not in "fiub":
-            return np.asarray(value.astype(object).filled(None))  # type: ignore[attr-defined]
+            found = np.array(value.data, dtype=object)
+            found[hidden] = None
+            return found
         return np.asarray(value.astype(np.float64).filled(np.nan))  # type: ignore[attr-defined]
     if not is_array(value) and isinstance(value, Iterable) and not hasattr(value, "__getitem__"):
         value = list(value)  # a generator, a map, the values of a dict
@@ -382,7 +384,7 @@ def check_distribution(name: str, values: Any, size: int | None = None) -> np.nd
     with np.errstate(all="ignore"):
         total = found.sum(axis=-1, keepdims=True)
     wrong = ~(np.isfinite(found) & (found >= 0)).all(axis=-1) | ~(np.abs(total[..., 0] - 1.0) <= tolerance)
-    for place in np.argwhere(wrong)[:1]:
+    for place in np.argwhere(wrong)[:1] if wrong.any() else ():
         where = f"[{', '.join(map(str, place))}]" if len(place) else ""
         row = found[tuple(place)]
         raise ValueError(

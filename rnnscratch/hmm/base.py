@@ -164,7 +164,9 @@ class BaseHMM(Estimator):
         p = self._parameters()
         _, (X,) = p.emission.encode([p.emission.as_frame(x, "x")], ["x"])
         p.emission.check_data(X)
-        predicted = p.startprob if belief is None else self.predict_next(belief)
+        predicted = p.startprob
+        if belief is not None:
+            predicted = check_distribution("belief", belief, self.n_components) @ p.transmat
         with np.errstate(divide="ignore"):
             joint = np.log(predicted) + to_cpu(p.log_emissions(prepare(p.emission, X, np.array([1]))))[:, 0]
         if joint.max() == -np.inf:
@@ -210,7 +212,7 @@ class BaseHMM(Estimator):
         self._check_options()
         emission = self.emission(**{**vars(self), "vocabulary_": None, "learning": True})
         option = getattr(self, "vocabulary", None)
-        sequences = tell_apart(X, lengths, emission.symbols, None if option is None else check_vocabulary(option))
+        sequences = tell_apart("X", X, lengths, emission.symbols, None if option is None else check_vocabulary(option))
         emission, X, sizes = read(emission, sequences, lengths)
         known = None if states is None else check_states(states, sizes, self.n_components)
         data = prepare(emission, X, sizes, known)
@@ -329,7 +331,7 @@ class BaseHMM(Estimator):
     def _read(self, X: Any, lengths: Any, cut: bool = True) -> tuple[Parameters, Data]:
         """The parameters, and the data in columns. Raises ValueError or TypeError."""
         p = self._parameters()
-        sequences = tell_apart(X, lengths, p.emission.symbols, getattr(self, "vocabulary_", None))
+        sequences = tell_apart("X", X, lengths, p.emission.symbols, getattr(self, "vocabulary_", None))
         _, frames, sizes = read(p.emission, sequences, lengths)
         p.emission.check_data(frames)
         return p, prepare(p.emission, frames, sizes, cut=cut)
@@ -367,7 +369,7 @@ class BaseHMM(Estimator):
         N = self.n_components
         check_dirichlet("startprob_prior", self.startprob_prior, (N,))
         check_dirichlet("transmat_prior", self.transmat_prior, (N, N))
-        if not isinstance(self.random_state, np.random.RandomState):  # which would go on
+        if self.random_state is not None and not isinstance(self.random_state, np.random.RandomState):  # would go on
             self._generator(None)
         self.emission(**vars(self)).check_options()
 

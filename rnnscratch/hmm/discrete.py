@@ -97,7 +97,6 @@ class Categorical(Emission):
         vocabulary = getattr(self, "vocabulary_", None)
         if vocabulary is not None and len(check_vocabulary(vocabulary)) != found.shape[1]:
             raise ValueError(f"emissionprob_ has shape {found.shape}, but vocabulary_ holds {len(vocabulary)} symbols")
-        check_dirichlet("emissionprob_prior", self.emissionprob_prior, found.shape)
         return {"emissionprob_": found}
 
     def encode(self, parts: list[Array], names: list[str]) -> tuple[Categorical, list[Array]]:

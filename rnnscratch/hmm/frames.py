@@ -113,7 +113,7 @@ class Sequences(list[Any]):
     """Sequences that are told apart already, each a row, or an array-like of frames."""
 
 
-def tell_apart(X: Any, lengths: Any, symbols: bool, vocabulary: list[str] | None = None) -> Sequences:
+def tell_apart(name: str, X: Any, lengths: Any, symbols: bool, vocabulary: list[str] | None = None) -> Sequences:
     """The sequences in X, by the rule that `BaseHMM` states; with lengths, all of them in a row, which lengths cut.
 
     `symbols`: whether an observation is one symbol, not a row of features. The vocabulary, if known, tells words from
@@ -126,18 +126,18 @@ def tell_apart(X: Any, lengths: Any, symbols: bool, vocabulary: list[str] | None
     if is_array(X) or get_array_module(X) is not np:
         dimensions = getattr(X, "ndim", 0)
         if dimensions == 3 and lengths is None:
-            return Sequences(as_list("X", X))
+            return Sequences(as_list(name, X))
         if dimensions != 1 or str(getattr(X, "dtype", "")) != "object" or all(map(is_single, X)):
             return Sequences([X])
-    entries = as_list("X", X)
+    entries = as_list(name, X)
     if lengths is not None or all(map(is_single, entries)):
         if lengths is None and symbols and entries and all(isinstance(entry, str) for entry in entries):
             return _words(entries, vocabulary)
         return Sequences([entries])
     for s, entry in enumerate(entries):
         if is_single(entry) and not (symbols and isinstance(entry, str)):
-            raise TypeError(f"X[{s}] is {entry!r:.60}, expected a sequence as the others are")
-    entries = as_sequences(entries)
+            raise TypeError(f"{name}[{s}] is {entry!r:.60}, expected a sequence as the others are")
+    entries = as_sequences(name, entries)
     rows = [x for x in entries if isinstance(x, list)]
     flat = len(rows) == len(entries) and all(is_single(each) for row in rows for each in row)
     widths = {len(row) for row in rows}
@@ -145,10 +145,10 @@ def tell_apart(X: Any, lengths: Any, symbols: bool, vocabulary: list[str] | None
     return Sequences([entries]) if flat and one else Sequences(entries)
 
 
-def as_sequences(X: Any) -> Sequences:
+def as_sequences(name: str, X: Any) -> Sequences:
     """The sequences in X, where it can be nothing but a list of them, or of rows. Raises TypeError or ValueError."""
-    entries = enumerate(as_list("X", X))
-    return Sequences([x if isinstance(x, str) or is_array(x) else as_list(f"X[{s}]", x) for s, x in entries])
+    entries = enumerate(as_list(name, X))
+    return Sequences([x if isinstance(x, str) or is_array(x) else as_list(f"{name}[{s}]", x) for s, x in entries])
 
 
 def _words(entries: list[Any], vocabulary: list[str] | None) -> Sequences:
@@ -179,6 +179,8 @@ def read(emission: Emission, sequences: Sequences, lengths: Any) -> tuple[Emissi
         raise TypeError("lengths is a device array, expected integers on the host: they steer the loop")
     else:
         sizes = as_column("lengths", lengths, "iu").astype(np.int64)
+    for s in np.flatnonzero(sizes > len(frames))[:1]:
+        raise ValueError(f"lengths[{s}] is {sizes[s]}, but X has {len(frames)} frames")
     for s in np.flatnonzero(sizes < 1)[:1]:
         raise ValueError(f"lengths[{s}] is {sizes[s]}, expected at least 1: a sequence has at least one frame")
     if int(sizes.sum()) != len(frames):
@@ -227,7 +229,7 @@ def check_states(states: Any, sizes: np.ndarray, N: int) -> np.ndarray:
 
     They come in a row, or as one row for each sequence. Raises TypeError or ValueError.
     """
-    parts: list[Any] = tell_apart(states, None, symbols=True)
+    parts: list[Any] = tell_apart("states", states, None, symbols=True)
     names = ["states"] if len(parts) == 1 else [f"states[{s}]" for s in range(len(parts))]
     flat = [part.reshape(-1) if isinstance(part, np.ndarray) else part for part in parts]
     rows = [as_symbols(name, part) for name, part in zip(names, flat)]

@@ -297,7 +297,7 @@ class GaussianHMM(BaseHMM):
     >>> X = np.concatenate([rng.normal(0, 1, (50, 1)), rng.normal(5, 1, (50, 1))])
     >>> model = GaussianHMM(2, random_state=0).fit(X)
     >>> model.means_.round(0).ravel(), model.predict(X)[[0, -1]]
-    (array([0., 5.]), array([0, 1]))
+    (array([5., 0.]), array([1, 0]))
     """
 
     emission = Gaussian

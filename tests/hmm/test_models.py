@@ -146,7 +146,7 @@ def test_the_gradient_agrees_with_small_steps(family):
 def unchecked_score(model, X, lengths):
     """The log-likelihood of parameters that need not sum to 1."""
     emission = model.emission(**vars(model))
-    _, frames, sizes = read(emission, tell_apart(X, lengths, emission.symbols), lengths)
+    _, frames, sizes = read(emission, tell_apart("X", X, lengths, emission.symbols), lengths)
     data = prepare(emission, frames, sizes)
     p = Parameters(model.startprob_, model.transmat_, emission)
     return inference.log_likelihood(p.log_emissions(data), p.startprob, p.transmat, data.frames).sum()
