@@ -226,7 +226,7 @@ class TextClassifier(Estimator):
 
 def draw_seed(state: Any) -> int:
     """A whole number that fixes all chance: the one given, or one drawn. Raises TypeError or ValueError for others."""
-    if isinstance(state, int | np.integer) and state >= 0:
+    if isinstance(state, int | np.integer) and not isinstance(state, bool) and state >= 0:
         return int(state)
     return int(generator(state, "random_state").integers(2**63 - 1))
 

@@ -400,6 +400,7 @@ def load_hmm(path: str | os.PathLike[str]) -> BaseHMM:
             raise ValueError(f"n_features is {header['n_features']!r}, but the arrays are of {size}")
         if "vocabulary" in header:
             vars(model)["vocabulary_"] = check_vocabulary(header["vocabulary"], size)
+        model._parameters()
     return model
 
 
