@@ -127,12 +127,13 @@ def generator(seed: Any = None, name: str = "seed") -> np.random.Generator:
         return seed
     if isinstance(seed, np.random.RandomState) or seed is np.random:
         return np.random.default_rng(seed.randint(2**32, size=4, dtype=np.uint32))
+    expected = f"{name} is {seed!r:.60}, expected a whole number of at least 0, a generator or None"
+    if isinstance(seed, (bool, np.bool_)):
+        raise TypeError(expected)
     try:
         return np.random.default_rng(seed)
     except (TypeError, ValueError) as error:
-        raise type(error)(
-            f"{name} is {seed!r:.60}, expected a whole number of at least 0, a generator or None"
-        ) from None
+        raise type(error)(expected) from None
 
 
 def check_dtype(dtype: Any, name: str = "dtype") -> np.dtype:

@@ -117,6 +117,8 @@ def as_symbols(name: str, value: Any, missing: bool = True) -> Array:
     else:
         entries = list(value) if isinstance(value, str) else value if is_array(value) else as_list(name, value)
         found = _on_host(name, entries, missing)
+        if found.dtype.kind == "T":
+            found = found.astype(object)
         if found.dtype.kind == "U":  # of a list with one string NumPy makes strings of all
             found = np.array(entries, dtype=object) if not is_array(entries) else found.astype(object)
     found = _column(name, found)
@@ -269,15 +271,16 @@ def as_labels(name: str, labels: Any, count: int | None = None) -> np.ndarray:
         for k, entry in enumerate(entries):
             if isinstance(entry, Enum):
                 raise TypeError(f"{name}[{k}] is {entry!r}, a member of an Enum, expected its value")
-            if entry is None or type(entry).__name__ in ("NAType", "NaTType") or entry != entry:
+            if _is_missing(entry):
                 raise ValueError(f"{name}[{k}] is not finite or missing: {entry}")
             if not isinstance(entry, (str, bool, int, float)):
                 raise TypeError(f"{name}[{k}] is {entry!r:.60}, expected a string, a number or a boolean")
             if _label_kind(entry) != _label_kind(entries[0]):
                 raise TypeError(f"{name}[0] is {entries[0]!r:.60} and {name}[{k}] is {entry!r:.60}, expected one kind")
         found = np.array(entries) if entries else np.zeros(0, np.int64)
+        whole = all(isinstance(entry, int) for entry in entries)
         for k, (entry, back) in enumerate(zip(entries, found.tolist())):
-            if entry != back:
+            if entry != back or (whole and not isinstance(back, int)):
                 raise ValueError(f"{name}[{k}] is {entry!r:.60}, which NumPy holds as {back!r:.60}")
     if found.dtype.kind == "f" and found.dtype.itemsize > 8:
         raise TypeError(f"{name} has dtype {found.dtype}, expected float64 or less: a file holds no more")

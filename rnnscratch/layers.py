@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from .backend import Array, check_dtype, generator, get_array_module, module_for
-from .checks import as_operand, check_ids, check_rates, check_shape, check_sizes
+from .checks import as_operand, check_flags, check_ids, check_rates, check_shape, check_sizes
 from .kernels import dense, dropout, embedding, gru, layer_norm, lstm, peephole, rnn, sequence
 from .kernels.packing import Packed, Plan
 
@@ -155,6 +155,7 @@ class Recurrent(Layer):
     ):
         check_sizes(input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
         check_rates(dropout=dropout, recurrent_dropout=recurrent_dropout)
+        check_flags(bidirectional=bidirectional)
         super().__init__(
             dtype,
             device,
@@ -473,6 +474,7 @@ class GRU(Recurrent):
     gates = "rzn"
 
     def __init__(self, input_size: int, hidden_size: int, *args: Any, reset_after: bool = False, **options: Any):
+        check_flags(reset_after=reset_after)
         self.reset_after = bool(reset_after)
         self._cell_options = {"reset_after": self.reset_after}
         super().__init__(input_size, hidden_size, *args, **options)
@@ -573,6 +575,7 @@ class Dropout(Layer):
         seed: int | np.random.Generator | None = None,
     ):
         check_rates(rate=rate)
+        check_flags(variational=variational)
         super().__init__(dtype, device, seed, rate=rate, variational=bool(variational))
         self.rate, self.variational = rate, bool(variational)
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.random import Generator
 
 from .backend import blas_threads, get_array_module, to_cpu
-from .checks import as_sequences, check_number, check_sequences, check_shape
+from .checks import as_sequences, check_flags, check_number, check_sequences, check_shape
 from .files import as_json, atomic_write, load_arrays, owned, reading, save_arrays, to_json, user_path
 from .optimizers import Optimizer, clip_gradients
 from .progress import progress_bar
@@ -150,8 +150,13 @@ def fit(
     for name, function in (("schedule", schedule), *((f"callbacks[{k}]", each) for k, each in enumerate(callbacks))):
         if not callable(function) and not (name == "schedule" and function is None):
             raise TypeError(f"{name} is {function!r}, expected a function")
-    if seed is not None and not isinstance(seed, int | np.integer):
+    if plateau is not None and not isinstance(plateau, Plateau):
+        raise TypeError(f"plateau is {plateau!r}, expected a schedules.Plateau or None")
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int | np.integer)):
         raise TypeError(f"seed is {seed!r}, expected a whole number or None")
+    if checkpoint is not None and not isinstance(checkpoint, str | os.PathLike):
+        raise TypeError(f"checkpoint is {checkpoint!r}, expected a path or None")
+    check_flags(resume=resume)
     if clip_norm is not None:
         check_number("clip_norm", clip_norm, above=0.0)
     known = getattr(model, "figures", None)
@@ -163,7 +168,7 @@ def fit(
         raise ValueError("resume is True, expected the path of a checkpoint")
     checkpoint = None if checkpoint is None else user_path(checkpoint)
     for name, number, least in (("epochs", epochs, 1), ("patience", 0 if patience is None else patience, 0)):
-        if not isinstance(number, int | np.integer) or number < least:
+        if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < least:
             raise ValueError(f"{name} is {number!r}, expected a whole number of at least {least}")
     team = Team(model, workers)
     batches = make_batches("train", model, train, batch_size, max_length, True, seed)

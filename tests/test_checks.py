@@ -221,6 +221,7 @@ def test_labels_come_back_as_they_were_given(given):
         ([1j, 2], r"y\[0\] is 1j"),
         (["a\0", "b"], r"y\[0\] is .* which NumPy holds as 'a'"),
         ([2**53 + 1, 0.5], r"which NumPy holds as"),
+        ([2**63, 1], r"y\[0\] is 9223372036854775808, which NumPy holds as"),
         (["a"], r"y has shape \(1,\), expected \(2,\)"),
         ([["a", "b"], ["c", "d"]], r"y\[0\] is \['a', 'b'\]"),
         (np.zeros((2, 2)), r"y has shape \(2, 2\)"),

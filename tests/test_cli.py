@@ -75,7 +75,9 @@ def test_an_output_that_nobody_reads_to_its_end_ends_no_run(both, unbuffered, re
 
 @pytest.mark.parametrize("moment", [0.0, 0.05, 0.1, 0.2, 0.4, 0.8])
 def test_an_interrupt_shows_no_traceback(moment, reviews, tmp_path):
-    first = "import rnnscratch.cli as c; real = c.command; c.command = lambda a: (print('begun', flush=True), real(a))[1]"
+    first = (
+        "from rnnscratch import cli; run = cli.command; cli.command = lambda a: print('begun', flush=True) or run(a)"
+    )
     process = command("imdb", "--data", reviews, "--epochs", "500", folder=tmp_path, first=first)
     assert process.stdout.readline() == "begun\n"
     time.sleep(moment)

@@ -604,6 +604,11 @@ def test_wrong_upstream_gradients_are_named_and_leave_the_gradients(arguments, e
         (lambda: LSTM(3, 4).gate("W_l0", "r"), ValueError, "letter is 'r', expected one of 'i', 'f', 'o', 'g'"),
         (lambda: LSTM(3, 4).gate("W_l0", "if"), ValueError, "letter is 'if'"),
         (lambda: GRU(3, 4, reset_after=True).gate("bn_l0", "n"), ValueError, "name is 'bn_l0'"),
+        (lambda: LSTM(2, 3, bidirectional="no"), TypeError, "bidirectional is 'no', expected True or False"),
+        (lambda: GRU(2, 3, reset_after=None), TypeError, "reset_after is None, expected True or False"),
+        (lambda: Dropout(0.5, variational=math.nan), TypeError, "variational is nan, expected True or False"),
+        (lambda: RNN(2, 3, activation=["tanh"]), ValueError, r"activation is \['tanh'\], expected one of"),
+        (lambda: LSTM(2, 3, seed=True), TypeError, "seed is True, expected a whole number"),
     ],
 )
 def test_wrong_options_are_named(make_layer, error, message):

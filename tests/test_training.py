@@ -829,6 +829,11 @@ def test_progress_bars_show_loss_accuracy_and_speed(capsys):
         ({"schedule": 0.1}, TypeError, "schedule is 0.1"),
         ({"callbacks": [print, None]}, TypeError, r"callbacks\[1\] is None"),
         ({"seed": "x"}, TypeError, "seed is 'x'"),
+        ({"seed": True}, TypeError, "seed is True"),
+        ({"epochs": True}, ValueError, "epochs is True"),
+        ({"plateau": 0.5}, TypeError, r"plateau is 0.5, expected a schedules.Plateau"),
+        ({"checkpoint": 5}, TypeError, "checkpoint is 5, expected a path"),
+        ({"resume": "no"}, TypeError, "resume is 'no', expected True or False"),
         ({"resume": True}, ValueError, "resume is True, expected the path of a checkpoint"),
         ({"train": TRAIN[0]}, TypeError, "train is list, expected the pair"),
         ({"train": ([], [])}, ValueError, "train"),
@@ -851,7 +856,7 @@ def test_bad_input_is_named_before_any_work_is_done(options, error, message, mon
     model = classifier()
     before, random_state = bits(model), model.rng.bit_generator.state
     if "resume" not in options:
-        options = {**options, "checkpoint": tmp_path / "run.npz"}
+        options = {"checkpoint": tmp_path / "run.npz", **options}
     with pytest.raises(error, match=message):
         run(model, **options)
     assert_same_bits(bits(model), before)

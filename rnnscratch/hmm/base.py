@@ -11,12 +11,12 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 from ..backend import generator, get_array_module, to_cpu
-from ..checks import check_distribution, check_number, check_sizes
+from ..checks import check_choice, check_distribution, check_number, check_sizes
 from ..estimator import Estimator
 from ..files import load_arrays, reading, save_arrays
 from . import chunks, inference, learning, recursions
 from .chain import check_state, check_vocabulary, require, stationary_distribution, storable, walk
-from .emission import Emission, check_choice, check_dirichlet
+from .emission import Emission, check_dirichlet
 from .frames import Data, check_states, prepare, read, tell_apart
 from .learning import ConvergenceMonitor, Parameters
 

@@ -163,12 +163,6 @@ def draw(probabilities: np.ndarray, states: np.ndarray, rng: np.random.Generator
     return found
 
 
-def check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
-    """Raise ValueError unless the value is one of those allowed."""
-    if not isinstance(value, str) or value not in allowed:
-        raise ValueError(f"{name} is {value!r}, expected one of {', '.join(map(repr, allowed))}")
-
-
 def as_row(value: Any) -> Any:
     """One number, or what stands for a missing one, as a row of one; anything else as it is."""
     if is_single(value):

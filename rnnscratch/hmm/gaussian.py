@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..backend import Array, get_array_module, to_cpu
-from ..checks import check_number
+from ..checks import check_choice, check_number
 from .base import BaseHMM
 from .chain import require
 from .emission import (
@@ -29,7 +29,6 @@ from .emission import (
     as_parameter,
     as_prior,
     centres,
-    check_choice,
     check_seen,
     finite,
     mean_and_variance,

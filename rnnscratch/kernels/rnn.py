@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, get_array_module
-from ..checks import check_shape
+from ..checks import check_choice, check_shape
 from . import sequence
 from .activations import ACTIVATIONS, Activation
 
@@ -61,8 +61,7 @@ def forward(
 
 def check_activation(activation: Any) -> str:
     """The activation's name. Raises ValueError for one that there is not."""
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"activation is {activation!r}, expected one of {', '.join(map(repr, ACTIVATIONS))}")
+    check_choice("activation", activation, ACTIVATIONS)
     return activation
 
 

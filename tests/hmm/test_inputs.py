@@ -609,3 +609,11 @@ def test_single_precision_chains_work():
     chain = MarkovChain()
     chain.startprob_, chain.transmat_ = np.float32([0.1, 0.9]), np.float32([[0.1, 0.9], [0.3, 0.7]])
     assert chain.stationary().sum() == pytest.approx(1.0, abs=1e-15)
+
+
+@pytest.mark.skipif(not hasattr(np.dtypes, "StringDType"), reason="NumPy has variable-width strings from 2.0 on")
+def test_strings_of_variable_width_are_strings():
+    X = np.array(list("ACGTACGGT"), dtype=np.dtypes.StringDType())
+    model = CategoricalHMM(2, random_state=0, n_iter=2).fit(X)
+    assert model.vocabulary_ == list("ACGT")
+    assert model.score(X) == model.score(list("ACGTACGGT"))
