@@ -453,6 +453,39 @@ class Stores(rs.Dense):
         return x @ self.copied + self.params["b"]
 
 
+class OwnRNN:
+    """As a learner writes it: the state is (B, H), the parameters have one letter."""
+
+    def __init__(self, bug=""):
+        rng = np.random.default_rng(5)
+        self.params = {name: rng.standard_normal(shape) for name, shape in (("W", (3, 4)), ("U", (4, 4)), ("b", (4,)))}
+        self.grads, self.bug = {}, bug
+
+    def forward(self, x, state=None):
+        W, U, b = self.params.values()
+        self.x, self.hs = x, [np.zeros((x.shape[1], 4), W.dtype) if state is None else state]
+        for x_t in x:
+            self.hs.append(np.tanh(x_t @ W + self.hs[-1] @ U + b))
+        return np.stack(self.hs[1:]), self.hs[-1]
+
+    def backward(self, dhs, dstate):
+        W, U, _ = self.params.values()
+        dx, dh, dzs = np.empty_like(self.x), dstate, [None] * len(self.x)
+        for t in reversed(range(len(self.x))):
+            h = self.hs[t + 1]
+            dzs[t] = (dh + dhs[t]) * (1 - (h if self.bug == "slope" else h * h))
+            dx[t], dh = dzs[t] @ W.T, dzs[t] @ (U if self.bug == "transpose" else U.T)
+        self.grads = {
+            "W": sum(x_t.T @ dz for x_t, dz in zip(self.x, dzs)),
+            "U": sum(h.T @ dz for h, dz in zip(self.hs, dzs)),
+            "b": sum(dz.sum(axis=0) for dz in dzs),
+        }
+        return dx, dh
+
+
+STEPS = np.random.default_rng(6).standard_normal((5, 3, 3))
+
+
 @pytest.mark.parametrize(
     ("target", "inputs", "cause", "words"),
     [
@@ -475,6 +508,11 @@ class Stores(rs.Dense):
         (elementwise(lambda x: 1e-20 * abs(x), lambda x: 3e-20 * np.sign(x)), [X], "scale", "3 times"),
         (elementwise(lambda x: np.maximum(x, 0), lambda x: x > 0), [np.array([0.0, 1.0])], "kink", r"x\[0\]"),
         (elementwise(np.square, lambda x: x), [[1.0, 2.0]], "scale", "0.5 times"),
+        (lambda x: (x * x, lambda d: (2 * d * x).astype("f4").astype("f8")), [X], "imprecise", "right to"),
+        (elementwise(lambda x: x.real.astype("f4") ** 2, lambda x: 2 * x), [X], "imprecise", "digits are lost"),
+        (lambda a, b: (a - b, lambda d: (d, d)), [X, X + 1], "sign", "-1 times"),
+        (OwnRNN("slope"), [STEPS], "slope", "local derivative"),
+        (OwnRNN("transpose"), [STEPS], "transposed recurrence", "symmetric"),
     ],
 )
 def test_each_suspect_is_named(target, inputs, cause, words):
@@ -482,6 +520,45 @@ def test_each_suspect_is_named(target, inputs, cause, words):
     report = rs.check_gradients(target, *inputs)
     assert not report.ok and report.cause == cause, str(report)
     assert re.search(words, report.diagnosis[0]), report.diagnosis
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_gradients_drawn_for_the_outputs_are_no_numbers_that_the_user_drew(seed):
+    x, w = np.random.default_rng(seed).standard_normal((4, 3)), np.eye(3)
+    report = rs.check_gradients(lambda x, w: (x @ w, lambda d: (d @ w.T, (x.T @ d).T)), x, w)
+    assert not report.ok and report.cause == "transpose"
+
+
+def test_where_forward_is_defined_near_the_inputs_only_or_drops_the_imaginary_part_the_method_is_right():
+    small = np.array([1e-10, 1.0])
+    assert rs.check_gradients(elementwise(np.sqrt, lambda x: 0.5 / np.sqrt(x)), small).method == "complex step"
+    shifted = elementwise(lambda x: abs(x) + 1e7, np.sign)
+    assert rs.check_gradients(shifted, X).method == "central differences"
+    with pytest.raises(ValueError, match="method is 'complex', but target is not analytic"):
+        rs.check_gradients(elementwise(lambda x: abs(x) * x, lambda x: abs(x)), X, method="complex")
+
+
+def test_what_has_no_meaning_for_a_check_is_named():
+    for options, error, message in (
+        ({"seed": -1}, ValueError, "seed is -1, expected at least 0"),
+        ({"train": "yes"}, TypeError, "train is 'yes', expected True or False"),
+    ):
+        with pytest.raises(error, match=message):
+            rs.check_gradients(rs.Dense(3, 2, seed=0), X, **options)
+    layer = OwnRNN()
+    layer.params["x"] = np.ones(2)
+    with pytest.raises(ValueError, match="params holds 'x', which is the name of an argument"):
+        rs.check_gradients(layer, STEPS)
+
+
+def test_gradients_of_parameters_alone_are_taken_from_grads():
+    class Keeps(rs.Dense):
+        def backward(self, dy):
+            self.grads["x"] = super().backward(dy)
+            return 2 * self.grads["x"]
+
+    report = rs.check_gradients(Keeps(3, 2, seed=0), X)
+    assert not report.ok and "wrong: x;" in report.diagnosis[1]
 
 
 def test_a_forward_pass_that_changes_with_its_calls_gets_no_verdict():

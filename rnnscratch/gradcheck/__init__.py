@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import get_array_module
-from ..checks import as_array, as_column, check_number, check_sizes
+from ..checks import as_array, as_column, check_flags, check_number, check_sizes
 from .compare import Row, Setup
 from .diagnosis import CAUSES, diagnose
 
@@ -112,8 +112,11 @@ def check_gradients(
     if tolerance is not None:
         tolerance = check_number("tolerance", tolerance, above=0.0, below=1.0)
     check_sizes(max_entries=max_entries)
+    check_flags(train=train)
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
         raise TypeError(f"seed is {seed!r}, expected a whole number")
+    if seed < 0:
+        raise ValueError(f"seed is {seed}, expected at least 0")
     _check_target(target, lengths, state)
     if lengths is not None:
         lengths = as_column("lengths", lengths, "iu").copy()
@@ -129,8 +132,10 @@ def check_gradients(
     )
     setup.check()
     names = {"complex": "complex step", "central": "central differences"}
-    if method is None:
-        method = "complex" if setup.is_analytic() else "central"
+    analytic = method != "central" and setup.is_analytic()
+    if method == "complex" and not analytic:
+        raise ValueError("method is 'complex', but target is not analytic: expected 'central' or None")
+    method = "complex" if analytic else "central"
     limit = (1e-4 if dtype == "float32" else TOLERANCES[names[method]]) if tolerance is None else tolerance
     found = setup.compare(method, limit)
     report = GradientReport(
@@ -164,6 +169,8 @@ def _check_target(target: Any, lengths: Any, state: Any) -> None:
         if given is not None and name not in accepted:
             raise TypeError(f"{name} is given, but the forward pass of {kind} takes none")
     for name, array in (target.params if is_layer else {}).items():
+        if name in ("x", "state") or name.startswith(("input ", "state ")):
+            raise ValueError(f"params holds {name!r}, which is the name of an argument here, expected another name")
         if as_array(f"params[{name!r}]", array, "fc").size and not np.isfinite(array).all():
             raise ValueError(f"params[{name!r}] holds NaN or infinite numbers, for which no gradient can be checked")
 

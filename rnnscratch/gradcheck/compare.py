@@ -83,7 +83,7 @@ class Setup:
                 "final state)"
             )
         final = returned[1]
-        rng = np.random.default_rng(self.seed + 2)
+        rng = self.draws("state")
         drawn = [rng.uniform(-0.8, 0.8, part.shape) for part in outputs[1:]]
         given = [new if part is None else part for part, new in zip(parts or drawn, drawn)] if parts else drawn
         self.state = tuple(given) if isinstance(final, tuple) else given[0]
@@ -106,6 +106,10 @@ class Setup:
                 raise ValueError(f"output {k} of the forward pass has shape {output.shape}, expected some numbers")
             if not np.isfinite(output).all():
                 raise ValueError(f"output {k} of the forward pass is not finite for these inputs: it has no gradient")
+
+    def draws(self, purpose: str) -> np.random.Generator:
+        """Numbers that no caller has drawn as inputs: an upstream gradient equal to x would make x.T @ d symmetric."""
+        return np.random.default_rng([self.seed, *purpose.encode()])
 
     @property
     def is_layer(self) -> bool:
@@ -135,7 +139,7 @@ class Setup:
             for owner in owners(target):
                 for name, array in owner.params.items():
                     converted[id(array)] = convert(array)
-                    if self.symmetric and name.startswith("U_"):
+                    if self.symmetric and name.partition("_")[0] == "U":
                         make_symmetric(converted[id(array)])
                 for gradient in getattr(owner, "grads", {}).values():
                     converted[id(gradient)] = np.asarray(gradient).astype(dtype)
@@ -203,7 +207,7 @@ class Setup:
                     gradients[f"state {k}" if isinstance(self.state, (tuple, list)) else "state"] = part
             else:
                 dx = target.backward(upstream[0])
-            gradients |= self._of_inputs(dx) | target.grads
+            gradients |= self._of_inputs(dx) | {name: target.grads.get(name) for name in target.params}
         return {name: as_array(f"the gradient of {name}", part) for name, part in gradients.items() if part is not None}
 
     def _of_inputs(self, returned: Any) -> dict[str, Any]:
@@ -226,7 +230,7 @@ class Setup:
 
     def upstream(self, outputs: Sequence[np.ndarray], dtype: str) -> list[np.ndarray]:
         """Random gradients of all outputs, also past a sequence's end, where they must have no effect."""
-        rng = np.random.default_rng(self.seed)
+        rng = self.draws("upstream")
         draws = [np.asarray(rng.standard_normal(out.shape)).astype(self.dtype).astype(dtype) for out in outputs]
         if self.upstream_only == "outputs":
             for draw in draws[1:]:
@@ -250,17 +254,21 @@ class Setup:
         A complex answer alone proves nothing: |x| x and x conj(x) are complex where x is, and not analytic.
         """
 
-        sizes = [0.0]
+        sizes, stayed_real = [0.0], np.zeros(0, bool)
 
         def slope(dtype: str, step: complex) -> Any:
+            nonlocal stayed_real
             target, arrays = self.start(dtype)
             outputs, _ = self.forward(target, arrays)
             upstream = self.upstream(outputs, dtype)
-            rng = np.random.default_rng(self.seed + 3)
+            rng = self.draws("slope")
             for array in arrays.values():
-                array += step * rng.standard_normal(array.shape)
+                size = np.abs(array)  # relative steps stay where forward is defined, such as above 0
+                size = np.where(size == 0, size.max(initial=0.0) or 1.0, size)
+                array += step * size * rng.standard_normal(array.shape)
             shifted, _ = self.forward(target, arrays)
             sizes.append(sum(float(np.abs(output * up).sum()) for output, up in zip(outputs, upstream)))
+            stayed_real = np.array([output.dtype.kind != "c" for output in shifted])
             return np.array([((a - b) * up).sum() for a, b, up in zip(shifted, outputs, upstream)])
 
         real = (slope("float64", 1e-6) - slope("float64", -1e-6)) / 2e-6
@@ -269,6 +277,8 @@ class Setup:
                 warnings.simplefilter("error", np.exceptions.ComplexWarning)
                 imaginary = slope("complex128", 1j * STEP).imag / STEP
         except Exception:  # whatever forward says to complex numbers, it has just taken real ones
+            return False
+        if real[stayed_real].any():  # it drops imaginary parts, however little that shows beside a large constant
             return False
         slack = 1e-4 * float(np.abs(real).max()) + 1e-8 * max(sizes)  # differences have rounding errors of 1e-10
         return bool(np.abs(imaginary - real).max() <= slack)
@@ -301,7 +311,7 @@ class Setup:
             fixed |= {f"output {k}": output for k, output in enumerate(outputs)}
             before = copies_of(watched())
             given = self.backward(target, handle, upstream)
-            found = Comparison(dtypes={name: array.dtype for name, array in given.items()}, shared=sharing(given))
+            found = Comparison(dtypes={name: array.dtype for name, array in given.items()})
             analytic = copies_of(given)
             for name, array in arrays.items():
                 if name not in analytic:
@@ -314,6 +324,15 @@ class Setup:
                 found.cause, found.detail = "changed arguments", name
                 put_back(watched(), before)
                 break
+            else:  # what lies in an array that is as it was has not been overwritten
+                kept = list(watched().values())
+                found.shared = sharing(
+                    {
+                        name: array
+                        for name, array in given.items()
+                        if not any(np.may_share_memory(array, other) for other in kept)
+                    }
+                )
             if not found.cause:
                 found.cause, found.detail = self._second(target, arrays, handle, upstream, given, analytic)
             if not found.cause and self.lengths is not None and not self._ignores_padding(outputs, analytic):
@@ -362,7 +381,7 @@ class Setup:
 
         whole = sum(float(np.abs(output * weight).sum()) for output, weight in zip(outputs, weights))
         rounding = max(500 * float(np.finfo(self.dtype).eps), 1e-9 if method == "central" else 0.0)
-        rng = np.random.default_rng(self.seed + 1)
+        rng = self.draws("places")
         for name, array in arrays.items():
             gradient = analytic[name]
             if not array.size:
@@ -408,7 +427,7 @@ class Setup:
         method: str,
     ) -> np.ndarray:
         """The same derivatives at a point so near that they are the same, but for rounding errors."""
-        before, rng = copies_of(arrays), np.random.default_rng(self.seed + 5)
+        before, rng = copies_of(arrays), self.draws("nearby")
         for each in arrays.values():
             each *= 1 + 1e-9 * rng.standard_normal(each.shape)
         found = derivatives(loss, array, places, method)
@@ -417,7 +436,7 @@ class Setup:
 
     def _ignores_padding(self, outputs: list[np.ndarray], gradients: dict[str, np.ndarray]) -> bool:
         """Whether outputs and gradients stay as they are with garbage past the sequences' ends."""
-        rng = np.random.default_rng(self.seed + 4)
+        rng = self.draws("padding")
         past = np.arange(len(self.inputs[0]))[:, None] >= self.lengths
 
         def garbled(array: np.ndarray) -> np.ndarray:
@@ -509,17 +528,17 @@ def derivatives(loss: Callable[[], Any], array: np.ndarray, places: np.ndarray, 
 
 def kinks(loss: Callable[[], Any], name: str, array: np.ndarray, places: np.ndarray, found: np.ndarray) -> str:
     """The first place where the slopes to both sides differ and the gradient is neither's mean; "" if there is none."""
-    flat, step = array.reshape(-1), 1e-6
-    here = loss()
+    flat, here = array.reshape(-1), loss()
     for place, gradient in zip(places, found):
         kept, slopes = flat[place].copy(), []
-        for signed in (step, -step):
+        for signed in (1e-6, -1e-6, 1e-5, -1e-5):
             flat[place] = kept + signed
             slopes.append((loss() - here) / signed)
         flat[place] = kept
-        low, high = min(slopes), max(slopes)
+        low, high = min(slopes[:2]), max(slopes[:2])
         slack = 1e-4 * max(abs(low), abs(high))
-        if high - low > 100 * slack and low - slack <= gradient <= high + slack:
+        lasting = abs(slopes[2] - slopes[3]) > (high - low) / 2  # the rounding errors of slopes fall with the step
+        if high - low > 100 * slack and lasting and low - slack <= gradient <= high + slack:
             return f"{name}[{', '.join(map(str, np.unravel_index(place, array.shape)))}]"
     return ""
 
