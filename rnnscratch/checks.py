@@ -201,6 +201,8 @@ def _on_host(name: str, value: Any, missing: bool) -> np.ndarray:
     """What NumPy makes of the value, on the host."""
     _refuse_unordered(name, value)
     kind = f"{type(value).__module__}.{type(value).__qualname__}"
+    if isinstance(value, (list, tuple)) and _holds_masked(value):
+        value = np.ma.masked_array(np.asarray(_unmasked(value)), _mask(value))
     if isinstance(value, np.ma.MaskedArray):
         hidden = np.ma.getmaskarray(value)
         if not hidden.any():
@@ -228,6 +230,28 @@ def _on_host(name: str, value: Any, missing: bool) -> np.ndarray:
     if found.dtype.names is not None:
         raise TypeError(f"{name} has fields {', '.join(found.dtype.names)}, expected plain numbers")
     return found
+
+
+def _holds_masked(value: Any) -> bool:
+    """Whether lists hold masked arrays or entries, whose masks NumPy would drop."""
+    kinds = set(map(type, value))
+    if any(issubclass(kind, np.ma.MaskedArray) for kind in kinds):
+        return True
+    return bool(kinds & {list, tuple}) and any(isinstance(row, (list, tuple)) and _holds_masked(row) for row in value)
+
+
+def _unmasked(value: Any) -> Any:
+    """Lists of lists and arrays, with the values under the masks; NaN where there is none."""
+    if isinstance(value, (list, tuple)):
+        return [_unmasked(row) for row in value]
+    return math.nan if value is np.ma.masked else np.ma.getdata(value)
+
+
+def _mask(value: Any) -> np.ndarray:
+    """Which entries of lists of lists and arrays are masked."""
+    if isinstance(value, (list, tuple)):
+        return np.array([_mask(row) for row in value])
+    return np.ma.getmaskarray(value) if isinstance(value, np.ma.MaskedArray) else np.zeros(np.shape(value), bool)
 
 
 def _numbers(name: str, objects: np.ndarray, missing: bool) -> np.ndarray:
@@ -266,15 +290,16 @@ def as_labels(name: str, labels: Any, count: int | None = None) -> np.ndarray:
     if isinstance(given, np.ndarray) and given.dtype.kind in "biufU":
         found = given if given.dtype.isnative else given.astype(given.dtype.newbyteorder("="))
     else:
-        entries = [entry.item() if isinstance(entry, np.generic) else entry for entry in given]
-        entries = [entry.item() if getattr(entry, "ndim", None) == 0 else entry for entry in entries]
-        for k, entry in enumerate(entries):
+        entries = []
+        for k, entry in enumerate(given):
             if isinstance(entry, Enum):
                 raise TypeError(f"{name}[{k}] is {entry!r}, a member of an Enum, expected its value")
             if _is_missing(entry):
                 raise ValueError(f"{name}[{k}] is not finite or missing: {entry}")
+            entry = entry.item() if getattr(entry, "ndim", None) == 0 else entry  # NumPy's and other libraries' scalars
             if not isinstance(entry, (str, bool, int, float)):
                 raise TypeError(f"{name}[{k}] is {entry!r:.60}, expected a string, a number or a boolean")
+            entries.append(entry)
             if _label_kind(entry) != _label_kind(entries[0]):
                 raise TypeError(f"{name}[0] is {entries[0]!r:.60} and {name}[{k}] is {entry!r:.60}, expected one kind")
         found = np.array(entries) if entries else np.zeros(0, np.int64)
