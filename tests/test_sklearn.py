@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from inspect import signature
 
 import numpy as np
 import pytest
+from peers import listed
 
 from rnnscratch.checks import as_array
 from rnnscratch.text_classifier import TextClassifier
@@ -65,12 +67,15 @@ def expected_to_fail(estimator):
     return CANNOT if isinstance(estimator, OfRows) else {}
 
 
+STRICT = {"xfail_strict": True} if "xfail_strict" in signature(parametrize_with_checks).parameters else {}
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # that it does not inherit from BaseEstimator, and that texts have few checks
-    CHECKS = parametrize_with_checks(
-        [OfRows(learning_rate=0.05, **SMALL), TextClassifier(**SMALL)],
-        expected_failed_checks=expected_to_fail,
-        xfail_strict=True,
+    CHECKS = listed(
+        parametrize_with_checks(
+            [OfRows(learning_rate=0.05, **SMALL), TextClassifier(**SMALL)],
+            expected_failed_checks=expected_to_fail,
+            **STRICT,
+        )
     )
 
 

@@ -804,7 +804,9 @@ def test_tokens_per_second_counts_real_tokens(monkeypatch):
     assert history["seconds"] == [1.0] and history["tokens_per_second"] == [sum(map(len, TRAIN[0]))]
 
 
-def test_progress_bars_show_loss_accuracy_and_speed(capsys):
+def test_progress_bars_show_loss_accuracy_and_speed(capsys, monkeypatch):
+    for axis in ("COLUMNS", "LINES"):  # a narrow console cuts the figures off
+        monkeypatch.setenv(axis, "200")
     run(classifier(), 1, progress=True, batch_size=4)
     shown = capsys.readouterr().err
     assert "epoch 1/1" in shown and "loss 0." in shown and "accuracy 0." in shown and "tokens/s" in shown

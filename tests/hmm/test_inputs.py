@@ -9,6 +9,7 @@ from enum import Enum
 import numpy as np
 import pytest
 from families import FAMILIES, make, observations
+from peers import tensor
 
 from rnnscratch.hmm import (
     CategoricalHMM,
@@ -23,7 +24,6 @@ from rnnscratch.hmm import (
 from rnnscratch.hmm.frames import lay_out
 
 pandas = pytest.importorskip("pandas", reason="pandas comes with the test extra")
-torch = pytest.importorskip("torch", reason="PyTorch comes with the test extra")
 
 
 def rainy():
@@ -67,8 +67,8 @@ POSTERIOR = [0.23170303, 0.62406281, 0.86397706]  # as hmmlearn's tests have it
         pandas.Series(SYMBOLS, dtype="Int64"),
         pandas.DataFrame({"x": SYMBOLS}),
         pandas.Index(SYMBOLS),
-        torch.tensor(SYMBOLS),
-        [torch.tensor(k) for k in SYMBOLS],
+        tensor(SYMBOLS),
+        [tensor(k) for k in SYMBOLS],
         [np.array(SYMBOLS)],
         [SYMBOLS],
     ],
@@ -107,7 +107,7 @@ def test_strings_mean_what_integers_mean(X):
         [[0, 1, 2], [1, 2]],
         [np.array([0, 1, 2]), np.array([1, 2])],
         [pandas.Series([0, 1, 2]), pandas.Series([1, 2])],
-        [torch.tensor([0, 1, 2]), [1, 2]],
+        [tensor([0, 1, 2]), [1, 2]],
         np.array([np.array([0, 1, 2]), np.array([1, 2])], dtype=object),
         pandas.Series([[0, 1, 2], [1, 2]]),
         [[[0], [1], [2]], [[1], [2]]],
@@ -222,8 +222,8 @@ READ_ONLY.flags.writeable = False
         np.ma.masked_array(VALUES),
         pandas.DataFrame(VALUES, columns=["x", "y"], index=list("gfedcba")),
         pandas.DataFrame({"x": VALUES[:, 0], "y": VALUES[:, 1].astype(float)}),
-        torch.tensor(VALUES),
-        [torch.tensor(VALUES)],
+        tensor(VALUES),
+        [tensor(VALUES)],
         (row for row in VALUES.tolist()),
         [pandas.DataFrame(VALUES)],
     ],
@@ -233,9 +233,7 @@ def test_columns_are_features_in_any_container(X):
     assert gaussian().score(X) == gaussian().score(VALUES)
 
 
-@pytest.mark.parametrize(
-    "lengths", [(4, 3), [np.int8(4), 3], pandas.Series([4, 3], index=[9, 9]), torch.tensor([4, 3])]
-)
+@pytest.mark.parametrize("lengths", [(4, 3), [np.int8(4), 3], pandas.Series([4, 3], index=[9, 9]), tensor([4, 3])])
 def test_lengths_states_and_beliefs_come_in_any_container(lengths):
     expected = gaussian(n_iter=2, random_state=0).fit(VALUES, [4, 3], states=[0, 1, -1, -1, 1, 0, -1])
     for states in (
@@ -243,7 +241,7 @@ def test_lengths_states_and_beliefs_come_in_any_container(lengths):
         [0, 1, None, math.nan, 1, 0, None],
         pandas.Series([0, 1, None, None, 1, 0, None], dtype="Int64"),
         np.array([[0], [1], [-1], [-1], [1], [0], [-1]]),
-        torch.tensor([0, 1, -1, -1, 1, 0, -1]),
+        tensor([0, 1, -1, -1, 1, 0, -1]),
     ):
         found = gaussian(n_iter=2, random_state=0).fit(VALUES, lengths, states=states)
         np.testing.assert_array_equal(found.means_, expected.means_)
@@ -254,7 +252,7 @@ def test_lengths_states_and_beliefs_come_in_any_container(lengths):
     with pytest.raises(ValueError, match=r"lengths\[0\] is 4611686018427387904, but X has 7 frames"):
         gaussian().fit(VALUES, [2**62, 2**62, 2**62, 2**62 + 7])
     model = rainy()
-    for belief in (pandas.Series([0.25, 0.75]), torch.tensor([0.25, 0.75]), np.float32([0.25, 0.75]), (0.25, 0.75)):
+    for belief in (pandas.Series([0.25, 0.75]), tensor([0.25, 0.75]), np.float32([0.25, 0.75]), (0.25, 0.75)):
         np.testing.assert_allclose(model.update(belief, 1), model.update([0.25, 0.75], 1))
 
 
@@ -407,7 +405,7 @@ def test_below_one_a_dirichlet_prior_has_no_largest_density(name, value):
         CategoricalHMM(2, **{name: value}).fit([0, 1, 1, 0])
 
 
-@pytest.mark.parametrize("value", [np.full((2, 2), 3.0), pandas.DataFrame([[3.0, 3.0]] * 2), [3, 3], torch.tensor(3.0)])
+@pytest.mark.parametrize("value", [np.full((2, 2), 3.0), pandas.DataFrame([[3.0, 3.0]] * 2), [3, 3], tensor(3.0)])
 def test_priors_come_in_any_container_that_broadcasts(value, tmp_path):
     X = np.random.default_rng(0).integers(0, 2, 40)
     expected = CategoricalHMM(2, transmat_prior=3.0, random_state=0, n_iter=4).fit(X)
@@ -550,9 +548,9 @@ def test_a_classifier_takes_lists_of_sequences_in_any_container():
     assert clf.classes_.dtype == np.uint8 and clf.predict(X).dtype == np.uint8
     expected = clf.predict_proba(X)
     stacked = np.stack(X)
-    for same in (stacked, iter(X), stacked.tolist(), [pandas.DataFrame(x) for x in X], torch.tensor(stacked)):
+    for same in (stacked, iter(X), stacked.tolist(), [pandas.DataFrame(x) for x in X], tensor(stacked)):
         np.testing.assert_array_equal(clf.predict_proba(same), expected)
-    for labels in (pandas.Series(y, index=y), torch.tensor(y), y.tolist(), pandas.Series(y, dtype="Int64")):
+    for labels in (pandas.Series(y, index=y), tensor(y), y.tolist(), pandas.Series(y, dtype="Int64")):
         assert HMMClassifier(GaussianHMM(1)).fit(X, labels).score(X, labels) == 1.0
     with pytest.raises(TypeError, match="y holds '0' and the model's classes 0"):
         clf.score(X, [str(label) for label in y])
