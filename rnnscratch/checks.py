@@ -307,6 +307,11 @@ def as_labels(name: str, labels: Any, count: int | None = None) -> np.ndarray:
         for k, (entry, back) in enumerate(zip(entries, found.tolist())):
             if entry != back or (whole and not isinstance(back, int)):
                 raise ValueError(f"{name}[{k}] is {entry!r:.60}, which NumPy holds as {back!r:.60}")
+        if found.dtype.kind == "O":
+            largest = max(entries, key=abs)
+            raise ValueError(
+                f"{name}[{entries.index(largest)}] is {largest!s:.60}, expected integers of at most 64 bits"
+            )
     if found.dtype.kind == "f" and found.dtype.itemsize > 8:
         raise TypeError(f"{name} has dtype {found.dtype}, expected float64 or less: a file holds no more")
     if found.dtype.kind == "f" and not np.isfinite(found).all():
@@ -327,9 +332,19 @@ def check_same_kind(name: str, labels: np.ndarray, other: str, others: np.ndarra
         )
 
 
+def comparable(*labels: np.ndarray) -> list[np.ndarray]:
+    """Rows of labels with dtypes in which different ones stay different: NumPy compares int64 with uint64, or with
+    fractions, as floats, in which whole numbers above 2**53 become one."""
+    if np.result_type(*labels).kind != "f":
+        return list(labels)
+    large = any(row.dtype.kind in "iu" and len(row) and max(-int(row.min()), int(row.max())) > 2**53 for row in labels)
+    return [row.astype(object) if large else row for row in labels]
+
+
 def positions(name: str, labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """Where each label stands among the classes (K,), in any order. Raises TypeError or ValueError for others."""
     check_same_kind(name, labels, "the model's classes", classes)
+    labels, classes = comparable(labels, classes)
     order = np.argsort(classes, kind="stable")
     found = order[np.minimum(np.searchsorted(classes[order], labels), len(classes) - 1)]
     for k in np.flatnonzero(classes[found] != labels)[:1]:
@@ -503,6 +518,8 @@ def as_sequences(name: str, value: Any) -> list[np.ndarray]:
                 raise TypeError(f"{name}[{k}] is a device array, expected integers on the host")
             entry = as_column(f"{name}[{k}]", entry, "iu" if _length(entry) else "iuf")
             entry = entry if len(entry) else np.zeros(0, np.int64)
+        if entry.dtype == np.uint64 and len(entry):
+            refuse_first(f"{name}[{k}]", entry, entry < 2**63, "an id below 2**63")
         found.append(entry)
     if not found:
         raise ValueError(f"{name} is empty, expected at least one")

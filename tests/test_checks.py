@@ -228,6 +228,7 @@ def test_labels_come_back_as_they_were_given(given):
         (["a\0", "b"], r"y\[0\] is .* which NumPy holds as 'a'"),
         ([2**53 + 1, 0.5], r"which NumPy holds as"),
         ([2**63, 1], r"y\[0\] is 9223372036854775808, which NumPy holds as"),
+        ([1, 2**70], r"y\[1\] is 1180591620717411303424, expected integers of at most 64 bits"),
         (["a"], r"y has shape \(1,\), expected \(2,\)"),
         ([["a", "b"], ["c", "d"]], r"y\[0\] is \['a', 'b'\]"),
         (np.zeros((2, 2)), r"y has shape \(2, 2\)"),
@@ -242,6 +243,10 @@ def test_labels_compare_with_the_classes_or_are_refused():
     assert positions("y", np.array([1, 0, 1]), np.array([0, 1])).tolist() == [1, 0, 1]
     assert positions("y", np.array([True, False]), np.array([0, 1])).tolist() == [1, 0]
     assert positions("y", np.array(["b"]), np.array(["a", "bb", "b"])[[0, 2, 1]]).tolist() == [1]
+    large = np.array([2**53 + 1, 2**53, 2**53 + 2])  # as floats the first is the second
+    assert positions("y", large, large.astype(np.uint64)).tolist() == [0, 1, 2]
+    with pytest.raises(ValueError, match=r"y\[0\] is 9007199254740993, expected one of"):
+        positions("y", large, large[1:].astype(float))
     with pytest.raises(TypeError, match="y holds '1' and the model's classes 0"):
         positions("y", np.array(["1", "0"]), np.array([0, 1]))
     with pytest.raises(ValueError, match=r"y\[1\] is 'c', expected one of \['a', 'b'\]"):

@@ -150,6 +150,7 @@ def test_without_a_random_state_every_fit_differs():
 
 def test_what_a_search_chose_can_be_saved(tmp_path):
     options = {"hidden_size": np.int64(2), "dropout": np.float32(0.25), "bidirectional": np.bool_(True)}
+    options |= {"clip_norm": np.longdouble(1), "learning_rate": np.float16(0.01)}
     options |= {"cell": np.str_("gru"), "max_length": np.int16(9), "random_state": np.random.default_rng(0)}
     clf = classifier(epochs=np.int32(1), progress=np.bool_(False), **options).fit(TEXTS, LABELS)
     clf.save(tmp_path / "clf.npz")
