@@ -423,6 +423,17 @@ def test_poisson_priors_that_cannot_be_are_named(name, value):
         PoissonHMM(2, **{name: value}).fit([[1], [4]])
 
 
+@pytest.mark.parametrize("D", [2, 3])
+def test_a_row_as_poisson_prior_is_never_one_of_features(D):
+    X = np.random.default_rng(0).poisson(3, (20, D))
+    options = {"lambdas_weight": 5.0, "random_state": 0, "n_iter": 2}
+    model = PoissonHMM(2, lambdas_prior=[5.0, 50.0], **options).fit(X)
+    table = PoissonHMM(2, lambdas_prior=[[5.0] * D, [50.0] * D], **options).fit(X)
+    np.testing.assert_array_equal(model.lambdas_, table.lambdas_)
+    with pytest.raises(ValueError, match=r"lambdas_prior has shape \(3,\), expected a number or an array that broad"):
+        PoissonHMM(2, lambdas_prior=[5.0, 50.0, 1.0], **options).fit(X)
+
+
 def test_poisson_priors_may_differ_by_state():
     model = PoissonHMM(2, lambdas_prior=[6.0, 60.0], lambdas_weight=3.0, random_state=0)
     model.fit(np.array([1, 2, 1, 30, 28, 31]), [3, 3], states=[0, 0, 0, 1, 1, 1])
@@ -517,7 +528,7 @@ def test_what_was_set_by_hand_and_is_overwritten_is_logged_once(caplog):
     model.startprob_ = [0.5, 0.5]
     model.fit([0, 1, 1]).fit([0, 1, 1])
     assert [record.getMessage() for record in caplog.records] == [
-        "startprob_, set by hand, will be overwritten, since init_params holds their letters"
+        "startprob_ will be overwritten, since init_params holds their letters"
     ]
 
 
@@ -615,3 +626,36 @@ def test_strings_of_variable_width_are_strings():
     model = CategoricalHMM(2, random_state=0, n_iter=2).fit(X)
     assert model.vocabulary_ == list("ACGT")
     assert model.score(X) == model.score(list("ACGTACGGT"))
+
+
+def test_update_takes_the_belief_of_one_sequence():
+    model = CategoricalHMM(2, random_state=0).fit([0, 1, 1, 0, 1])
+    with pytest.raises(ValueError, match=r"belief has shape \(2, 2\), expected \(2,\)"):
+        model.update([[0.5, 0.5], [0.9, 0.1]], 0)
+
+
+def test_beliefs_about_far_times_are_those_of_the_stationary_chain():
+    model = CategoricalHMM(2, random_state=0).fit([0, 1, 1, 0, 1])
+    model.transmat_ = np.array([[0.7, 0.3], [0.1, 0.9]])
+    for k in (200, 2**60):
+        np.testing.assert_allclose(model.predict_next([[1.0, 0.0], [0.0, 1.0]], k), [[0.25, 0.75]] * 2, rtol=1e-12)
+
+
+def test_an_empty_name_of_an_algorithm_is_refused():
+    model = CategoricalHMM(2, random_state=0).fit([0, 1, 1, 0, 1])
+    with pytest.raises(ValueError, match="algorithm is '', expected one of 'viterbi', 'map'"):
+        model.decode([0, 1], algorithm="")
+
+
+def test_an_empty_sequence_is_named():
+    model = GaussianHMM(1).fit(np.arange(6.0).reshape(3, 2))
+    for call in (model.fit, model.score):
+        with pytest.raises(ValueError, match=r"^X is empty, expected at least one frame"):
+            call(np.zeros((0, 2)))
+        with pytest.raises(ValueError, match=r"^X\[1\] is empty, expected at least one frame"):
+            call([np.zeros((2, 2)), np.zeros((0, 2))])
+
+
+def test_counts_that_no_integer_holds_are_not_drawn():
+    with pytest.raises(ValueError, match=r"lambdas_ holds 1\.5e\+20, too large"):
+        PoissonHMM(1).fit([1e20, 2e20]).sample(2)
