@@ -307,11 +307,8 @@ def as_labels(name: str, labels: Any, count: int | None = None) -> np.ndarray:
         for k, (entry, back) in enumerate(zip(entries, found.tolist())):
             if entry != back or (whole and not isinstance(back, int)):
                 raise ValueError(f"{name}[{k}] is {entry!r:.60}, which NumPy holds as {back!r:.60}")
-        if found.dtype.kind == "O":
-            largest = max(entries, key=abs)
-            raise ValueError(
-                f"{name}[{entries.index(largest)}] is {largest!s:.60}, expected integers of at most 64 bits"
-            )
+            if found.dtype.kind == "O" and isinstance(entry, int) and not -(2**63) <= entry < 2**64:
+                raise ValueError(f"{name}[{k}] is {entry!s:.60}, expected integers of at most 64 bits")
     if found.dtype.kind == "f" and found.dtype.itemsize > 8:
         raise TypeError(f"{name} has dtype {found.dtype}, expected float64 or less: a file holds no more")
     if found.dtype.kind == "f" and not np.isfinite(found).all():
