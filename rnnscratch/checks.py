@@ -201,6 +201,8 @@ def _on_host(name: str, value: Any, missing: bool) -> np.ndarray:
     """What NumPy makes of the value, on the host."""
     _refuse_unordered(name, value)
     kind = f"{type(value).__module__}.{type(value).__qualname__}"
+    if isinstance(value, (list, tuple)) and _holds_masked(value):
+        value = np.ma.masked_array(np.asarray(_unmasked(value)), _mask(value))
     if isinstance(value, np.ma.MaskedArray):
         hidden = np.ma.getmaskarray(value)
         if not hidden.any():
@@ -228,6 +230,28 @@ def _on_host(name: str, value: Any, missing: bool) -> np.ndarray:
     if found.dtype.names is not None:
         raise TypeError(f"{name} has fields {', '.join(found.dtype.names)}, expected plain numbers")
     return found
+
+
+def _holds_masked(value: Any) -> bool:
+    """Whether lists hold masked arrays or entries, whose masks NumPy would drop."""
+    kinds = set(map(type, value))
+    if any(issubclass(kind, np.ma.MaskedArray) for kind in kinds):
+        return True
+    return bool(kinds & {list, tuple}) and any(isinstance(row, (list, tuple)) and _holds_masked(row) for row in value)
+
+
+def _unmasked(value: Any) -> Any:
+    """Lists of lists and arrays, with the values under the masks; NaN where there is none."""
+    if isinstance(value, (list, tuple)):
+        return [_unmasked(row) for row in value]
+    return math.nan if value is np.ma.masked else np.ma.getdata(value)
+
+
+def _mask(value: Any) -> np.ndarray:
+    """Which entries of lists of lists and arrays are masked."""
+    if isinstance(value, (list, tuple)):
+        return np.array([_mask(row) for row in value])
+    return np.ma.getmaskarray(value) if isinstance(value, np.ma.MaskedArray) else np.zeros(np.shape(value), bool)
 
 
 def _numbers(name: str, objects: np.ndarray, missing: bool) -> np.ndarray:
@@ -266,15 +290,16 @@ def as_labels(name: str, labels: Any, count: int | None = None) -> np.ndarray:
     if isinstance(given, np.ndarray) and given.dtype.kind in "biufU":
         found = given if given.dtype.isnative else given.astype(given.dtype.newbyteorder("="))
     else:
-        entries = [entry.item() if isinstance(entry, np.generic) else entry for entry in given]
-        entries = [entry.item() if getattr(entry, "ndim", None) == 0 else entry for entry in entries]
-        for k, entry in enumerate(entries):
+        entries = []
+        for k, entry in enumerate(given):
             if isinstance(entry, Enum):
                 raise TypeError(f"{name}[{k}] is {entry!r}, a member of an Enum, expected its value")
             if _is_missing(entry):
                 raise ValueError(f"{name}[{k}] is not finite or missing: {entry}")
+            entry = entry.item() if getattr(entry, "ndim", None) == 0 else entry  # NumPy's and other libraries' scalars
             if not isinstance(entry, (str, bool, int, float)):
                 raise TypeError(f"{name}[{k}] is {entry!r:.60}, expected a string, a number or a boolean")
+            entries.append(entry)
             if _label_kind(entry) != _label_kind(entries[0]):
                 raise TypeError(f"{name}[0] is {entries[0]!r:.60} and {name}[{k}] is {entry!r:.60}, expected one kind")
         found = np.array(entries) if entries else np.zeros(0, np.int64)
@@ -282,6 +307,8 @@ def as_labels(name: str, labels: Any, count: int | None = None) -> np.ndarray:
         for k, (entry, back) in enumerate(zip(entries, found.tolist())):
             if entry != back or (whole and not isinstance(back, int)):
                 raise ValueError(f"{name}[{k}] is {entry!r:.60}, which NumPy holds as {back!r:.60}")
+            if found.dtype.kind == "O" and isinstance(entry, int) and not -(2**63) <= entry < 2**64:
+                raise ValueError(f"{name}[{k}] is {entry!s:.60}, expected integers of at most 64 bits")
     if found.dtype.kind == "f" and found.dtype.itemsize > 8:
         raise TypeError(f"{name} has dtype {found.dtype}, expected float64 or less: a file holds no more")
     if found.dtype.kind == "f" and not np.isfinite(found).all():
@@ -302,9 +329,19 @@ def check_same_kind(name: str, labels: np.ndarray, other: str, others: np.ndarra
         )
 
 
+def comparable(*labels: np.ndarray) -> list[np.ndarray]:
+    """Rows of labels with dtypes in which different ones stay different: NumPy compares int64 with uint64, or with
+    fractions, as floats, in which whole numbers above 2**53 become one."""
+    if np.result_type(*labels).kind != "f":
+        return list(labels)
+    large = any(row.dtype.kind in "iu" and len(row) and max(-int(row.min()), int(row.max())) > 2**53 for row in labels)
+    return [row.astype(object) if large else row for row in labels]
+
+
 def positions(name: str, labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
     """Where each label stands among the classes (K,), in any order. Raises TypeError or ValueError for others."""
     check_same_kind(name, labels, "the model's classes", classes)
+    labels, classes = comparable(labels, classes)
     order = np.argsort(classes, kind="stable")
     found = order[np.minimum(np.searchsorted(classes[order], labels), len(classes) - 1)]
     for k in np.flatnonzero(classes[found] != labels)[:1]:
@@ -478,6 +515,8 @@ def as_sequences(name: str, value: Any) -> list[np.ndarray]:
                 raise TypeError(f"{name}[{k}] is a device array, expected integers on the host")
             entry = as_column(f"{name}[{k}]", entry, "iu" if _length(entry) else "iuf")
             entry = entry if len(entry) else np.zeros(0, np.int64)
+        if entry.dtype == np.uint64 and len(entry):
+            refuse_first(f"{name}[{k}]", entry, entry < 2**63, "an id below 2**63")
         found.append(entry)
     if not found:
         raise ValueError(f"{name} is empty, expected at least one")

@@ -364,6 +364,8 @@ def check_json(content: bytes) -> None:
 
 def plain(value: Any) -> Any:
     """Numbers and arrays of NumPy as Python's; TypeError for anything else."""
+    if isinstance(value, np.longdouble):
+        return float(value)
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
     raise TypeError(f"{value!r:.100} of type {type(value).__name__} cannot be written as JSON")

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .checks import as_array, as_column, as_labels, check_choice, check_same_kind, positions, refuse_first
+from .checks import as_array, as_column, as_labels, check_choice, check_same_kind, comparable, positions, refuse_first
 
 AVERAGES = ("binary", "macro", "micro", "weighted")
 
@@ -158,7 +158,7 @@ def _codes(y_true: Any, y_pred: Any, labels: Any) -> tuple[np.ndarray, np.ndarra
         if not len(classes) or len(np.unique(classes)) < len(classes):
             raise ValueError(f"labels is {classes.tolist()!s:.200}, expected different classes")
     else:
-        classes = np.unique(np.concatenate([true, predicted]))
+        classes = np.unique(np.concatenate(comparable(true, predicted)))
         for name, these, others in (("y_true", true, predicted), ("y_pred", predicted, true)):
             if these.dtype.kind == "f":  # a fraction that only one of them holds is no label, but a probability
                 ours = (these == np.floor(these)) | np.isin(these, others)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .backend import to_cpu
-from .checks import as_array, as_list, check_choice
+from .checks import as_array, as_list, check_choice, check_number, refuse_first
 from .experiments.results import NAMES
 from .kernels.activations import ACTIVATIONS
 from .text.vectors import nearest, principal_components
@@ -43,11 +43,24 @@ def _numbers(name: str, value: Any, *shape: int | None, at_least: bool = False) 
     return found
 
 
+def _named(name: str, value: Any) -> Mapping[Any, Any]:
+    if not isinstance(value, Mapping) or not value:
+        raise TypeError(f"{name} is {type(value).__name__}, expected a dict with values for at least one name")
+    return value
+
+
 def _curves(name: str, curves: Any) -> dict[str, np.ndarray]:
     """A row of numbers for each name."""
-    if not isinstance(curves, Mapping) or not curves:
-        raise TypeError(f"{name} is {type(curves).__name__}, expected a dict with values for at least one name")
-    return {key: _numbers(f"{name}[{key!r}]", values, None).astype(float) for key, values in curves.items()}
+    return {
+        key: _numbers(f"{name}[{key!r}]", values, None).astype(float) for key, values in _named(name, curves).items()
+    }
+
+
+def _states(name: str, value: Any) -> np.ndarray:
+    """A row of states, which are whole numbers from 0 on."""
+    found = _numbers(name, value, None)
+    refuse_first(name, found, (found >= 0) & (found == np.floor(found)), "a state: a whole number from 0 on")
+    return found.astype(int)
 
 
 def _style(position: int) -> dict[str, Any]:
@@ -76,11 +89,15 @@ def training_curves(histories: Mapping[str, Sequence[Sequence[float]]], label: s
 
     histories: for each model a list of runs, each a list with one number for each epoch.
     """
-    ax = _axes(ax)
-    styles = _styles(histories)
-    for name, given in histories.items():
+    found = {}
+    for name, given in _named("histories", histories).items():
         label_of = f"histories[{name!r}]"
-        runs = [_numbers(f"{label_of}[{k}]", run, None) for k, run in enumerate(as_list(label_of, given))]
+        found[name] = [_numbers(f"{label_of}[{k}]", run, None) for k, run in enumerate(as_list(label_of, given))]
+        if not found[name]:
+            raise ValueError(f"{label_of} is empty, expected at least one run")
+    ax = _axes(ax)
+    styles = _styles(found)
+    for name, runs in found.items():
         epochs = min(map(len, runs))
         values = np.array([run[:epochs] for run in runs], dtype=float)
         x = np.arange(1, epochs + 1)
@@ -153,7 +170,7 @@ def accuracy_against_time(rows: Sequence[Mapping[str, Any]], ax: Any = None) -> 
 
 def state_runs(states: Any) -> list[tuple[int, int, int]]:
     """The stretches of equal states: (first frame, frames, state) for each, in order."""
-    values = _numbers("states", states, None)
+    values = _states("states", states)
     begins = np.flatnonzero(np.append(True, values[1:] != values[:-1]))
     lengths = np.diff(np.append(begins, len(values)))
     return [(int(a), int(n), int(values[a])) for a, n in zip(begins, lengths)]
@@ -164,7 +181,7 @@ def state_strips(strips: Mapping[str, Any], names: Sequence[str] = (), ax: Any =
 
     strips: for each label the states (T,); names of the states for the legend.
     """
-    strips = {name: _numbers(f"strips[{name!r}]", states, None) for name, states in strips.items()}
+    strips = {name: _states(f"strips[{name!r}]", states) for name, states in _named("strips", strips).items()}
     names = as_list("names", names)
     ax = _axes(ax, (7.0, 0.6 + 0.45 * len(strips)))
     found = sorted({int(k) for states in strips.values() for k in np.unique(states)})
@@ -317,9 +334,10 @@ def coloured_text(words: Sequence[str], values: Any, limit: float | None = None)
     from html import escape
 
     words, numbers = as_list("words", words), to_cpu(as_array("values", values)).astype(float)
+    refuse_first("values", numbers, np.isfinite(numbers), "a finite number")
     if numbers.shape != (len(words),):
         raise ValueError(f"values has shape {numbers.shape}, expected ({len(words)},): one for each word")
-    full = float(np.abs(numbers).max(initial=0.0)) if limit is None else limit
+    full = float(np.abs(numbers).max(initial=0.0)) if limit is None else check_number("limit", limit, above=0.0)
     parts = []
     for word, value in zip(words, numbers):
         share = min(abs(value) / full, 1.0) if full else 0.0

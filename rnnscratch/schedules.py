@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
-from types import CellType, CodeType, FunctionType, MethodType
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, MethodWrapperType
 from typing import Any
 
 import numpy as np
@@ -77,13 +77,16 @@ def describe(value: Any, within: tuple[Any, ...] = ()) -> Any:
     """What can be known of a schedule without calling it, as JSON can hold it: equal schedules have it in common.
 
     The library's are described whole. A function is described by its name, its code, and the numbers, texts, arrays
-    and functions in its closure and defaults; a method by its object's class too; another object by its class alone.
+    and functions in its closure and defaults; a method by its object's class too, one of a list, dict or array by what
+    that holds; another object by its class alone.
     `within` are the functions on the way here, of which one that refers to itself is named alone.
     """
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, np.number | np.bool_):
         return value.item()
+    if isinstance(value, bytes | complex):
+        return repr(value)
     if isinstance(value, np.ndarray):
         return ["array", value.dtype.name, list(value.shape), zlib.crc32(value.tobytes())]
     if any(value is each for each in within):
@@ -91,6 +94,8 @@ def describe(value: Any, within: tuple[Any, ...] = ()) -> Any:
     within = (*within, value)
     if isinstance(value, list | tuple):
         return [describe(each, within) for each in value]
+    if isinstance(value, set | frozenset):
+        return ["set", *sorted((describe(each, within) for each in value), key=repr)]
     if isinstance(value, dict):
         return ["dict", *([describe(name, within), describe(each, within)] for name, each in value.items())]
     if is_dataclass(value) and not isinstance(value, type):
@@ -100,6 +105,10 @@ def describe(value: Any, within: tuple[Any, ...] = ()) -> Any:
         return ["partial", *(describe(part, within) for part in parts)]
     if isinstance(value, MethodType):
         return ["method", type(value.__self__).__qualname__, describe(value.__func__, within)]
+    if isinstance(value, BuiltinFunctionType | MethodWrapperType):
+        return ["method", value.__name__, describe(value.__self__, within)]
+    if isinstance(value, np.ufunc):
+        return ["ufunc", value.__name__]
     if isinstance(value, CodeType):
         return [zlib.crc32(value.co_code), describe(value.co_consts, within), list(value.co_names)]
     if isinstance(value, FunctionType):

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.random import Generator
 
 from .backend import blas_threads, get_array_module, to_cpu
-from .checks import as_sequences, check_flags, check_number, check_sequences, check_shape
+from .checks import as_array, as_list, as_sequences, check_flags, check_number, check_sequences, check_shape
 from .files import as_json, atomic_write, load_arrays, owned, reading, save_arrays, to_json, user_path
 from .optimizers import Optimizer, clip_gradients
 from .progress import progress_bar
@@ -147,6 +147,7 @@ def fit(
     """
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"optimizer is {optimizer!r}, expected an optimizer, such as Adam()")
+    callbacks = as_list("callbacks", callbacks)
     for name, function in (("schedule", schedule), *((f"callbacks[{k}]", each) for k, each in enumerate(callbacks))):
         if not callable(function) and not (name == "schedule" and function is None):
             raise TypeError(f"{name} is {function!r}, expected a function")
@@ -156,7 +157,7 @@ def fit(
         raise TypeError(f"seed is {seed!r}, expected a whole number or None")
     if checkpoint is not None and not isinstance(checkpoint, str | os.PathLike):
         raise TypeError(f"checkpoint is {checkpoint!r}, expected a path or None")
-    check_flags(resume=resume)
+    check_flags(resume=resume, progress=progress)
     if clip_norm is not None:
         check_number("clip_norm", clip_norm, above=0.0)
     known = getattr(model, "figures", None)
@@ -531,7 +532,7 @@ def train_epoch(
     label = f"epoch {epoch}/{epochs}"
     with progress_bar(run.batches, progress, desc=label, unit=" batches", leave=False) as bar:
         for number, batch in enumerate(bar, 1):
-            run.optimizer.learning_rate = float(rate(run.updates)) * run.scale
+            run.optimizer.learning_rate = rate_of(rate, run.updates) * run.scale
             loss, figures, norm = train_on(run.model, team, batch, run.optimizer, clip_norm, epoch, number)
             run.updates += 1
             weight = float(run.model.weight(batch)) if hasattr(run.model, "weight") else 1.0
@@ -555,6 +556,13 @@ def train_epoch(
         "seconds": seconds,
         **({"tokens_per_second": tokens / seconds} if tokens else {}),
     }
+
+
+def rate_of(schedule: Schedule, update: int) -> float:
+    """What the schedule gives for an update. Raises TypeError or ValueError unless it is a number of at least 0."""
+    name = f"schedule({update})"
+    found = as_array(name, schedule(update))
+    return check_number(name, found.item() if found.size == 1 else found, least=0.0)
 
 
 @np.errstate(over="ignore", invalid="ignore")  # NonFiniteLoss says more than NumPy's warning

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 
@@ -23,3 +24,18 @@ class Peer:
 
 
 torch = Peer("torch")
+
+
+def tensor(values: Any) -> Any:
+    """A tensor of PyTorch; where that is not installed, an array, so that all else is tested."""
+    try:
+        import torch as found
+    except ImportError:
+        return np.asarray(values)
+    return found.tensor(values)
+
+
+def listed(checks: Any) -> Any:
+    """scikit-learn's mark of checks with a list in the place of a generator, which pytest takes no more."""
+    names, values = checks.args
+    return pytest.mark.parametrize(names, list(values), **checks.kwargs)

@@ -76,6 +76,9 @@ def test_what_numpy_can_turn_into_a_row_is_taken_as_it(given):
         ([[1.0], [1.0, 2.0]], "x is ragged"),
         ([object()], r"x\[0\] is <object"),
         (np.ma.masked_array([1.0, 2.0], mask=[False, True]), r"x\[1\] is masked"),
+        (list(np.ma.masked_array([1.0, 2.0], mask=[False, True])), r"x\[1\] is masked"),
+        ([[1.0], np.ma.masked_array([2.0], mask=[True])], r"x\[1, 0\] is masked"),
+        ([[[1.0, np.ma.masked]]], r"x\[0, 0, 1\] is masked"),
         (pandas.Series([1, pandas.NA], dtype=object), r"x\[1\] is missing"),
         (pandas.DataFrame({"a": [1.0], "b": [2.0]}), r"x has shape \(1, 2\)"),
         (pandas.Series(["2020-01-01"], dtype="datetime64[ns]"), "x has dtype datetime64"),
@@ -103,6 +106,8 @@ def test_a_sparse_matrix_is_refused_with_what_to_do():
         [1.0, np.nan, 3.0],
         np.ma.masked_array([1.0, 2.0, 3.0], mask=[0, 1, 0]),
         np.ma.masked_array([1, 2, 3], mask=[0, 1, 0]),
+        list(np.ma.masked_array([1.0, 2.0, 3.0], mask=[0, 1, 0])),
+        [1, np.ma.masked, 3],
         pandas.Series([1, None, 3], dtype="Int64"),
         pandas.Series([1.0, None, 3.0]),
     ],
@@ -214,6 +219,7 @@ def test_labels_come_back_as_they_were_given(given):
         ([True, 2], r"y\[0\] is True and y\[1\] is 2"),
         ([Mood.GOOD, Mood.GOOD], "a member of an Enum"),
         (["a", None], r"y\[1\] is not finite"),
+        (list(np.ma.masked_array([1, 0], mask=[False, True])), r"y\[1\] is not finite or missing"),
         ([1.0, float("nan")], r"y\[1\] is not finite"),
         (np.array([1.0, np.inf]), r"y\[1\] is not finite"),
         (pandas.Series([1, None], dtype="Int64"), r"y\[1\] is not finite"),
@@ -222,6 +228,7 @@ def test_labels_come_back_as_they_were_given(given):
         (["a\0", "b"], r"y\[0\] is .* which NumPy holds as 'a'"),
         ([2**53 + 1, 0.5], r"which NumPy holds as"),
         ([2**63, 1], r"y\[0\] is 9223372036854775808, which NumPy holds as"),
+        ([1, 2**70], r"y\[1\] is 1180591620717411303424, expected integers of at most 64 bits"),
         (["a"], r"y has shape \(1,\), expected \(2,\)"),
         ([["a", "b"], ["c", "d"]], r"y\[0\] is \['a', 'b'\]"),
         (np.zeros((2, 2)), r"y has shape \(2, 2\)"),
@@ -236,7 +243,17 @@ def test_labels_compare_with_the_classes_or_are_refused():
     assert positions("y", np.array([1, 0, 1]), np.array([0, 1])).tolist() == [1, 0, 1]
     assert positions("y", np.array([True, False]), np.array([0, 1])).tolist() == [1, 0]
     assert positions("y", np.array(["b"]), np.array(["a", "bb", "b"])[[0, 2, 1]]).tolist() == [1]
+    large = np.array([2**53 + 1, 2**53, 2**53 + 2])  # as floats the first is the second
+    assert positions("y", large, large.astype(np.uint64)).tolist() == [0, 1, 2]
+    with pytest.raises(ValueError, match=r"y\[0\] is 9007199254740993, expected one of"):
+        positions("y", large, large[1:].astype(float))
     with pytest.raises(TypeError, match="y holds '1' and the model's classes 0"):
         positions("y", np.array(["1", "0"]), np.array([0, 1]))
     with pytest.raises(ValueError, match=r"y\[1\] is 'c', expected one of \['a', 'b'\]"):
         positions("y", np.array(["a", "c"]), np.array(["a", "b"]))
+
+
+def test_lists_of_masked_rows_keep_their_masks():
+    rows = [np.ma.masked_array([1.0, 2.0], mask=[0, 1]), [3.0, 4.0]]
+    np.testing.assert_array_equal(as_array("x", rows, missing=True), [[1.0, np.nan], [3.0, 4.0]])
+    np.testing.assert_array_equal(as_array("x", [rows], missing=True), [[[1.0, np.nan], [3.0, 4.0]]])

@@ -182,6 +182,13 @@ def test_with_the_models_classes_a_figure_does_not_depend_on_which_occur(average
     assert scores["f1"] == metrics.f1(y_true, y_pred, "macro", labels=classes)
 
 
+@pytest.mark.parametrize("kind", [np.uint64, float])
+def test_large_labels_of_two_dtypes_are_compared_as_whole_numbers(kind):
+    true, predicted = np.array([2**53 + 1, 2**53]), np.array([2**53, 2**53], kind)
+    assert metrics.accuracy(true, predicted) == 0.5
+    assert metrics.confusion_matrix(true, predicted).tolist() == [[1, 0], [1, 0]]
+
+
 def test_of_two_named_classes_the_second_is_the_positive_one_of_the_auc():
     names, numbers = ["yes", "no", "yes", "no"], [1, 0, 1, 0]
     scores = [0.9, 0.4, 0.3, 0.2]

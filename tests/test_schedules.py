@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from functools import partial
 
 import numpy as np
@@ -77,6 +78,23 @@ DIFFERENT = [
     Rates(),
     calling_itself(0.1),
     calling_itself(0.2),
+    lambda step: 0.1 if step in {1, 2} else 0.2,
+    lambda step: 0.1 if step in {1, 3} else 0.2,
+    table({1, 2}),
+    table({1, 3}),
+    table(b"12"),
+    table(b"13"),
+    [0.1, 0.2].__getitem__,
+    [0.1, 0.3].__getitem__,
+    np.array([0.1, 0.2]).__getitem__,
+    np.array([0.1, 0.3]).__getitem__,
+    {0: 0.1}.get,
+    {0: 0.2}.get,
+    abs,
+    math.log,
+    math.exp,
+    np.exp,
+    np.exp2,
 ]
 
 
@@ -86,6 +104,8 @@ def test_equal_schedules_are_described_alike_and_others_apart():
     assert describe(step_schedule(0.1, 2000)) == describe(DIFFERENT[1])
     assert describe(warm_up(rate(0.9), 5)) == describe(DIFFERENT[14])
     assert describe(rate(0.9)) == describe(DIFFERENT[8])
+    assert describe([0.1, 0.2].__getitem__) == describe([0.1, 0.2].__getitem__)
+    assert describe(table({"a", "b"})) == describe(table({"b", "a"}))
 
 
 @pytest.mark.parametrize("step", [0, 7, 5000])

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from inspect import signature
 
 import numpy as np
 import pytest
+from peers import listed
 
 from rnnscratch.checks import as_array
 from rnnscratch.text_classifier import TextClassifier
@@ -65,12 +67,15 @@ def expected_to_fail(estimator):
     return CANNOT if isinstance(estimator, OfRows) else {}
 
 
+STRICT = {"xfail_strict": True} if "xfail_strict" in signature(parametrize_with_checks).parameters else {}
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # that it does not inherit from BaseEstimator, and that texts have few checks
-    CHECKS = parametrize_with_checks(
-        [OfRows(learning_rate=0.05, **SMALL), TextClassifier(**SMALL)],
-        expected_failed_checks=expected_to_fail,
-        xfail_strict=True,
+    CHECKS = listed(
+        parametrize_with_checks(
+            [OfRows(learning_rate=0.05, **SMALL), TextClassifier(**SMALL)],
+            expected_failed_checks=expected_to_fail,
+            **STRICT,
+        )
     )
 
 
@@ -145,6 +150,7 @@ def test_without_a_random_state_every_fit_differs():
 
 def test_what_a_search_chose_can_be_saved(tmp_path):
     options = {"hidden_size": np.int64(2), "dropout": np.float32(0.25), "bidirectional": np.bool_(True)}
+    options |= {"clip_norm": np.longdouble(1), "learning_rate": np.float16(0.01)}
     options |= {"cell": np.str_("gru"), "max_length": np.int16(9), "random_state": np.random.default_rng(0)}
     clf = classifier(epochs=np.int32(1), progress=np.bool_(False), **options).fit(TEXTS, LABELS)
     clf.save(tmp_path / "clf.npz")

@@ -804,7 +804,9 @@ def test_tokens_per_second_counts_real_tokens(monkeypatch):
     assert history["seconds"] == [1.0] and history["tokens_per_second"] == [sum(map(len, TRAIN[0]))]
 
 
-def test_progress_bars_show_loss_accuracy_and_speed(capsys):
+def test_progress_bars_show_loss_accuracy_and_speed(capsys, monkeypatch):
+    for axis in ("COLUMNS", "LINES"):  # a narrow console cuts the figures off
+        monkeypatch.setenv(axis, "200")
     run(classifier(), 1, progress=True, batch_size=4)
     shown = capsys.readouterr().err
     assert "epoch 1/1" in shown and "loss 0." in shown and "accuracy 0." in shown and "tokens/s" in shown
@@ -827,6 +829,8 @@ def test_progress_bars_show_loss_accuracy_and_speed(capsys):
         ({"clip_norm": 0.0}, ValueError, "clip_norm is 0.0"),
         ({"clip_norm": "1"}, TypeError, "clip_norm is '1'"),
         ({"schedule": 0.1}, TypeError, "schedule is 0.1"),
+        ({"callbacks": print}, TypeError, "callbacks is <built-in function print>, expected a list"),
+        ({"progress": "no"}, TypeError, "progress is 'no', expected True or False"),
         ({"callbacks": [print, None]}, TypeError, r"callbacks\[1\] is None"),
         ({"seed": "x"}, TypeError, "seed is 'x'"),
         ({"seed": True}, TypeError, "seed is True"),
@@ -948,6 +952,29 @@ def test_a_schedule_that_differs_late_makes_another_run(tmp_path):
         else:
             with pytest.raises(ValueError, match="its schedule is"):
                 run(classifier(), 2, **options)
+
+
+@pytest.mark.parametrize(
+    ("rate", "error", "message"),
+    [
+        (None, TypeError, r"schedule\(3\) is None"),
+        ("fast", TypeError, r"schedule\(3\) is one string"),
+        (1j, ValueError, r"schedule\(3\) has dtype complex128"),
+        (np.array([0.1, 0.2]), TypeError, r"schedule\(3\) is array"),
+        (np.nan, ValueError, r"schedule\(3\) is nan, expected a number of at least 0"),
+        (np.inf, ValueError, r"schedule\(3\) is inf"),
+        (-0.1, ValueError, r"schedule\(3\) is -0.1"),
+    ],
+)
+def test_a_schedule_that_gives_no_rate_is_named(rate, error, message):
+    with pytest.raises(error, match=message):
+        run(classifier(), 1, schedule=lambda update: rate if update == 3 else 0.1)
+
+
+def test_callbacks_may_be_a_generator():
+    called = []
+    run(classifier(), 2, callbacks=(lambda model, row: called.append(row["epoch"]) for _ in range(2)))
+    assert called == [1, 1, 2, 2]
 
 
 def test_a_users_schedule_is_called_for_the_updates_and_for_nothing_else():

@@ -15,7 +15,7 @@ from ..checks import check_choice, check_distribution, check_number, check_sizes
 from ..estimator import Estimator
 from ..files import load_arrays, reading, save_arrays
 from . import chunks, inference, learning, recursions
-from .chain import check_state, check_vocabulary, require, stationary_distribution, storable, walk
+from .chain import check_state, check_vocabulary, propagate, require, stationary_distribution, storable, walk
 from .emission import Emission, check_dirichlet
 from .frames import Data, check_states, prepare, read, tell_apart
 from .learning import ConvergenceMonitor, Parameters
@@ -116,7 +116,7 @@ class BaseHMM(Estimator):
         "viterbi": the most probable path. "map": in each frame the most probable state, which may be another, even an
         impossible path, whose log probability is then -inf. Raises ValueError for another algorithm.
         """
-        algorithm = algorithm or self.algorithm
+        algorithm = self.algorithm if algorithm is None else algorithm
         check_choice("algorithm", algorithm, ALGORITHMS)
         p, data = self._read(X, lengths)
         log_b, chain, columns = p.log_emissions(data), p.chain(data.X), data.frames.columns
@@ -166,7 +166,10 @@ class BaseHMM(Estimator):
         p.emission.check_data(X)
         predicted = p.startprob
         if belief is not None:
-            predicted = check_distribution("belief", belief, self.n_components) @ p.transmat
+            predicted = check_distribution("belief", belief, self.n_components)
+            if predicted.ndim != 1:
+                raise ValueError(f"belief has shape {predicted.shape}, expected ({self.n_components},)")
+            predicted = predicted @ p.transmat
         with np.errstate(divide="ignore"):
             joint = np.log(predicted) + to_cpu(p.log_emissions(prepare(p.emission, X, np.array([1]))))[:, 0]
         if joint.max() == -np.inf:
@@ -178,7 +181,7 @@ class BaseHMM(Estimator):
         """p(z_{t+k} | x_1 .. x_t) (N,) or (S, N), from the belief at time t: Eq. 49, k times."""
         check_sizes(k=k)
         transmat = self._parameters().transmat
-        return check_distribution("belief", belief, self.n_components) @ np.linalg.matrix_power(transmat, k)
+        return propagate(check_distribution("belief", belief, self.n_components), transmat, k)
 
     def log_likelihood_gradient(self, X: Any, lengths: Any = None) -> dict[str, np.ndarray]:
         """The gradient of the log-likelihood by log startprob_ (N,), log transmat_ (N, N) and, as "frames" (M, N), the
@@ -289,7 +292,8 @@ class BaseHMM(Estimator):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to one `.npz` without pickle; a failure leaves an older file whole.
 
-        Raises ValueError or TypeError for parameters and options that cannot be.
+        Of `random_state` a seed that is one number is kept, else None. Raises ValueError or TypeError for parameters
+        and options that cannot be.
         """
         self._check_options()
         p, params = self._parameters(), self.get_params()
@@ -346,9 +350,7 @@ class BaseHMM(Estimator):
         names = {"s": "startprob_", "t": "transmat_", **self.emission.letters}
         lost = [name for letter, name in names.items() if letter in chosen and hasattr(self, name)]
         if lost and "monitor_" not in vars(self):
-            learning.LOG.warning(
-                "%s, set by hand, will be overwritten, since init_params holds their letters", ", ".join(lost)
-            )
+            learning.LOG.warning("%s will be overwritten, since init_params holds their letters", ", ".join(lost))
 
     def _check_options(self) -> None:
         """Raise ValueError or TypeError for constructor's arguments that cannot be."""

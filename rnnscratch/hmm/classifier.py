@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,8 +21,9 @@ from .frames import Sequences, as_sequences, read
 class HMMClassifier(Estimator):
     """p(class | x) in proportion to p(class) p(x | class), the latter from the class's own hidden Markov model.
 
-    `model` is the prototype, with its options, None for a `CategoricalHMM` of two states; one like it is fitted to the
-    sequences of each class. `priors` (K,) are p(class), None for the shares of the training data. X is always a list of
+    `model` is the prototype, None for a `CategoricalHMM` of two states; one like it, with its options and with the
+    parameters that were set by hand (which scikit-learn's `clone` leaves out), is fitted to the sequences of each
+    class. `priors` (K,) are p(class), None for the shares of the training data. X is always a list of
     sequences, each a row, a string of characters, or an array-like of frames (T, D); an array (S, T) holds one in each
     row.
 
@@ -72,7 +74,9 @@ class HMMClassifier(Estimator):
             params["n_features"] = K = max(int(to_cpu(frames.max())) + 1, 1)
             check_entries("n_features", K, K * prototype.n_components, len(frames))
         members = [np.flatnonzero(codes == k).tolist() for k in range(len(classes))]
-        models = [type(prototype)(**params).fit(Sequences([sequences[s] for s in own])) for own in members]
+        models = [
+            copy.copy(prototype).set_params(**params).fit(Sequences([sequences[s] for s in own])) for own in members
+        ]
         self.models_, self.classes_, self.priors_ = models, classes, shares
         return self
 

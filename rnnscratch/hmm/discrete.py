@@ -17,6 +17,7 @@ from .emission import (
     as_parameter,
     as_prior,
     as_row,
+    by_feature,
     centres,
     check_dirichlet,
     check_seen,
@@ -196,15 +197,17 @@ class Poisson(Emission):
 
     def prior(self, name: str) -> np.ndarray:
         """`lambdas_prior` or `lambdas_weight` as (N, D): a number, one for each state (N,), or (N, D)."""
-        shape, value = (self.n_components, self.n_features_), finite(name, getattr(self, name))
-        return as_prior(name, value[:, None] if value.shape == shape[:1] else value, shape, least=0.0)
+        return by_feature(name, getattr(self, name), (self.n_components, self.n_features_), least=0.0)
 
     def estimate(self, statistics: tuple[np.ndarray, np.ndarray]) -> dict[str, Any]:
         sums, mass = statistics[0] + self.prior("lambdas_prior"), statistics[1] + self.prior("lambdas_weight")
         return {"lambdas_": np.where(mass > 0, sums / np.where(mass > 0, mass, 1.0), self.lambdas_)}
 
     def sample(self, states: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        return rng.poisson(self.lambdas_[states])
+        try:
+            return rng.poisson(self.lambdas_[states])
+        except ValueError:
+            raise ValueError(f"lambdas_ holds {self.lambdas_.max()}, too large for counts to be drawn") from None
 
     def log_prior(self) -> float:
         if not self.chosen("params"):

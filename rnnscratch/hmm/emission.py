@@ -203,6 +203,17 @@ def as_prior(name: str, value: Any, shape: tuple[int, ...], least: float | None 
     return np.broadcast_to(found, shape)
 
 
+def by_feature(name: str, value: Any, shape: tuple[int, ...], least: float | None = None) -> np.ndarray:
+    """A prior with a number for each feature (..., D); one that lacks that axis has the same for all features.
+
+    What an array means so does not depend on how many states and features there are. Raises TypeError or ValueError.
+    """
+    found = finite(name, value, "fiu")
+    if found.ndim < len(shape):
+        found = as_prior(name, found, shape[:-1], least)[..., None]
+    return as_prior(name, found, shape, least)
+
+
 def check_dirichlet(name: str, prior: Any, shape: tuple[int, ...]) -> np.ndarray:
     """The prior, a number or an array that broadcasts to the shape, as floats of that shape, if from 1 on.
 

@@ -172,6 +172,9 @@ def read(emission: Emission, sequences: Sequences, lengths: Any) -> tuple[Emissi
         raise ValueError("X is empty, expected at least one sequence")
     names = ["X"] if len(sequences) == 1 else [f"X[{s}]" for s in range(len(sequences))]
     emission, parts = emission.encode([emission.as_frames(x, name) for x, name in zip(sequences, names)], names)
+    for part, name in zip(parts, names):
+        if not len(part):
+            raise ValueError(f"{name} is empty, expected at least one frame")
     frames = parts[0] if len(parts) == 1 else get_array_module(*parts).concatenate(parts)
     if lengths is None:
         sizes = np.array([len(part) for part in parts], dtype=np.int64)

@@ -28,6 +28,7 @@ from .emission import (
     Emission,
     as_parameter,
     as_prior,
+    by_feature,
     centres,
     check_seen,
     finite,
@@ -206,10 +207,7 @@ class Gaussian(Emission):
 
     def by_feature(self, name: str, value: Any, D: int, least: float | None = None) -> np.ndarray:
         """An option with a number for each feature of each Gaussian, (N, D) or (N, K, D)."""
-        found, each = finite(name, value, "fiu"), self.gaussians()
-        if found.ndim <= len(each):
-            return np.broadcast_to(as_prior(name, found, each, least)[..., None], (*each, D))
-        return as_prior(name, found, (*each, D), least)
+        return by_feature(name, value, (*self.gaussians(), D), least)
 
     def by_matrix(self, name: str, value: Any, D: int) -> np.ndarray:
         """An option with a matrix (D, D) for each covariance, which a number makes a multiple of the unit matrix."""

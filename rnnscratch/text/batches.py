@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..backend import generator
-from ..checks import as_labels, as_sequences, check_sizes
+from ..checks import as_labels, as_sequences, check_flags, check_sizes
 
 POOL = 50  # batches whose sequences are sorted together: enough for even lengths, few enough to stay random
 STEPS = 2**17  # padded steps (longest x sequences) of an unshuffled batch of several, at most
@@ -88,6 +88,7 @@ class Batches:
         max_length: int | None = None,
     ):
         check_sizes(batch_size=batch_size, max_length=1 if max_length is None else max_length)
+        check_flags(shuffle=shuffle)
         sequences = as_sequences("sequences", sequences)
         self.labels = None if labels is None else as_labels("labels", labels, len(sequences))
         self.sequences = [_last(sequence, max_length) for sequence in sequences]

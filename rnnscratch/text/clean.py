@@ -18,7 +18,7 @@ from html.entities import html5
 from typing import Any
 from zipfile import BadZipFile
 
-from ..checks import as_strings, check_choice
+from ..checks import as_strings, check_choice, check_flags
 from ..progress import progress_bar
 from .stopwords import ENGLISH
 
@@ -90,10 +90,13 @@ _NOT_A_WORD = re.compile(r"[^a-zA-Z0-9\s]")
 
 # What the default recipe takes for markup. No part of it goes past the next "<", so that no text is read twice.
 _ENTITY = re.compile(r"&(?:#[0-9]{1,9};?|#[xX][0-9a-fA-F]{1,8};?|[a-zA-Z][a-zA-Z0-9]{1,31};|(?:amp|lt|gt|quot|nbsp)\b)")
+_SWITCHES = """allowfullscreen async autofocus autoplay checked compact controls default defer disabled formnovalidate
+    hidden inert ismap itemscope loop multiple muted nohref nomodule noresize noshade novalidate nowrap open playsinline
+    readonly required reversed selected""".split()  # noqa: SIM905 HTML's attributes without a value
 _MARKUP = re.compile(
-    r"""</?[a-zA-Z][\w:-]*                                     # <br, </i
-        (?:\s+(?:[a-zA-Z_:@][\w:.@-]*\s*=\s*(?:"[^"<]*"|'[^'<]*'|[^\s"'<>]+)       # href='x>y'
-                |(?:checked|compact|disabled|hidden|multiple|noshade|nowrap|open|readonly|required|selected)\b))*
+    rf"""</?[a-zA-Z][\w:-]*                                     # <br, </i
+        (?:(?:\s+|(?<=["']))(?:[a-zA-Z_:@][\w:.@-]*\s*=\s*(?:"[^"<]*"|'[^'<]*'|[^\s"'<>]+)       # href='x>y'
+                |(?:{"|".join(_SWITCHES)})\b))*
         \s*/?>
       |<[!?][a-zA-Z][^<>]*>                                   # <!DOCTYPE html>
       |<[a-zA-Z][a-zA-Z+.-]*:[^\s<>]+>                        # <http://...>
@@ -101,7 +104,9 @@ _MARKUP = re.compile(
     re.VERBOSE,
 )
 _SIGNS: dict[int, str] = dict.fromkeys(map(ord, "\u2018\u2019\u201b\u02bc\u00b4`\u2032\uff07"), "'")
-_SIGNS |= dict.fromkeys((0xAD, 0x2060, 0xFEFF, *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)), "")  # not seen
+_SIGNS |= dict.fromkeys(
+    (0xAD, 0x2060, 0x20E3, 0xFEFF, *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)), ""
+)  # not seen
 _RATING = r"[0-9]+(?:[.,][0-9]+)?/10(?![0-9])"
 _TOKEN = re.compile(rf"{_RATING}|[^\W_]+(?:'[^\W_]+)*|[!?]")
 
@@ -220,6 +225,7 @@ def clean_texts(texts: Any, recipe: str = "default", progress: bool = False) -> 
     Raises ValueError for another recipe, TypeError for what is no row of strings, naming the position.
     """
     _check_recipe(recipe)
+    check_flags(progress=progress)
     listed = as_strings("texts", texts)
     return [clean(text, recipe) for text in progress_bar(listed, progress, desc="cleaning", unit=" texts", leave=False)]
 

@@ -76,3 +76,15 @@ def test_a_sequence_that_no_class_can_produce_gets_the_priors():
 def test_wrong_input_is_named(call, error, match, data):
     with pytest.raises(error, match=match):
         call(*data)
+
+
+def test_what_was_set_by_hand_in_the_prototype_is_where_each_class_begins():
+    rng = np.random.default_rng(0)
+    X = [rng.normal([[0]] * 4 + [[c]] * 4, 1) for c in (5, -5) * 10]
+    prototype = GaussianHMM(2, init_params="mc", params="mct", random_state=0)
+    prototype.startprob_, prototype.transmat_ = [1.0, 0.0], [[0.5, 0.5], [0.0, 1.0]]  # from left to right
+    clf = HMMClassifier(prototype).fit(X, ["up", "down"] * 10)
+    for model in clf.models_:
+        assert list(model.startprob_) == [1.0, 0.0] and model.transmat_[1].tolist() == [0.0, 1.0]
+        assert not np.array_equal(model.transmat_, prototype.transmat_)
+    assert prototype.transmat_ == [[0.5, 0.5], [0.0, 1.0]] and not hasattr(prototype, "means_")

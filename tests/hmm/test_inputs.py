@@ -9,6 +9,7 @@ from enum import Enum
 import numpy as np
 import pytest
 from families import FAMILIES, make, observations
+from peers import tensor
 
 from rnnscratch.hmm import (
     CategoricalHMM,
@@ -23,7 +24,6 @@ from rnnscratch.hmm import (
 from rnnscratch.hmm.frames import lay_out
 
 pandas = pytest.importorskip("pandas", reason="pandas comes with the test extra")
-torch = pytest.importorskip("torch", reason="PyTorch comes with the test extra")
 
 
 def rainy():
@@ -67,8 +67,8 @@ POSTERIOR = [0.23170303, 0.62406281, 0.86397706]  # as hmmlearn's tests have it
         pandas.Series(SYMBOLS, dtype="Int64"),
         pandas.DataFrame({"x": SYMBOLS}),
         pandas.Index(SYMBOLS),
-        torch.tensor(SYMBOLS),
-        [torch.tensor(k) for k in SYMBOLS],
+        tensor(SYMBOLS),
+        [tensor(k) for k in SYMBOLS],
         [np.array(SYMBOLS)],
         [SYMBOLS],
     ],
@@ -107,7 +107,7 @@ def test_strings_mean_what_integers_mean(X):
         [[0, 1, 2], [1, 2]],
         [np.array([0, 1, 2]), np.array([1, 2])],
         [pandas.Series([0, 1, 2]), pandas.Series([1, 2])],
-        [torch.tensor([0, 1, 2]), [1, 2]],
+        [tensor([0, 1, 2]), [1, 2]],
         np.array([np.array([0, 1, 2]), np.array([1, 2])], dtype=object),
         pandas.Series([[0, 1, 2], [1, 2]]),
         [[[0], [1], [2]], [[1], [2]]],
@@ -222,8 +222,8 @@ READ_ONLY.flags.writeable = False
         np.ma.masked_array(VALUES),
         pandas.DataFrame(VALUES, columns=["x", "y"], index=list("gfedcba")),
         pandas.DataFrame({"x": VALUES[:, 0], "y": VALUES[:, 1].astype(float)}),
-        torch.tensor(VALUES),
-        [torch.tensor(VALUES)],
+        tensor(VALUES),
+        [tensor(VALUES)],
         (row for row in VALUES.tolist()),
         [pandas.DataFrame(VALUES)],
     ],
@@ -233,9 +233,7 @@ def test_columns_are_features_in_any_container(X):
     assert gaussian().score(X) == gaussian().score(VALUES)
 
 
-@pytest.mark.parametrize(
-    "lengths", [(4, 3), [np.int8(4), 3], pandas.Series([4, 3], index=[9, 9]), torch.tensor([4, 3])]
-)
+@pytest.mark.parametrize("lengths", [(4, 3), [np.int8(4), 3], pandas.Series([4, 3], index=[9, 9]), tensor([4, 3])])
 def test_lengths_states_and_beliefs_come_in_any_container(lengths):
     expected = gaussian(n_iter=2, random_state=0).fit(VALUES, [4, 3], states=[0, 1, -1, -1, 1, 0, -1])
     for states in (
@@ -243,7 +241,7 @@ def test_lengths_states_and_beliefs_come_in_any_container(lengths):
         [0, 1, None, math.nan, 1, 0, None],
         pandas.Series([0, 1, None, None, 1, 0, None], dtype="Int64"),
         np.array([[0], [1], [-1], [-1], [1], [0], [-1]]),
-        torch.tensor([0, 1, -1, -1, 1, 0, -1]),
+        tensor([0, 1, -1, -1, 1, 0, -1]),
     ):
         found = gaussian(n_iter=2, random_state=0).fit(VALUES, lengths, states=states)
         np.testing.assert_array_equal(found.means_, expected.means_)
@@ -254,7 +252,7 @@ def test_lengths_states_and_beliefs_come_in_any_container(lengths):
     with pytest.raises(ValueError, match=r"lengths\[0\] is 4611686018427387904, but X has 7 frames"):
         gaussian().fit(VALUES, [2**62, 2**62, 2**62, 2**62 + 7])
     model = rainy()
-    for belief in (pandas.Series([0.25, 0.75]), torch.tensor([0.25, 0.75]), np.float32([0.25, 0.75]), (0.25, 0.75)):
+    for belief in (pandas.Series([0.25, 0.75]), tensor([0.25, 0.75]), np.float32([0.25, 0.75]), (0.25, 0.75)):
         np.testing.assert_allclose(model.update(belief, 1), model.update([0.25, 0.75], 1))
 
 
@@ -407,7 +405,7 @@ def test_below_one_a_dirichlet_prior_has_no_largest_density(name, value):
         CategoricalHMM(2, **{name: value}).fit([0, 1, 1, 0])
 
 
-@pytest.mark.parametrize("value", [np.full((2, 2), 3.0), pandas.DataFrame([[3.0, 3.0]] * 2), [3, 3], torch.tensor(3.0)])
+@pytest.mark.parametrize("value", [np.full((2, 2), 3.0), pandas.DataFrame([[3.0, 3.0]] * 2), [3, 3], tensor(3.0)])
 def test_priors_come_in_any_container_that_broadcasts(value, tmp_path):
     X = np.random.default_rng(0).integers(0, 2, 40)
     expected = CategoricalHMM(2, transmat_prior=3.0, random_state=0, n_iter=4).fit(X)
@@ -423,6 +421,17 @@ def test_priors_come_in_any_container_that_broadcasts(value, tmp_path):
 def test_poisson_priors_that_cannot_be_are_named(name, value):
     with pytest.raises((TypeError, ValueError), match=name):
         PoissonHMM(2, **{name: value}).fit([[1], [4]])
+
+
+@pytest.mark.parametrize("D", [2, 3])
+def test_a_row_as_poisson_prior_is_never_one_of_features(D):
+    X = np.random.default_rng(0).poisson(3, (20, D))
+    options = {"lambdas_weight": 5.0, "random_state": 0, "n_iter": 2}
+    model = PoissonHMM(2, lambdas_prior=[5.0, 50.0], **options).fit(X)
+    table = PoissonHMM(2, lambdas_prior=[[5.0] * D, [50.0] * D], **options).fit(X)
+    np.testing.assert_array_equal(model.lambdas_, table.lambdas_)
+    with pytest.raises(ValueError, match=r"lambdas_prior has shape \(3,\), expected a number or an array that broad"):
+        PoissonHMM(2, lambdas_prior=[5.0, 50.0, 1.0], **options).fit(X)
 
 
 def test_poisson_priors_may_differ_by_state():
@@ -519,7 +528,7 @@ def test_what_was_set_by_hand_and_is_overwritten_is_logged_once(caplog):
     model.startprob_ = [0.5, 0.5]
     model.fit([0, 1, 1]).fit([0, 1, 1])
     assert [record.getMessage() for record in caplog.records] == [
-        "startprob_, set by hand, will be overwritten, since init_params holds their letters"
+        "startprob_ will be overwritten, since init_params holds their letters"
     ]
 
 
@@ -550,9 +559,9 @@ def test_a_classifier_takes_lists_of_sequences_in_any_container():
     assert clf.classes_.dtype == np.uint8 and clf.predict(X).dtype == np.uint8
     expected = clf.predict_proba(X)
     stacked = np.stack(X)
-    for same in (stacked, iter(X), stacked.tolist(), [pandas.DataFrame(x) for x in X], torch.tensor(stacked)):
+    for same in (stacked, iter(X), stacked.tolist(), [pandas.DataFrame(x) for x in X], tensor(stacked)):
         np.testing.assert_array_equal(clf.predict_proba(same), expected)
-    for labels in (pandas.Series(y, index=y), torch.tensor(y), y.tolist(), pandas.Series(y, dtype="Int64")):
+    for labels in (pandas.Series(y, index=y), tensor(y), y.tolist(), pandas.Series(y, dtype="Int64")):
         assert HMMClassifier(GaussianHMM(1)).fit(X, labels).score(X, labels) == 1.0
     with pytest.raises(TypeError, match="y holds '0' and the model's classes 0"):
         clf.score(X, [str(label) for label in y])
@@ -617,3 +626,36 @@ def test_strings_of_variable_width_are_strings():
     model = CategoricalHMM(2, random_state=0, n_iter=2).fit(X)
     assert model.vocabulary_ == list("ACGT")
     assert model.score(X) == model.score(list("ACGTACGGT"))
+
+
+def test_update_takes_the_belief_of_one_sequence():
+    model = CategoricalHMM(2, random_state=0).fit([0, 1, 1, 0, 1])
+    with pytest.raises(ValueError, match=r"belief has shape \(2, 2\), expected \(2,\)"):
+        model.update([[0.5, 0.5], [0.9, 0.1]], 0)
+
+
+def test_beliefs_about_far_times_are_those_of_the_stationary_chain():
+    model = CategoricalHMM(2, random_state=0).fit([0, 1, 1, 0, 1])
+    model.transmat_ = np.array([[0.7, 0.3], [0.1, 0.9]])
+    for k in (200, 2**60):
+        np.testing.assert_allclose(model.predict_next([[1.0, 0.0], [0.0, 1.0]], k), [[0.25, 0.75]] * 2, rtol=1e-12)
+
+
+def test_an_empty_name_of_an_algorithm_is_refused():
+    model = CategoricalHMM(2, random_state=0).fit([0, 1, 1, 0, 1])
+    with pytest.raises(ValueError, match="algorithm is '', expected one of 'viterbi', 'map'"):
+        model.decode([0, 1], algorithm="")
+
+
+def test_an_empty_sequence_is_named():
+    model = GaussianHMM(1).fit(np.arange(6.0).reshape(3, 2))
+    for call in (model.fit, model.score):
+        with pytest.raises(ValueError, match=r"^X is empty, expected at least one frame"):
+            call(np.zeros((0, 2)))
+        with pytest.raises(ValueError, match=r"^X\[1\] is empty, expected at least one frame"):
+            call([np.zeros((2, 2)), np.zeros((0, 2))])
+
+
+def test_counts_that_no_integer_holds_are_not_drawn():
+    with pytest.raises(ValueError, match=r"lambdas_ holds 1\.5e\+20, too large"):
+        PoissonHMM(1).fit([1e20, 2e20]).sample(2)

@@ -126,6 +126,12 @@ def test_wrong_arguments_are_named() -> None:
     for size in (2.0, "2", None, True, float("nan")):
         with pytest.raises(TypeError, match=f"batch_size is {size!r}, expected a whole number"):
             Batches(good, batch_size=size)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="shuffle is 'no', expected True or False"):
+        Batches(good, shuffle="no")  # type: ignore[arg-type]
+    for ids in ([1, 2**63], np.array([1, 2**63], np.uint64)):
+        for call in (Batches, pad):
+            with pytest.raises((TypeError, ValueError), match=r"sequences\[1\].*"):
+                call([good[0], ids])
     with pytest.raises(ValueError, match="max_length is -3, expected at least 1"):
         Batches(good, max_length=-3)
     for wrong in ({0: [1]}, {1, 2}, "abc", 5, None):

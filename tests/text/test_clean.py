@@ -115,6 +115,9 @@ def test_default_recipe_keeps_what_carries_the_verdict(text: str, expected: list
         ("one<br/>two<BR>three<br\n/>four</p>five", "one two three four five"),
         ("<a href='x>y' title=\"p>q\" id=z>link</a> out", "link out"),
         ("<input type=checkbox checked/>box <hr noshade>line", "box line"),
+        ('<a href="x"target=_blank>link</a>', "link"),
+        ("<iframe src='u' allowfullscreen></iframe>so <video controls autoplay>is it", "so is it"),
+        ("<script async defer src=x></script>1\ufe0f\u20e3 of <default settings>", "1 of default settings"),
         ("<!-- no <b>word</b> --> of it<!DOCTYPE html>", "of it"),
         ("before <!-- after", "before ! after"),
         ("it was <b>good, they <i said", "it was good they i said"),
@@ -194,6 +197,8 @@ def test_wrong_arguments_are_named() -> None:
         clean(b"a")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="texts is one string"):
         clean_texts("abc")
+    with pytest.raises(TypeError, match="progress is 'no', expected True or False"):
+        clean_texts(["a"], progress="no")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"texts\[1\] is NoneType \(None\), expected a string"):
         clean_texts(["a", None])
     with pytest.raises(TypeError, match="texts is dict"):
