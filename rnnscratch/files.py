@@ -28,8 +28,15 @@ _HIDDEN = re.compile(rf"{_TEMPORARY.pattern}|\.(.*\.)?lock", re.DOTALL)
 
 
 def user_path(path: str | os.PathLike[str]) -> Path:
-    """The path as its user means it: `~` is the home folder. Raises OSError where that is not known."""
-    given = os.fspath(path)
+    """The path as its user means it: `~` is the home folder. Raises OSError where that is not known.
+
+    Raises TypeError or ValueError for what is no path: None, an open file, an empty string.
+    """
+    if not isinstance(path, str | bytes | os.PathLike):
+        raise TypeError(f"path is {path!r:.60}, expected a string or a Path")
+    given = os.fsdecode(path)
+    if not given or "\0" in given:
+        raise ValueError(f"path is {given!r:.60}, expected the name of a file or folder")
     expanded = os.path.expanduser(given)
     if expanded == given and Path(given).parts[:1] == ("~",):
         raise OSError(f"{given} is in the home folder, which is not known: set HOME")
@@ -112,7 +119,12 @@ def place_to_write(path: str | os.PathLike[str]) -> Path:
     write-protected.
     """
     place = Path(os.path.realpath(user_path(path)))
-    place.parent.mkdir(parents=True, exist_ok=True)
+    if os.fsdecode(path).endswith(os.sep):
+        raise IsADirectoryError(errno.EISDIR, "Is the name of a folder, expected a file", os.fsdecode(path))
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(errno.ENOTDIR, "Is no folder", str(place.parent)) from None
     if os.path.lexists(place):
         refuse_special(place, os.stat(place))
         if not os.access(place, os.W_OK):
@@ -346,7 +358,10 @@ def to_json(value: Any, indent: int | None = None) -> str:
 
     Raises TypeError for what JSON cannot hold, and ValueError for more than `parse_json` reads.
     """
-    text = json.dumps(value, default=plain, indent=indent)
+    try:
+        text = json.dumps(value, default=plain, indent=indent)
+    except RecursionError:
+        raise ValueError("what is to be written as JSON is nested too deeply") from None
     check_json(text.encode("ascii"))
     return text
 

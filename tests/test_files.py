@@ -173,6 +173,42 @@ def test_a_tilde_is_the_home_folder_to_write_and_to_read(tmp_path, monkeypatch):
     assert not (tmp_path / "~").exists()
 
 
+@pytest.mark.parametrize(
+    ("path", "error", "message"),
+    [
+        (None, TypeError, "path is None, expected a string or a Path"),
+        (3, TypeError, "path is 3, expected"),
+        (["a"], TypeError, r"path is \['a'\], expected"),
+        ("", ValueError, "path is '', expected the name of a file or folder"),
+        ("a\0b", ValueError, r"path is 'a\\x00b', expected"),
+    ],
+)
+def test_what_is_no_path_is_named(path, error, message):
+    for use in (files.place_to_write, files.open_regular, files.user_path):
+        with pytest.raises(error, match=message):
+            use(path)
+
+
+def test_a_path_of_bytes_is_one_and_the_name_of_a_folder_is_that_of_no_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with files.atomic_write(b"file") as file:
+        file.write("text")
+    assert files.read_bytes(b"file", 100) == b"text"
+    with pytest.raises(IsADirectoryError, match="Is the name of a folder.*new/"), files.atomic_write("new/"):
+        pass
+    with pytest.raises(NotADirectoryError, match="Is no folder.*file'"), files.atomic_write("file/x"):
+        pass
+    assert names(tmp_path) == ["file"] and Path("file").read_text() == "text"
+
+
+def test_json_nested_too_deeply_is_a_valueerror_in_writing_too():
+    deep: list = []
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(ValueError, match="nested too deeply"):
+        files.to_json(deep)
+
+
 def test_a_name_as_long_as_a_name_may_be_is_written(tmp_path):
     with files.atomic_write(tmp_path / ("x" * 255)) as file:
         file.write("text")

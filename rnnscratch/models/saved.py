@@ -27,6 +27,9 @@ def save_model(
     Raises ValueError for weights that are not finite or a vocabulary of another size than the model's, TypeError for an
     `extra` that JSON cannot hold, and OSError when the file cannot be written.
     """
+    extra = {} if extra is None else extra
+    if not isinstance(extra, dict) or not all(isinstance(name, str) for name in extra):
+        raise TypeError(f"extra is {extra!r:.60}, expected a dict with strings as names, as JSON has them")
     if vocabulary is not None and len(vocabulary) != model.vocabulary_size:
         raise ValueError(f"vocabulary has {len(vocabulary)} words, expected {model.vocabulary_size} as the model")
     params = {name: to_cpu(array) for name, array in model.params.items()}
@@ -35,7 +38,7 @@ def save_model(
         "format": FORMAT,
         "config": model.config(),
         "vocabulary": None if vocabulary is None else vocabulary.words,
-        "extra": extra or {},
+        "extra": extra,
     }
     save_arrays(path, header, params)
 

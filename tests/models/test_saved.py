@@ -311,3 +311,11 @@ def test_saving_refuses_what_could_not_be_loaded_and_leaves_the_old_file_whole(p
     with pytest.raises(ValueError, match="dense.W holds NaN or infinity"):
         save_model(path, model)
     assert path.read_bytes() == before and os.listdir(path.parent) == ["model.npz"]
+
+
+@pytest.mark.parametrize("extra", [[1], "text", 0, {1: 2}, {True: 1, "true": 2}])
+def test_an_extra_that_would_come_back_as_another_or_not_at_all_is_refused(extra, path, model):
+    before = path.read_bytes()
+    with pytest.raises(TypeError, match="extra is .*, expected a dict with strings as names"):
+        save_model(path, model, extra=extra)
+    assert path.read_bytes() == before
