@@ -35,7 +35,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import rnnscratch as rs
-from rnnscratch import training
+from rnnscratch import checkpoints, training
 from rnnscratch.experiments import imdb as comparison
 from rnnscratch.experiments.results import FORMAT as OUTCOME
 from rnnscratch.experiments.results import NUMBERS
@@ -137,16 +137,16 @@ def read_vocabulary(path: Path) -> Any:
     return found.words
 
 
-def training_run(seed: int = 0) -> training.Run:
+def training_run(seed: int = 0) -> checkpoints.Run:
     """A run as `fit` makes it, without training."""
     data = [np.arange(4)] * 4, np.array([0, 1, 0, 1])
     model = rs.SequenceClassifier(5, 2, 2, cell="rnn", dropout=0.5, seed=seed)
     batches = training.make_batches("train", model, data, 2, None, True, 0)
     fingerprint = {"model": model.config(), "validation data": {"sequences": 4}, "monitor": "loss"}
-    return training.Run(model, rs.Adam(0.01), Plateau(), batches, fingerprint)
+    return checkpoints.Run(model, rs.Adam(0.01), Plateau(), batches, fingerprint)
 
 
-def state_of(run: training.Run) -> Any:
+def state_of(run: checkpoints.Run) -> Any:
     """All of a run that a checkpoint holds."""
     header, arrays = run._state()
     return json.dumps(header, sort_keys=True, default=str), bits(arrays)
