@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .backend import get_array_module, to_cpu
-from .checks import check_shape
+from .checks import check_shape, non_finite
 from .files import as_json, load_arrays, reading, save_arrays, to_json
 from .optimizers import Optimizer
 from .schedules import Plateau
@@ -271,11 +271,3 @@ def put_params(model: Any, params: Mapping[str, np.ndarray]) -> None:
         raise ValueError(f"params has other names than the model: {', '.join(params.keys() ^ model.params.keys())}")
     for name, array in model.params.items():
         array[...] = get_array_module(array).asarray(params[name])
-
-
-def non_finite(arrays: Mapping[str, Any]) -> str | None:
-    """The name of the last array that holds NaN or infinity, if any does."""
-    for name, array in reversed(list(arrays.items())):
-        if not bool(get_array_module(array).isfinite(array).all()):
-            return name
-    return None

@@ -349,13 +349,13 @@ def positions(name: str, labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
     return found
 
 
-def check_sizes(**sizes: Any) -> None:
-    """Raise TypeError or ValueError unless each is a whole number of at least 1."""
+def check_sizes(least: int = 1, **sizes: Any) -> None:
+    """Raise TypeError or ValueError unless each is a whole number of at least `least`."""
     for name, size in sizes.items():
         if isinstance(size, bool) or not isinstance(size, (int, np.integer)):
             raise TypeError(f"{name} is {size!r}, expected a whole number")
-        if size < 1:
-            raise ValueError(f"{name} is {size}, expected at least 1")
+        if size < least:
+            raise ValueError(f"{name} is {size}, expected at least {least}")
 
 
 def check_rates(**rates: Any) -> None:
@@ -489,6 +489,14 @@ def check_distribution(name: str, values: Any, size: int | None = None) -> np.nd
             f"{name}{where} holds {row.min()} to {row.max()} and sums to {row.sum()}, expected probabilities"
         )
     return np.where(np.abs(total - 1.0) > 1e-12, found / total, found)
+
+
+def non_finite(arrays: Mapping[str, Array]) -> str | None:
+    """The name of the last of the arrays that hold NaN or infinity, if any does."""
+    for name, array in reversed(list(arrays.items())):
+        if not bool(get_array_module(array).isfinite(array).all()):
+            return name
+    return None
 
 
 def check_labels(data: Any, num_classes: int) -> tuple[list[np.ndarray], np.ndarray]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import _thread
 import argparse
 import contextlib
+import gc
 import itertools
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -72,13 +75,14 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
-    try:
-        return command(arguments)
-    except KeyboardInterrupt:
-        print("\nrnnscratch: stopped before the work began", file=shown(sys.stderr))
-        return 130
-    finally:
-        flush()
+    with interrupts_kept():
+        try:
+            return command(arguments)
+        except KeyboardInterrupt:
+            print("\nrnnscratch: stopped before the work began", file=shown(sys.stderr))
+            return 130
+        finally:
+            flush()
 
 
 def command(arguments: Sequence[str] | None) -> int:
@@ -132,23 +136,53 @@ def default_folder(base: Path, resume: bool) -> Path:
 
 
 @contextlib.contextmanager
-def interrupts_held() -> Iterator[None]:
-    """Let an interrupt wait for the end: while modules load, Python may show it as their error, or lose it."""
-    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # somebody else deals with it
-        yield
+def interrupts_kept() -> Iterator[None]:
+    """Let an interrupt come again where Python drops it, since it came while a finalizer or a callback ran.
+
+    What finalizers say of objects that an interrupt left half made is not shown.
+    """
+    before, show, came = signal.getsignal(signal.SIGINT), sys.unraisablehook, []
+
+    def interrupt(number: int, _: Any) -> None:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    def dropped(unraisable: Any) -> None:
+        if isinstance(unraisable.exc_value, KeyboardInterrupt):
+            again = threading.Timer(0.05, _thread.interrupt_main)  # not before this is over
+            again.daemon = True
+            again.start()
+        elif not came:
+            show(unraisable)
+
+    if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
+        yield  # somebody else deals with it, or it does not come here
         return
-    caught: list[int] = []
-    try:
-        signal.signal(signal.SIGINT, lambda number, _: caught.append(number))
-    except ValueError:  # in a thread, which gets none
-        yield
-        return
+    signal.signal(signal.SIGINT, interrupt)
+    sys.unraisablehook = dropped
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    if caught:
-        raise KeyboardInterrupt
+        if came:
+            gc.collect()  # what is left half made goes now
+        sys.unraisablehook = show
+        signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Let an interrupt wait for the end: while modules load, Python may show it as their error, or lose it."""
+    before, caught = signal.getsignal(signal.SIGINT), []
+    if not callable(before) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda number, _: caught.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    for number in caught[:1]:
+        before(number, None)
 
 
 def flush() -> None:

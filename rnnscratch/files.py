@@ -12,6 +12,7 @@ import secrets
 import shutil
 import stat
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import IO, Any, BinaryIO
 
 import numpy as np
 
-from .npz import KINDS, Npz
+from . import npz
 
 JSON_LIMIT, JSON_MEMORY = 2**26, 450_000_000  # bytes of JSON that are read, and of what may become of them
 _HEADER = "header"
@@ -311,6 +312,11 @@ def _take(sign: Path, path: str | os.PathLike[str]) -> int:
             os.lseek(descriptor, 0, os.SEEK_SET)
             if locked is not True:
                 owner = os.read(descriptor, 1000)
+                for _ in range(20 if locked is False else 0):
+                    if owner:
+                        break
+                    time.sleep(0.01)  # it has the lock, and is about to say who it is
+                    owner = os.pread(descriptor, 1000, 0)
                 if locked is False or not _has_ended(owner):
                     raise BlockingIOError(f"{path} is in use by {_describe(owner)}")
             if _is_at(descriptor, sign):
@@ -406,12 +412,12 @@ def save_arrays(path: str | os.PathLike[str], header: dict[str, Any], arrays: Ma
     Raises TypeError or ValueError, before anything is written, for what `load_arrays` would not read.
     """
     for name, array in arrays.items():
-        if array.dtype.kind not in KINDS:
+        if array.dtype.kind not in npz.KINDS:
             raise TypeError(f"{name} has dtype {array.dtype}, expected numbers: objects and text are not written")
     packed = np.frombuffer(to_json(header).encode("ascii"), dtype=np.uint8)
     members: dict[str, Any] = {_HEADER: packed, **arrays}
     with atomic_write(path, "wb") as file:
-        np.savez(file, **members)
+        npz.write(file, members)
 
 
 def load_arrays(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -422,7 +428,7 @@ def load_arrays(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any]
     header may take: see `check_json`.
     """
     with open_regular(path) as file, reading(path, f"is not a {kind!r} file, or damaged"):
-        archive = Npz(file, os.fstat(file.fileno()).st_size)
+        archive = npz.Npz(file, os.fstat(file.fileno()).st_size)
         if _HEADER not in archive.members:
             raise ValueError("it has no header")
         if archive.members[_HEADER].size > JSON_LIMIT + 128:

@@ -1,4 +1,6 @@
-"""Reading `.npz` files that nobody vouches for: every byte has one place and one meaning, or the file is refused.
+"""Writing `.npz` files, and reading those that nobody vouches for.
+
+Every byte has one place and one meaning, or the file is refused.
 
 Python's `zipfile` and NumPy's reader take much more than `np.savez` writes: members that overlap or lie within each
 other, headers that are Python expressions, pickles. Here a file is its members, stored one after the other, a directory
@@ -11,7 +13,10 @@ from __future__ import annotations
 import math
 import re
 import struct
+import zipfile
 import zlib
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +29,23 @@ HEADER = re.compile(
     rb"\{'descr': '([<>|][A-Za-z]\d{0,5})', 'fortran_order': (True|False), "
     rb"'shape': \(((?:\d{1,18}(?:, \d{1,18}){0,31},?)?)\), \} *\n"
 )
+
+
+def write(file: Any, arrays: Mapping[str, np.ndarray]) -> None:
+    """What `np.savez` writes of arrays under any names, to an open file.
+
+    NumPy before 2.0 leaves the archive open where it is interrupted, to be closed after the file.
+    """
+    archive = zipfile.ZipFile(file, "w")
+    try:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
+    except BaseException:
+        with suppress(ValueError):  # interrupted where a member opens or closes
+            archive.close()
+        raise
+    archive.close()
 
 
 class Member(NamedTuple):

@@ -104,11 +104,7 @@ class Optimizer:
             odd = sorted(params.keys() ^ grads.keys())
             raise ValueError(f"grads has other names than params; only in one of them: {', '.join(odd)}")
         for name, param in params.items():
-            if getattr(param, "dtype", np.dtype(object)).kind not in "fc":
-                kind = getattr(param, "dtype", type(param).__name__)
-                raise TypeError(f"params[{name!r}] is {kind}, expected an array of floating-point numbers")
-            if not getattr(param.flags, "writeable", True):
-                raise ValueError(f"params[{name!r}] is read-only, expected an array to be changed in place")
+            check_changeable(f"params[{name!r}]", param)
             if not param.flags.c_contiguous:
                 raise ValueError(f"params[{name!r}] is not C-contiguous, expected an array to be changed in place")
             others = {f"grads[{name!r}]": grads[name]}
@@ -331,11 +327,7 @@ def clip_gradients(grads: Mapping[str, Array], max_norm: float | None = None, ma
     if not grads:
         raise ValueError("grads is empty, expected at least one array")
     for name, grad in grads.items():
-        if getattr(grad, "dtype", np.dtype(object)).kind not in "fc":
-            kind = getattr(grad, "dtype", type(grad).__name__)
-            raise TypeError(f"grads[{name!r}] is {kind}, expected an array of floating-point numbers")
-        if not getattr(grad.flags, "writeable", True):
-            raise ValueError(f"grads[{name!r}] is read-only, expected an array to be changed in place")
+        check_changeable(f"grads[{name!r}]", grad)
     norm = global_norm(grads)
     if not math.isfinite(norm):
         return norm
@@ -365,3 +357,12 @@ def global_norm(arrays: Mapping[str, Array]) -> float:
         if largest == 0.0 or not math.isfinite(largest):
             return math.sqrt(total) if math.isnan(total) else largest
         return largest * math.sqrt(sum(float((abs(array / largest) ** 2).sum()) for array in arrays.values()))
+
+
+def check_changeable(name: str, array: Any) -> None:
+    """Raise TypeError or ValueError unless this is an array of floating-point numbers that can be changed in place."""
+    if getattr(array, "dtype", np.dtype(object)).kind not in "fc":
+        kind = getattr(array, "dtype", type(array).__name__)
+        raise TypeError(f"{name} is {kind}, expected an array of floating-point numbers")
+    if not getattr(array.flags, "writeable", True):
+        raise ValueError(f"{name} is read-only, expected an array to be changed in place")

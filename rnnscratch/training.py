@@ -13,8 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from .backend import blas_threads
-from .checkpoints import ROW, Run, non_finite, put_params
-from .checks import as_array, as_list, as_sequences, check_flags, check_number, check_sequences
+from .checkpoints import ROW, Run, put_params
+from .checks import as_array, as_list, as_sequences, check_flags, check_number, check_sequences, non_finite
 from .files import atomic_write, owned, user_path
 from .optimizers import Optimizer, clip_gradients
 from .progress import progress_bar

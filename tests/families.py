@@ -60,3 +60,18 @@ def observations(model, M, rng, missing=True):
         if X.ndim == 2:
             X[rng.random(X.shape) < 0.2] = np.nan  # features alone, too
     return X
+
+
+def assert_is_a_maximum(model, objective, slack, rng):
+    """No small change of means or covariances makes the objective larger, but for the slack."""
+    best = objective()
+    for name in ("means_", "covars_"):
+        values = getattr(model, name)
+        for _ in range(10):
+            noise = rng.standard_normal(values.shape)
+            if name == "covars_" and model.covariance_type in ("full", "tied"):
+                noise = noise + np.swapaxes(noise, -1, -2)
+            for step in (1e-3, -1e-3):
+                setattr(model, name, values + step * noise)
+                assert objective() <= best + slack
+        setattr(model, name, values)

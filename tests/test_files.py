@@ -6,6 +6,7 @@ What is no regular file is neither read nor written, and what a process owns no 
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import os
 import platform
@@ -476,3 +477,28 @@ def test_whatever_goes_wrong_in_reading_names_the_file():
         stumble(OSError(errno.EIO, "worn out"))
     with pytest.raises(KeyboardInterrupt):
         stumble(KeyboardInterrupt())
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left")])
+def test_an_archive_that_is_interrupted_is_closed_before_its_file(error, tmp_path, monkeypatch):
+    written, original, unraisable = [], np.lib.format.write_array, []
+
+    def interrupted(file, array, **options):
+        if written:
+            raise error
+        written.append(array)
+        original(file, array, **options)
+
+    monkeypatch.setattr(np.lib.format, "write_array", interrupted)
+    monkeypatch.setattr(sys, "unraisablehook", unraisable.append)
+    with pytest.raises(type(error)):
+        files.save_arrays(tmp_path / "a.npz", {"format": "k"}, {"a": np.ones(3)})
+    gc.collect()
+    assert not unraisable and os.listdir(tmp_path) == []
+
+
+def test_arrays_may_have_any_name(tmp_path):
+    arrays = {name: np.arange(3.0) for name in ("file", "args", "allow_pickle", "a/b", "ä")}
+    files.save_arrays(tmp_path / "a.npz", {"format": "k"}, arrays)
+    found = files.load_arrays(tmp_path / "a.npz", "k")[1]
+    assert found.keys() == arrays.keys() and all((array == np.arange(3.0)).all() for array in found.values())

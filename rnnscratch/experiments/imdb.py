@@ -239,7 +239,7 @@ def train_hmm(
         emissionprob_prior=1.1,  # a word that one label never has may yet come
         n_iter=HMM_STEPS,
         random_state=seed,
-        verbose=progress,
+        progress=progress,
     )
     model = HMMClassifier(words).fit(read(prepared.train_ids), prepared.train_labels.tolist())
     seconds = time.perf_counter() - start

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 from ..backend import generator, get_array_module, to_cpu
-from ..checks import check_choice, check_distribution, check_number, check_sizes
+from ..checks import check_choice, check_distribution, check_flags, check_number, check_sizes
 from ..estimator import Estimator
 from ..files import load_arrays, reading, save_arrays
 from . import chunks, inference, learning, recursions
@@ -32,10 +32,11 @@ class BaseHMM(Estimator):
     `startprob_prior` and `transmat_prior` are Dirichlet's, 1 being none, and not below it; `algorithm`, "viterbi" or
     "map", is how `predict` decodes; `random_state` a seed or generator. Learning takes `n_iter` steps of EM at most (0:
     it only begins), fewer once one gains less than `tol`, and keeps the best of `n_init` starts, made by `init`,
-    "kmeans" or "random"; `verbose` writes the objective of each step to standard error. `params` and `init_params` are
-    letters of what is learned and of what is set before learning (None: all): s startprob_, t transmat_, and the
-    family's own; what there is not yet is always set. `implementation`, hmmlearn's "log" or "scaling", changes nothing:
-    numbers of any size are safe. `README.md` beside this file lists what differs from hmmlearn.
+    "kmeans" or "random"; `verbose` writes the objective of each step to standard error, `progress` shows it in a bar.
+    `params` and `init_params` are letters of what is learned and of what is set before learning (None: all): s
+    startprob_, t transmat_, and the family's own; what there is not yet is always set. `implementation`, hmmlearn's
+    "log" or "scaling", changes nothing: numbers of any size are safe. `README.md` beside this file lists what differs
+    from hmmlearn.
 
     X, here and in all methods, is what NumPy makes an array of, and is told apart by its shape:
 
@@ -68,6 +69,7 @@ class BaseHMM(Estimator):
     params: str | None = None
     init_params: str | None = None
     implementation: str = "log"
+    progress: bool = False
     startprob_: np.ndarray = field(init=False)
     transmat_: np.ndarray = field(init=False)
     monitor_: ConvergenceMonitor = field(init=False)
@@ -355,10 +357,7 @@ class BaseHMM(Estimator):
     def _check_options(self) -> None:
         """Raise ValueError or TypeError for constructor's arguments that cannot be."""
         check_sizes(n_components=self.n_components, n_init=self.n_init)
-        if isinstance(self.n_iter, bool) or not isinstance(self.n_iter, (int, np.integer)) or self.n_iter < 0:
-            raise (ValueError if isinstance(self.n_iter, (int, np.integer)) else TypeError)(
-                f"n_iter is {self.n_iter!r}, expected a whole number of at least 0"
-            )
+        check_sizes(least=0, n_iter=self.n_iter)
         check_number("tol", self.tol)
         known = "st" + "".join(self.emission.letters)
         for option in ("params", "init_params"):
@@ -370,8 +369,7 @@ class BaseHMM(Estimator):
         check_choice("algorithm", self.algorithm, ALGORITHMS)
         check_choice("init", self.init, ("kmeans", "random"))
         check_choice("implementation", self.implementation, ("log", "scaling"))
-        if not isinstance(self.verbose, (bool, int, np.bool_)):
-            raise TypeError(f"verbose is {self.verbose!r}, expected True or False")
+        check_flags(progress=self.progress, verbose=self.verbose)
         N = self.n_components
         check_dirichlet("startprob_prior", self.startprob_prior, (N,))
         check_dirichlet("transmat_prior", self.transmat_prior, (N, N))

@@ -14,7 +14,7 @@ from ..estimator import Estimator
 from .base import BaseHMM
 from .chain import check_entries
 from .discrete import CategoricalHMM
-from .frames import Sequences, as_sequences, read
+from .frames import Sequences, one_by_one, read
 
 
 @dataclass(repr=False, eq=False)
@@ -55,7 +55,7 @@ class HMMClassifier(Estimator):
         if y is None:
             raise ValueError("HMMClassifier requires y to be passed, but the target y is None")
         prototype._check_options()
-        sequences = as_sequences("X", X)
+        sequences = one_by_one("X", X)
         emission = prototype.emission(**{**vars(prototype), "vocabulary_": None, "learning": True})
         emission, frames, _ = read(emission, sequences, None)
         labels = as_labels("y", y, len(sequences))
@@ -86,7 +86,7 @@ class HMMClassifier(Estimator):
         A sequence that no class can produce gets the priors.
         """
         self._check_fitted()
-        sequences = as_sequences("X", X)
+        sequences = one_by_one("X", X)
         with np.errstate(divide="ignore"):
             log_priors = np.log(self.priors_)
         joint = np.stack([model.score_sequences(sequences) for model in self.models_], axis=1) + log_priors

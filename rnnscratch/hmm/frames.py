@@ -137,7 +137,7 @@ def tell_apart(name: str, X: Any, lengths: Any, symbols: bool, vocabulary: list[
     for s, entry in enumerate(entries):
         if is_single(entry) and not (symbols and isinstance(entry, str)):
             raise TypeError(f"{name}[{s}] is {entry!r:.60}, expected a sequence as the others are")
-    entries = as_sequences(name, entries)
+    entries = one_by_one(name, entries)
     rows = [x for x in entries if isinstance(x, list)]
     flat = len(rows) == len(entries) and all(is_single(each) for row in rows for each in row)
     widths = {len(row) for row in rows}
@@ -145,7 +145,7 @@ def tell_apart(name: str, X: Any, lengths: Any, symbols: bool, vocabulary: list[
     return Sequences([entries]) if flat and one else Sequences(entries)
 
 
-def as_sequences(name: str, X: Any) -> Sequences:
+def one_by_one(name: str, X: Any) -> Sequences:
     """The sequences in X, where it can be nothing but a list of them, or of rows. Raises TypeError or ValueError."""
     entries = enumerate(as_list(name, X))
     return Sequences([x if isinstance(x, str) or is_array(x) else as_list(f"{name}[{s}]", x) for s, x in entries])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..backend import Array, get_array_module, to_cpu
+from ..progress import progress_bar
 from . import inference
 from .chain import check_chain, require
 from .emission import Emission, check_dirichlet, dirichlet_log_density, shares
@@ -155,14 +156,17 @@ def climb(model: BaseHMM, p: Parameters, data: Data) -> tuple[Parameters, Conver
     """
     monitor = ConvergenceMonitor.of(model)
     kept: set[str] = set()
-    for _ in range(model.n_iter):
-        found = p.expectation(data)
-        refuse(found.impossible)
-        monitor.report(float(found.log_likelihood.sum()) + log_prior(model, p))
-        if monitor.converged:
-            return p, monitor, kept
-        p, without = maximize(model, p, data, found)
-        kept |= without
+    with progress_bar(show=bool(model.progress), total=model.n_iter, desc="EM", unit="step") as bar:
+        for _ in range(model.n_iter):
+            found = p.expectation(data)
+            refuse(found.impossible)
+            monitor.report(float(found.log_likelihood.sum()) + log_prior(model, p))
+            bar.set_postfix(objective=f"{monitor.history[-1]:.6g}")
+            if monitor.converged:
+                return p, monitor, kept
+            p, without = maximize(model, p, data, found)
+            kept |= without
+            bar.update()
     monitor.report(float(p.log_likelihood(data).sum()) + log_prior(model, p))
     return p, monitor, kept
 

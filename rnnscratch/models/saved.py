@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import module_for, to_cpu
+from ..checks import non_finite
 from ..files import load_arrays, reading, save_arrays
 from ..text.vocabulary import Vocabulary
 from .classifier import SequenceClassifier, configuration, parameter_shapes
@@ -90,7 +91,6 @@ def check_params(arrays: Mapping[str, np.ndarray], config: Any) -> None:
 
 
 def check_finite(arrays: Mapping[str, np.ndarray]) -> None:
-    """Raise ValueError naming the first array that holds NaN or infinity."""
-    for name, array in arrays.items():
-        if not np.isfinite(array).all():
-            raise ValueError(f"{name} holds NaN or infinity")
+    """Raise ValueError naming an array that holds NaN or infinity."""
+    if (spoilt := non_finite(arrays)) is not None:
+        raise ValueError(f"{spoilt} holds NaN or infinity")

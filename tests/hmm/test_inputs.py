@@ -454,6 +454,7 @@ OPTIONS = {
     "init": [None, "zero", 3],
     "implementation": [None, "fast", 3],
     "verbose": [None, "yes", 1.5],
+    "progress": [None, "yes", 1.5],
     "params": ["z", "sz", 3, ["s"]],
     "init_params": ["z", "sz", 3, ["s"]],
     "random_state": ["a", -1, 1.5],
@@ -659,3 +660,10 @@ def test_an_empty_sequence_is_named():
 def test_counts_that_no_integer_holds_are_not_drawn():
     with pytest.raises(ValueError, match=r"lambdas_ holds 1\.5e\+20, too large"):
         PoissonHMM(1).fit([1e20, 2e20]).sample(2)
+
+
+def test_a_bar_shows_the_objective_of_each_step(capsys):
+    model = CategoricalHMM(2, random_state=0, n_iter=3, tol=0.0, progress=True).fit([0, 1, 0, 0, 1, 1, 1, 0])
+    shown = capsys.readouterr().err
+    assert "EM: 100%" in shown and f"objective={model.monitor_.history[-2]:.6g}" in shown
+    assert CategoricalHMM(2, n_iter=1).fit([0, 1, 0]) and capsys.readouterr().err == ""

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rnnscratch import files
+from rnnscratch import files, npz
 from rnnscratch.models import SequenceClassifier, load_model, save_model
 from rnnscratch.text import Vocabulary
 
@@ -274,14 +274,14 @@ def test_a_missing_file_and_a_wrong_device_are_named(path, tmp_path):
     assert "model.npz" not in str(caught.value)
 
 
-@pytest.mark.parametrize("fails", ["savez", "fsync", "replace"])
+@pytest.mark.parametrize("fails", ["write", "fsync", "replace"])
 def test_a_full_disk_leaves_the_old_file_whole(fails, path, model, monkeypatch):
     before = path.read_bytes()
 
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(np if fails == "savez" else files.os, fails, full)
+    monkeypatch.setattr(npz if fails == "write" else files.os, fails, full)
     model.params["dense.b"][...] = 5
     with pytest.raises(OSError, match="No space left"):
         save_model(path, model)
