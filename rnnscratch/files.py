@@ -316,7 +316,8 @@ def _take(sign: Path, path: str | os.PathLike[str]) -> int:
                     if owner:
                         break
                     time.sleep(0.01)  # it has the lock, and is about to say who it is
-                    owner = os.pread(descriptor, 1000, 0)
+                    os.lseek(descriptor, 0, os.SEEK_SET)
+                    owner = os.read(descriptor, 1000)
                 if locked is False or not _has_ended(owner):
                     raise BlockingIOError(f"{path} is in use by {_describe(owner)}")
             if _is_at(descriptor, sign):
