@@ -169,8 +169,8 @@ for name, values in logits.items():
 # only the one right, how often only the other?
 #
 # Look at "last" against "mean". The gated networks carry the review to its end, and here, with one direction and the
-# last 250 words, they lose by the mean. The vanilla one is as good either way in this run; in an earlier one, the same
-# but for the rounding of its sums, its last state was two points behind its mean, so one run does not tell.
+# last 250 words, they lose by the mean. The vanilla one's last state is two points behind its mean in this run; in an
+# earlier one, the same but for a hundred words of its reviews, it was as good either way, so one run does not tell.
 # The complete comparison reads in both directions with other dropout; there the mean serves all three well (see
 # the README). What wins depends on the protocol, so a protocol must be told with every figure.
 
