@@ -17,7 +17,7 @@ import pytest
 from rnnscratch import hmm as ours
 
 if importlib.util.find_spec("hmmlearn") is None:
-    pytest.skip("hmmlearn comes with the bench extra", allow_module_level=True)
+    pytest.skip("hmmlearn comes with the test extra", allow_module_level=True)
 
 PRIVATE = "tests names that are private there: "
 EXPECTED = {
