@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # what type checkers and editors know; at run time `__getattr
     from .layers import Embedding as Embedding, LayerNormLSTM as LayerNormLSTM, PeepholeLSTM as PeepholeLSTM
     from .layers import Sequential as Sequential
     from .models.classifier import SequenceClassifier as SequenceClassifier
+    from .models.language_model import LanguageModel as LanguageModel
     from .optimizers import SGD as SGD, Adagrad as Adagrad, Adam as Adam, AdamW as AdamW, Momentum as Momentum
     from .optimizers import RMSProp as RMSProp, clip_gradients as clip_gradients
     from .text_classifier import TextClassifier as TextClassifier
@@ -31,6 +32,7 @@ __version__ = "0.1.0"
 _NAMES_OF = {
     "layers": "RNN LSTM GRU PeepholeLSTM LayerNormLSTM Embedding Dense Dropout Sequential",
     "models.classifier": "SequenceClassifier",
+    "models.language_model": "LanguageModel",
     "text_classifier": "TextClassifier",
     "optimizers": "SGD Momentum Adagrad RMSProp Adam AdamW clip_gradients",
     "gradcheck": "check_gradients",

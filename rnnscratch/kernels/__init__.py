@@ -16,6 +16,7 @@ from . import (
     peephole,
     pooling,
     rnn,
+    sampled_softmax,
     sequence,
 )
 
@@ -32,5 +33,6 @@ __all__ = [
     "peephole",
     "pooling",
     "rnn",
+    "sampled_softmax",
     "sequence",
 ]

@@ -1,6 +1,7 @@
 """Models: layers put together for a task, and files that hold them. `text_classifier` sits above `training`."""
 
 from .classifier import SequenceClassifier
+from .language_model import LanguageModel
 from .saved import load_model, save_model
 
-__all__ = ["SequenceClassifier", "load_model", "save_model"]
+__all__ = ["LanguageModel", "SequenceClassifier", "load_model", "save_model"]

@@ -29,6 +29,7 @@ from ..kernels.packing import Packed, Plan
 from ..layers import GRU, LSTM, RNN, Dense, Dropout, Embedding, LayerNormLSTM, PeepholeLSTM, Recurrent
 from ..metrics import classification_scores
 from ..text.batches import Batch, Batches
+from .base import Model
 
 CELLS: dict[str, type[Recurrent]] = {  # a new cell is entered here alone
     "rnn": RNN,
@@ -41,7 +42,7 @@ POOLINGS = ("last", "mean", "max", "mean+max")
 CHOICES = {"cell": CELLS, "pooling": POOLINGS, "activation": ACTIVATIONS}
 
 
-class SequenceClassifier:
+class SequenceClassifier(Model):
     """Classifies sequences of token ids, with hand-written forward and backward passes.
 
     `pooling` says what the dense layer sees of the top recurrent layer: the "last" state (of both directions where
@@ -96,25 +97,6 @@ class SequenceClassifier:
         self._width = hidden_size * len(self.recurrent.directions)  # of each part
         self._kept_words: Any = None
         self._back: Any = None
-
-    def config(self) -> dict[str, Any]:
-        """The constructor's arguments, without the seed, as plain values that JSON can hold."""
-        return dict(self._config)
-
-    @property
-    def params(self) -> dict[str, Array]:
-        """All parameters by name: "embedding.E", "recurrent.W_l0", ..., "dense.b"; the arrays are the layers' own."""
-        return {f"{part}.{name}": array for part, layer in self._layers() for name, array in layer.params.items()}
-
-    @property
-    def grads(self) -> dict[str, Array]:
-        """The gradients that the last `backward` left, under the names of `params`; the arrays are the layers' own."""
-        return {f"{part}.{name}": array for part, layer in self._layers() for name, array in layer.grads.items()}
-
-    @property
-    def num_params(self) -> int:
-        """How many numbers the model learns."""
-        return sum(array.size for array in self.params.values())
 
     @property
     def frozen(self) -> bool:
@@ -277,39 +259,11 @@ class SequenceClassifier:
         self._check_logits(logits)
         return probabilities(logits)
 
-    def check_weights(self) -> None:
-        """Raise FloatingPointError, naming the first parameter that holds NaN or infinity."""
-        for name, array in self.params.items():
-            if not self.xp.isfinite(array).all():
-                raise FloatingPointError(f"{name} holds NaN or infinity, expected weights that are numbers")
-
-    def _check_logits(self, logits: Array) -> None:
-        if not get_array_module(logits).isfinite(logits).all():
-            raise FloatingPointError("the logits hold NaN or infinity: the weights are too large")
-
-    def load_params(self, params: Mapping[str, Array]) -> None:
-        """Copy values into the parameters. Raises ValueError or TypeError, before any is changed, unless all fit."""
-        mine = self.params
-        if params.keys() != mine.keys():
-            raise ValueError(f"params has other names than the model: {', '.join(sorted(params.keys() ^ mine.keys()))}")
-        for name, array in params.items():
-            check_shape(f"params[{name!r}]", array, mine[name].shape, mine[name].dtype, "as in the model")
-        for name, array in params.items():
-            mine[name][...] = self.xp.asarray(array)
-
     def __repr__(self) -> str:
         return f"SequenceClassifier({', '.join(f'{name}={value!r}' for name, value in self._config.items())})"
 
-    def __getstate__(self) -> dict[str, Any]:
-        params = {name: to_cpu(array) for name, array in self.params.items()}
-        return {"config": self._config, "params": params, "rng": self.rng}
-
     def __setstate__(self, state: dict[str, Any]) -> None:
-        rng = state["rng"]
-        random_state = rng.bit_generator.state
-        SequenceClassifier.__init__(self, **state["config"], seed=rng)
-        rng.bit_generator.state = random_state
-        self.load_params(state["params"])
+        self._restore(SequenceClassifier, state)
 
     def _drop_words(self, ids: Array) -> Array:
         """The ids with the unknown word, 0, in the place of each with probability `word_dropout`."""
@@ -363,12 +317,20 @@ def configuration(given: Mapping[str, Any]) -> dict[str, Any]:
     Those that are not given get their defaults; what is given besides is left alone. Raises ValueError or TypeError
     for a wrong one, and RuntimeError for a device there is not.
     """
+    found = options_of(SequenceClassifier, given)
+    if found["num_classes"] < 2:
+        raise ValueError(f"num_classes is {found['num_classes']}, expected at least 2")
+    return found
+
+
+def options_of(model: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The constructor's options of a model, as `configuration` gives them, by their annotations."""
     found: dict[str, Any] = {}
-    for name, option in inspect.signature(SequenceClassifier).parameters.items():
+    for name, option in inspect.signature(model).parameters.items():
         value = found[name] = given.get(name, option.default)
         if value is option.empty:
             raise ValueError(f"{name} is missing, expected a whole number")
-        if option.annotation == "int":
+        if option.annotation == "int" or (option.annotation == "int | None" and value is not None):
             check_sizes(**{name: value})
             found[name] = int(value)
         elif option.annotation == "float":
@@ -380,8 +342,6 @@ def configuration(given: Mapping[str, Any]) -> dict[str, Any]:
         elif name in CHOICES:
             check_choice(name, value, CHOICES[name])
             found[name] = str.__str__(value)
-    if found["num_classes"] < 2:
-        raise ValueError(f"num_classes is {found['num_classes']}, expected at least 2")
     module_for(found["device"])
     del found["seed"]
     return {**found, "dtype": check_dtype(found["dtype"]).name}

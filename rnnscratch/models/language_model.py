@@ -1,0 +1,351 @@
+"""The language model: embedding -> recurrent layers -> scores of every word to come next.
+
+T steps, B streams, V words, E embedding_dim, H hidden_size, N = T*B positions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ..backend import Array, generator, get_array_module
+from ..checks import as_array, check_ids, check_shape
+from ..kernels import losses, sampled_softmax
+from ..kernels.packing import Packed, Plan
+from ..layers import Dense, Dropout, Embedding, Layer
+from ..text.windows import WINDOW, Window, Windows, as_texts
+from .base import Model
+from .classifier import CELLS, layer_arguments, options_of
+
+STREAM = 1000  # ids in each of several streams at least, where a model is evaluated
+
+
+class LanguageModel(Model):
+    """Says how probable every word, or character, is to come next, given all those before it.
+
+    `tied` makes the embedding the output matrix too (Press & Wolf 2017), which needs embedding_dim == hidden_size; the
+    output has then only a bias besides. `sampled` is how many words, on average, the loss in training compares with the
+    right one (kernels/sampled_softmax.py; it takes words for the more frequent the lower their id, as in a
+    `Vocabulary`); all scores elsewhere are over all words. In a list of texts each is followed by `end_id`.
+
+    `dropout` acts between stacked layers and before the output, `word_dropout` puts the unknown word in a word's place,
+    `embedding_dropout` acts on the embeddings and `recurrent_dropout` on the state, which is kept from step to step;
+    all but the one between layers and that of words with one mask for all steps of a window (Gal & Ghahramani 2016;
+    Merity et al. 2017). `activation` is the "rnn" cell's, `reset_after` the "gru" cell's.
+
+    Raises ValueError or TypeError for an argument that is none of these.
+
+    >>> model = LanguageModel(vocabulary_size=100, embedding_dim=4, hidden_size=4, tied=True, seed=0)
+    >>> model.num_params == 100 * 4 + 4 * (4 + 4 + 1) * 4 + 100
+    True
+    >>> logits, (h, c) = model.forward(np.array([[5, 8], [6, 7], [7, 6]]))
+    >>> logits.shape
+    (3, 2, 100)
+    """
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        embedding_dim: int = 128,
+        hidden_size: int = 256,
+        cell: str = "lstm",
+        num_layers: int = 1,
+        dropout: float = 0.0,
+        embedding_dropout: float = 0.0,
+        word_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        tied: bool = False,
+        sampled: int | None = None,
+        end_id: int | None = None,
+        activation: str = "tanh",
+        reset_after: bool = False,
+        dtype: Any = "float32",
+        device: str = "cpu",
+        seed: int | np.random.Generator | None = None,
+    ):
+        self._config = config = configuration(locals())
+        self.rng = generator(seed)  # one generator for all layers, so that its state is the whole random state
+        shared: dict[str, Any] = {"dtype": config["dtype"], "device": device, "seed": self.rng}
+        sizes = sizes_of(config)
+        self.embedding = Embedding(**sizes["embedding"], **shared)
+        self.embedding_dropout = Dropout(embedding_dropout, variational=True, **shared)
+        self.recurrent = CELLS[cell](**sizes["recurrent"], **shared)
+        self.dropout = Dropout(dropout, variational=True, **shared)
+        self.dense: Layer = Bias(config["vocabulary_size"], **shared) if tied else Dense(**sizes["dense"], **shared)
+        self.vocabulary_size, self.end_id, self.word_dropout = config["vocabulary_size"], config["end_id"], word_dropout
+        self.tied, self.dtype, self.xp = config["tied"], self.dense.dtype, self.dense.xp
+        self._pi: Any = None  # how probably each word is in a sample
+        if config["sampled"] is not None:
+            frequencies = sampled_softmax.log_uniform(self.vocabulary_size)
+            self._pi = sampled_softmax.inclusion(frequencies, config["sampled"])
+            self._log_pi = self.xp.asarray(np.log(self._pi))
+        self._samples: Any = None
+        self._kept_words: Any = None
+        self._states: dict[int, Any] = {}  # before and after the last window, by the steps before them
+        self._back: Any = None
+
+    @property
+    def frozen(self) -> bool:
+        """Whether training passes reuse the masks and samples of the last one, as a gradient check must."""
+        return self.recurrent.frozen
+
+    @frozen.setter
+    def frozen(self, value: bool) -> None:
+        for layer in (self.embedding_dropout, self.recurrent, self.dropout):
+            layer.frozen = value
+
+    def call(
+        self, ids: Array, state: Any = None, lengths: Any = None, train: bool = False, keep: bool = True
+    ) -> tuple[tuple[Array, Any], Any]:
+        """(logits, state), as `forward` gives them, and this call's way back, `back(dlogits, dstate=None)`.
+
+        It returns the gradient of the state before. See layers.py on several calls in one pass, and on `keep`.
+        """
+        (hs, after), features_back = self._features(ids, state, lengths, train, keep)
+        W, b = self._output()
+        logits = hs.data @ W.T
+        logits += b
+        plan = hs.plan
+        if not keep:
+            return (plan.unpack(logits), after), None
+
+        def way_back(dlogits: Array, dstate: Any = None) -> Any:
+            shape = (plan.T, plan.B, self.vocabulary_size)
+            dz = plan.pack(check_shape("dlogits", dlogits, shape, W.dtype, "(T, B, V)"))
+            self._add_output_gradients(dz.T @ hs.data, dz.sum(axis=0))
+            return features_back(dz @ W, dstate)
+
+        return (plan.unpack(logits), after), way_back
+
+    def forward(self, ids: Array, state: Any = None, train: bool = False) -> tuple[Array, Any]:
+        """ids (T, B) integers in [0, V) -> logits (T, B, V) of the ids to come next, and the state after the last.
+
+        The state is that of the recurrent layers, h (layers, B, H), for an LSTM (h, c); None is zeros. Raises
+        ValueError or TypeError for a wrong shape, dtype or id.
+        """
+        result, self._back = self.call(ids, state, None, train)
+        return result
+
+    def backward(self, dlogits: Array, dstate: Any = None) -> Any:
+        """Fill `grads` from the gradients of the logits of the last forward and, optionally, of its state.
+
+        Returns the gradient of the state before. Raises RuntimeError before the first forward, and ValueError or
+        TypeError for a wrong shape or dtype.
+        """
+        if self._back is None:
+            raise RuntimeError("LanguageModel.backward was called before forward")
+        self._start_from_zero()
+        return self._back(dlogits, dstate)
+
+    def loss(self, logits: Array, targets: Array) -> tuple[Array, Array]:
+        """The mean cross-entropy of logits (..., V) against targets (...) in [0, V), and its gradient by the logits."""
+        return losses.softmax_cross_entropy(logits, targets)
+
+    figures = ("loss",)  # by which training may choose the best epoch; perplexity is lowest where the loss is
+
+    def batch_loss(self, batch: Window, train: bool = False) -> tuple[Array, Callable[[], None], dict[str, Array]]:
+        """The mean loss of a window, and its way back: see `training.Trainable`.
+
+        The state is carried from one window to the next, and no gradient goes back through it. Raises ValueError for a
+        window that is not the first, the next, or the last one once more.
+        """
+        if batch.start and batch.start not in self._states:
+            raise ValueError(
+                f"batch begins after {batch.start} steps, expected 0 or {' or '.join(map(str, self._states))}"
+            )
+        before = self._states[batch.start] if batch.start else None
+        (hs, after), features_back = self._features(self.xp.asarray(batch.ids), before, batch.lengths, train, True)
+        self._states = {batch.start: before, batch.start + len(batch.ids): after}
+        targets = hs.plan.pack(self.xp.asarray(batch.targets))
+        W, b = self._output()
+        if train and self._pi is not None:
+            samples = self._draw()
+            log_pi = self._log_pi.astype(W.dtype, copy=False)
+            loss, (dh, words, dW, db) = sampled_softmax.sampled_loss(hs.data, W, b, targets, samples, log_pi)
+        else:
+            words = None
+            loss, (dh, dW, db) = sampled_softmax.full_loss(hs.data, W, b, targets)
+
+        def back() -> None:
+            self._start_from_zero()
+            self._add_output_gradients(dW, db, words)
+            features_back(dh)
+
+        return loss, back, {}
+
+    def weight(self, batch: Window) -> int:
+        """How many ids are predicted in the window."""
+        return int(batch.lengths.sum())
+
+    def split(self, batch: Window, parts: int) -> list[Window]:
+        """The window as up to so many, each of some of the streams, the same ones every time."""
+        found = []
+        for chosen in (slice(k, None, parts) for k in range(min(parts, len(batch.lengths)))):
+            lengths = batch.lengths[chosen]
+            ids, targets = (np.ascontiguousarray(a[: lengths.max(), chosen]) for a in (batch.ids, batch.targets))
+            found.append(Window(ids, targets, lengths, batch.start))
+        return found
+
+    def batches(self, data: Any, batch_size: int, max_length: int | None, shuffle: bool, seed: Any) -> Any:
+        """Windows of at most `max_length` steps (70 where it is None) of one long text of ids, or a list of texts, read
+        as `batch_size` streams; or the data as they are if they are windows already. Without `shuffle` there are fewer
+        streams where they would be short, since each begins with the state zero.
+
+        Raises ValueError or TypeError, naming what is wrong, for other data.
+        """
+        if isinstance(data, Windows):
+            return data
+        texts = as_texts(data, self.vocabulary_size)
+        if not shuffle:
+            batch_size = min(batch_size, max(1, sum(map(len, texts)) // STREAM))
+        return Windows(texts, batch_size, WINDOW if max_length is None else max_length, self.end_id, shuffle, seed)
+
+    @np.errstate(over="ignore", invalid="ignore")
+    def evaluate(self, batches: Windows) -> dict[str, float]:
+        """The mean loss over all words, and the perplexity, with the state carried through each stream.
+
+        Raises FloatingPointError where a weight or the loss is not finite.
+        """
+        self.check_weights()
+        total, count, state = 0.0, 0, None
+        W, b = self._output()
+        for batch in batches:
+            ids, targets = self.xp.asarray(batch.ids), self.xp.asarray(batch.targets)
+            (hs, state), _ = self._features(ids, state if batch.start else None, batch.lengths, False, False)
+            loss = sampled_softmax.full_score(hs.data, W, b, hs.plan.pack(targets))
+            total, count = total + float(loss) * hs.plan.N, count + hs.plan.N
+        loss = total / count
+        if not math.isfinite(loss):
+            raise FloatingPointError(f"the loss is {loss}: the weights are too large")
+        return {"loss": loss, "perplexity": math.exp(min(loss, 700.0))}
+
+    def perplexity(self, ids: Any, batch_size: int = 1024) -> float:
+        """exp(-1/(N-1) sum_{t=2}^{N} log p(w_t | w_1, ..., w_{t-1})) of a text of N ids w_1, ..., w_N.
+
+        That is how many words the model is torn between, in the geometric mean: V if it knows nothing, 1 if it is sure
+        and right. The text is read as one stream, the state carried from the first id to the last; `batch_size` is how
+        many ids are read at a time, and makes no difference to the result. Of a list of texts, each is read after the
+        one before. `evaluate` is faster, as it reads many streams side by side, which lack what comes before them.
+
+        Raises ValueError or TypeError for less than two ids, or what are none, FloatingPointError for weights that are
+        not finite.
+        """
+        return self.evaluate(self.batches(ids, 1, batch_size, False, None))["perplexity"]
+
+    def __repr__(self) -> str:
+        return f"LanguageModel({', '.join(f'{name}={value!r}' for name, value in self._config.items())})"
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._restore(LanguageModel, state)
+
+    def _layers(self) -> tuple[tuple[str, Any], ...]:
+        return ("embedding", self.embedding), ("recurrent", self.recurrent), ("dense", self.dense)
+
+    def _start_from_zero(self) -> None:
+        for _, layer in self._layers():
+            layer._start_from_zero()
+
+    def _features(
+        self, ids: Array, state: Any, lengths: Any, train: bool, keep: bool
+    ) -> tuple[tuple[Packed, Any], Any]:
+        """What the output sees (T, B, H), packed, and the state after; the way back takes their gradients, packed and
+        not, and returns that of the state before."""
+        ids = as_array("ids", ids, "iu")
+        if ids.ndim != 2:
+            raise ValueError(f"ids has shape {ids.shape}, expected (T, B) = (steps, streams)")
+        T, B = ids.shape
+        plan = Plan(T, B, lengths, get_array_module(ids))
+        check_ids(ids, self.vocabulary_size)
+        if train and self.word_dropout:
+            ids = self._drop_words(ids)
+        x, embedding_back = self.embedding.call(Packed(plan.pack(ids), plan), train, keep)
+        x, embedding_dropout_back = self.embedding_dropout.call(x, train, keep)
+        (hs, after), recurrent_back = self.recurrent.call(x, state, train=train, keep=keep)
+        hs, dropout_back = self.dropout.call(hs, train, keep)
+
+        def back(dhs: Array, dstate: Any = None) -> Any:
+            dx, before = recurrent_back(dropout_back(Packed(dhs, plan)), dstate)
+            embedding_back(embedding_dropout_back(dx))
+            return before
+
+        return (hs, after), back if keep else None
+
+    def _output(self) -> tuple[Array, Array]:
+        """W (V, H), a row for each word, and b (V,)."""
+        W = self.embedding.params["E"] if self.tied else self.dense.params["W"].T
+        return W, self.dense.params["b"]
+
+    def _add_output_gradients(self, dW: Array, db: Array, words: Any = None) -> None:
+        """Add the gradients of W (V, H) and b (V,), or of the rows of these words, each of which comes once."""
+        layer, name = (self.embedding, "E") if self.tied else (self.dense, "W")
+        if words is not None:
+            dW, db = (spread(array, words, self.vocabulary_size) for array in (dW, db))
+        layer._add_gradients({name: dW if self.tied else dW.T})
+        self.dense._add_gradients({"b": db})
+
+    def _draw(self) -> Array:
+        """Words for the loss to compare with; while frozen, the last ones."""
+        if not self.frozen or self._samples is None:
+            self._samples = self.xp.asarray(sampled_softmax.draw(self._pi, self.rng))
+        return self._samples
+
+    def _drop_words(self, ids: Array) -> Array:
+        """The ids with the unknown word, 0, in the place of each with probability `word_dropout`."""
+        if not self.frozen or self._kept_words is None or self._kept_words.shape != ids.shape:
+            self._kept_words = self.xp.asarray(self.rng.random(ids.shape) >= self.word_dropout)
+        return ids * self._kept_words
+
+
+class Bias(Layer):
+    """What the output has of its own where its matrix is the embedding: b (V,), which starts at 0."""
+
+    def __init__(self, output_size: int, dtype: Any, device: str, seed: Any):
+        super().__init__(dtype, device, seed, output_size=output_size)
+        self._add("b", np.zeros(output_size))
+
+
+def spread(rows: Array, words: Array, V: int) -> Array:
+    """rows (U, ...) of these words -> (V, ...), 0 elsewhere."""
+    found = get_array_module(rows).zeros((V, *rows.shape[1:]), rows.dtype)
+    found[words] = rows
+    return found
+
+
+def configuration(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a `LanguageModel`, its seed left out, as plain values that JSON can hold.
+
+    As `classifier.configuration` has those of its model.
+    """
+    found = options_of(LanguageModel, given)
+    if found["tied"] and found["embedding_dim"] != found["hidden_size"]:
+        E, H = found["embedding_dim"], found["hidden_size"]
+        raise ValueError(f"embedding_dim is {E} and hidden_size {H}, expected one size where tied is True")
+    if found["end_id"] is not None and found["end_id"] >= found["vocabulary_size"]:
+        raise ValueError(f"end_id is {found['end_id']}, expected 1 to {found['vocabulary_size'] - 1}")
+    return found
+
+
+def sizes_of(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What each layer with parameters is made with, but for dtype, device and seed."""
+    like = {**config, "bidirectional": False, "pooling": "last", "num_classes": config["vocabulary_size"]}
+    return {
+        **layer_arguments(like),
+        "dense": {"input_size": config["hidden_size"], "output_size": config["vocabulary_size"]},
+    }
+
+
+def parameter_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """The name and shape of every parameter of a model with this `config()`, without making one."""
+    sizes = sizes_of(config)
+    dense = Dense.parameter_shapes(**sizes["dense"])
+    if config["tied"]:
+        del dense["W"]
+    found = {
+        "embedding": Embedding.parameter_shapes(**sizes["embedding"]),
+        "recurrent": CELLS[config["cell"]].parameter_shapes(**sizes["recurrent"]),
+        "dense": dense,
+    }
+    return {f"{part}.{name}": shape for part, shapes in found.items() for name, shape in shapes.items()}
