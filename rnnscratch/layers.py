@@ -104,15 +104,18 @@ class Layer:
         if self._used:
             self._stale, self._used = set(self.grads), False
 
-    def _add_gradients(self, gradients: Mapping[str, Array]) -> None:
+    def _add_gradients(self, gradients: Mapping[str, Array], at: Any = ...) -> None:
+        """Add to `grads`, or to a part of them: rows or columns, each of which comes once."""
         with _ADDING:
             self._used = True
             for name, gradient in gradients.items():
-                if name in self._stale:
-                    self._stale.discard(name)
-                    self.grads[name][...] = gradient
-                else:
-                    self.grads[name] += gradient
+                if name not in self._stale:
+                    self.grads[name][at] += gradient
+                    continue
+                self._stale.discard(name)
+                if at is not ...:
+                    self.grads[name].fill(0)
+                self.grads[name][at] = gradient
 
     def _add(self, name: str, values: np.ndarray) -> None:
         self.params[name] = self.xp.asarray(values.astype(self.dtype))

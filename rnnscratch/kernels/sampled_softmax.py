@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, get_array_module, scatter_add
-from ..checks import as_operand, as_weights, check_ids, check_shape, check_sizes
+from ..checks import as_array, as_operand, as_weights, check_ids, check_shape, check_sizes
 
 PIECE = 2**19  # scores worked on at a time: what the processor's cache holds
 FULL_PIECE = 2**23  # over all words: each piece adds to the whole gradient of W, so there are few
@@ -110,7 +110,7 @@ def sampled_loss(
     TypeError or ValueError for what does not fit.
     """
     h, W, b, targets = _arguments(h, W, b, targets)
-    samples, log_pi = check_ids(samples, len(W), "samples"), check_shape("log_pi", log_pi, b.shape, W.dtype, "as b")
+    samples, log_pi = as_ids("samples", samples, len(W)), check_shape("log_pi", log_pi, b.shape, W.dtype, "as b")
     xp, N, S = get_array_module(h, W, b, targets, samples, log_pi), len(h), len(samples)
     words, places = xp.unique(xp.concatenate([samples, targets]), return_inverse=True)
     at_samples, at_targets = places[:S], places[S:]
@@ -156,7 +156,13 @@ def _arguments(h: Any, W: Any, b: Any, targets: Any) -> tuple[Array, Array, Arra
         raise ValueError(f"W has shape {W.shape}, expected (V, H)")
     h, b = as_operand("h", h, W.dtype), check_shape("b", b, W.shape[:1], W.dtype, "(V,)")
     h = check_shape("h", h, (*h.shape[:1], W.shape[1]), W.dtype, "(N, H) with W (V, H)")
-    targets = check_ids(targets, len(W), "targets")
+    targets = as_ids("targets", targets, len(W))
     if targets.shape != h.shape[:1]:
         raise ValueError(f"targets has shape {targets.shape}, expected {h.shape[:1]}: one for each row of h")
     return h, W, b, targets
+
+
+def as_ids(name: str, ids: Any, V: int) -> Array:
+    """The ids as an array of integers, perhaps none, in [0, V), which is checked on the host only."""
+    found = as_array(name, ids, "iu")
+    return check_ids(found, V, name) if found.size and get_array_module(found) is np else found

@@ -280,11 +280,12 @@ class LanguageModel(Model):
 
     def _add_output_gradients(self, dW: Array, db: Array, words: Any = None) -> None:
         """Add the gradients of W (V, H) and b (V,), or of the rows of these words, each of which comes once."""
-        layer, name = (self.embedding, "E") if self.tied else (self.dense, "W")
-        if words is not None:
-            dW, db = (spread(array, words, self.vocabulary_size) for array in (dW, db))
-        layer._add_gradients({name: dW if self.tied else dW.T})
-        self.dense._add_gradients({"b": db})
+        at = ... if words is None else words
+        if self.tied:
+            self.embedding._add_gradients({"E": dW}, at)
+        else:
+            self.dense._add_gradients({"W": dW.T}, at if words is None else (slice(None), words))
+        self.dense._add_gradients({"b": db}, at)
 
     def _draw(self) -> Array:
         """Words for the loss to compare with; while frozen, the last ones."""
@@ -305,13 +306,6 @@ class Bias(Layer):
     def __init__(self, output_size: int, dtype: Any, device: str, seed: Any):
         super().__init__(dtype, device, seed, output_size=output_size)
         self._add("b", np.zeros(output_size))
-
-
-def spread(rows: Array, words: Array, V: int) -> Array:
-    """rows (U, ...) of these words -> (V, ...), 0 elsewhere."""
-    found = get_array_module(rows).zeros((V, *rows.shape[1:]), rows.dtype)
-    found[words] = rows
-    return found
 
 
 def configuration(given: Mapping[str, Any]) -> dict[str, Any]:
