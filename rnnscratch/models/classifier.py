@@ -6,7 +6,7 @@ T steps, B sequences, V words, E embedding_dim, H hidden_size, K classes.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from ..checks import (
     check_sequences,
     check_shape,
     check_sizes,
+    non_finite,
 )
 from ..kernels import losses, pooling
 from ..kernels.activations import ACTIVATIONS
@@ -51,6 +52,9 @@ class SequenceClassifier:
     and `recurrent_dropout` on the state, each with one mask for all steps of a sequence. `activation` is the "rnn"
     cell's, `reset_after` the "gru" cell's.
 
+    `embeddings`, an array (V, E) or a `Word2Vec` with that many `vectors`, are where the embedding's table starts; with
+    `freeze` it stays so. `fixed` names the parameters that do not learn.
+
     Raises ValueError or TypeError for an argument that is none of these.
 
     >>> model = SequenceClassifier(vocabulary_size=100, embedding_dim=3, hidden_size=4, seed=0)
@@ -79,8 +83,11 @@ class SequenceClassifier:
         dtype: Any = "float32",
         device: str = "cpu",
         seed: int | np.random.Generator | None = None,
+        embeddings: Any = None,
+        freeze: bool = False,
     ):
         self._config = config = configuration(locals())
+        table = None if embeddings is None else as_table(embeddings, config)
         self.rng = generator(seed)  # one generator for all layers, so that its state is the whole random state
         shared: dict[str, Any] = {"dtype": config["dtype"], "device": device, "seed": self.rng}
         sizes = layer_arguments(config)
@@ -96,6 +103,9 @@ class SequenceClassifier:
         self._width = hidden_size * len(self.recurrent.directions)  # of each part
         self._kept_words: Any = None
         self._back: Any = None
+        if table is not None:
+            self.embedding.params["E"][...] = self.xp.asarray(table)
+        self.fixed = frozenset(["embedding.E"]) if freeze else frozenset()
 
     def config(self) -> dict[str, Any]:
         """The constructor's arguments, without the seed, as plain values that JSON can hold."""
@@ -112,8 +122,24 @@ class SequenceClassifier:
         return {f"{part}.{name}": array for part, layer in self._layers() for name, array in layer.grads.items()}
 
     @property
+    def fixed(self) -> frozenset[str]:
+        """The names of the parameters that do not learn: their gradients are 0 and take no work."""
+        return self._fixed
+
+    @fixed.setter
+    def fixed(self, names: Iterable[str]) -> None:
+        names, mine = frozenset(names), self.params
+        for name in sorted(names - mine.keys()):
+            raise ValueError(f"fixed holds {name!r}, expected names of parameters: {', '.join(mine):.200}")
+        self._fixed = names
+        for part, layer in self._layers():
+            layer.fixed = frozenset(name for name in layer.params if f"{part}.{name}" in names)
+            for name in layer.fixed:
+                layer.grads[name][...] = 0
+
+    @property
     def num_params(self) -> int:
-        """How many numbers the model learns."""
+        """How many numbers the model has in its parameters, fixed ones included."""
         return sum(array.size for array in self.params.values())
 
     @property
@@ -160,6 +186,8 @@ class SequenceClassifier:
                 "dlogits", dlogits, (B,) if K == 1 else (B, K), self.dense.params["W"].dtype, "as the logits"
             )
             dpooled = dropout_back(dense_back(dlogits.reshape(B, K)))
+            if not (learns(self.recurrent) or learns(self.embedding)):
+                return
             dhs, dh = None, None
             for k, (part, (_, cache)) in enumerate(zip(self._parts, parts)):
                 dpart = dpooled[:, k * self._width : (k + 1) * self._width]
@@ -174,6 +202,8 @@ class SequenceClassifier:
                 dhs = share if dhs is None else dhs + share
             upstream = None if dhs is None else Packed(dhs, plan)
             dx, _ = recurrent_back(upstream, (dh, None) if isinstance(state, tuple) else dh)
+            if not learns(self.embedding):
+                return
             for back in reversed(backs):
                 dx = back(dx)
 
@@ -302,7 +332,7 @@ class SequenceClassifier:
 
     def __getstate__(self) -> dict[str, Any]:
         params = {name: to_cpu(array) for name, array in self.params.items()}
-        return {"config": self._config, "params": params, "rng": self.rng}
+        return {"config": self._config, "params": params, "rng": self.rng, "fixed": self.fixed}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         rng = state["rng"]
@@ -310,6 +340,7 @@ class SequenceClassifier:
         SequenceClassifier.__init__(self, **state["config"], seed=rng)
         rng.bit_generator.state = random_state
         self.load_params(state["params"])
+        self.fixed = state["fixed"]
 
     def _drop_words(self, ids: Array) -> Array:
         """The ids with the unknown word, 0, in the place of each with probability `word_dropout`."""
@@ -319,6 +350,23 @@ class SequenceClassifier:
 
     def _layers(self) -> tuple[tuple[str, Any], ...]:
         return ("embedding", self.embedding), ("recurrent", self.recurrent), ("dense", self.dense)
+
+
+def learns(layer: Any) -> bool:
+    """Whether any of a layer's parameters does."""
+    return len(layer.fixed) < len(layer.params)
+
+
+def as_table(embeddings: Any, config: Mapping[str, Any]) -> Array:
+    """The vectors (V, E) of words as a table of a model of this `configuration`. Raises ValueError or TypeError."""
+    name = "embeddings.vectors" if hasattr(embeddings, "vectors") else "embeddings"
+    found = as_array(name, getattr(embeddings, "vectors", embeddings))
+    shape = (config["vocabulary_size"], config["embedding_dim"])
+    if found.shape != shape:
+        raise ValueError(f"{name} has shape {found.shape}, expected {shape} = (vocabulary_size, embedding_dim)")
+    if non_finite({name: found}):
+        raise ValueError(f"{name} holds NaN or infinity, expected numbers")
+    return to_cpu(found).astype(config["dtype"])
 
 
 def pool(part: str, hs: Packed, h: Array, directions: int) -> tuple[Array, Any]:
@@ -358,7 +406,7 @@ def probabilities(logits: Array) -> Array:
 
 
 def configuration(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a `SequenceClassifier`, its seed left out, as plain values that JSON can hold.
+    """The options of a `SequenceClassifier`, but for its seed and embeddings, as plain values that JSON can hold.
 
     Those that are not given get their defaults; what is given besides is left alone. Raises ValueError or TypeError
     for a wrong one, and RuntimeError for a device there is not.
@@ -383,7 +431,7 @@ def configuration(given: Mapping[str, Any]) -> dict[str, Any]:
     if found["num_classes"] < 2:
         raise ValueError(f"num_classes is {found['num_classes']}, expected at least 2")
     module_for(found["device"])
-    del found["seed"]
+    del found["seed"], found["embeddings"]
     return {**found, "dtype": check_dtype(found["dtype"]).name}
 
 
