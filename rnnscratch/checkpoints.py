@@ -6,7 +6,7 @@ import copy
 import math
 import os
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +32,11 @@ class Run:
         plateau: Plateau | None,
         batches: Any,
         fingerprint: dict[str, Any],
+        fixed: Callable[[int], frozenset[str]] = lambda epoch: frozenset(),
     ):
         self.model, self.optimizer, self.plateau, self.batches = model, optimizer, plateau, batches
         self.fingerprint = fingerprint  # what a run that resumes must have in common with the one that was stopped
+        self.fixed = fixed  # which parameters do not learn in an epoch; once one learns, it goes on to
         self.rows: list[dict[str, float]] = []
         self.best: dict[str, np.ndarray] | None = None
         self.best_score, self.best_epoch = math.inf, 0
@@ -197,7 +199,7 @@ class Run:
             raise ValueError(f"it holds {len(header['generators'])} generators, expected {len(generators)}")
         for rng, state in zip(generators, header["generators"]):
             check_generator(rng, state)
-        return self._check_optimizer(header["optimizer"], groups["optimizer"])
+        return self._check_optimizer(header["optimizer"], groups["optimizer"], self.fixed(len(rows)))
 
     def _check_scale(self, header: dict[str, Any]) -> None:
         scale, plateau = header["scale"], header["plateau"]
@@ -212,15 +214,21 @@ class Run:
         if math.isnan(plateau["best"]) or type(plateau["waited"]) is not int or plateau["waited"] < 0:
             raise ValueError(f"plateau is {plateau!r:.200}, expected a loss and how many epochs it has waited")
 
-    def _check_optimizer(self, numbers: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-        """The whole state, once a copy of the optimizer has taken it and it is that of the model's parameters."""
+    def _check_optimizer(
+        self, numbers: dict[str, Any], arrays: dict[str, np.ndarray], fixed: frozenset[str]
+    ) -> dict[str, Any]:
+        """The whole state, once a copy of the optimizer has taken it and it is that of the model's parameters.
+
+        Those that were fixed in the last epoch may have none yet.
+        """
         params, xp = self.model.params, get_array_module(*self.model.params.values())
         state = {**{name: xp.asarray(array) for name, array in arrays.items()}, **numbers}
         trial = copy.copy(self.optimizer)
         trial.load_state_dict(state)
         slots = {f"{name}/{slot}" for name in params for slot in trial.slots} if trial.steps else set()
-        if arrays.keys() != slots:
-            names = ", ".join(sorted(arrays.keys() ^ slots))
+        needed = {key for key in slots if key.rpartition("/")[0] not in fixed}
+        if not needed <= arrays.keys() <= slots:
+            names = ", ".join(sorted(arrays.keys() - slots | needed - arrays.keys()))
             raise ValueError(f"missing or unknown arrays of the optimizer: {names:.200}")
         trial._check(params, params)
         return state

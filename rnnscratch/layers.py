@@ -28,7 +28,12 @@ _ADDING = threading.Lock()  # gradients of several threads' ways back
 
 
 class Layer:
-    """What all layers share: parameters, gradients, a generator, and the arguments they were made with."""
+    """What all layers share: parameters, gradients, a generator, and the arguments they were made with.
+
+    `fixed` may name parameters that do not learn: ways back leave their gradients as they are.
+    """
+
+    fixed: frozenset[str] = frozenset()
 
     def __init__(self, dtype: Any, device: str, seed: int | np.random.Generator | None, **config: Any):
         self.dtype = check_dtype(dtype)
@@ -109,6 +114,8 @@ class Layer:
         with _ADDING:
             self._used = True
             for name, gradient in gradients.items():
+                if name in self.fixed:
+                    continue
                 if name not in self._stale:
                     self.grads[name][at] += gradient
                     continue
@@ -522,7 +529,8 @@ class Embedding(Layer):
 
         def back(dx: Any) -> None:
             dx = _upstream("dx", dx, shape, self._compute_dtype(), "as the output")
-            self._add_gradients({"E": embedding.backward(cache, dx if plan is None else dx.data)})
+            if "E" not in self.fixed:
+                self._add_gradients({"E": embedding.backward(cache, dx if plan is None else dx.data)})
 
         return found if plan is None else Packed(found, plan), back if keep else None
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -35,12 +35,16 @@ __all__ = [
 ]
 
 PIECE = 32768  # numbers worked on at a time on the host
+Value = TypeVar("Value")
+Rates: TypeAlias = Mapping[str, float] | None
 
 
 class Optimizer:
     """What all share: `step(params, grads)`, the learning rate, and a state that can be saved and restored.
 
-    `learning_rate` may be assigned between steps; a schedule does so.
+    `learning_rate` may be assigned between steps; a schedule does so. `rates` holds factors of it for the parameters
+    whose names begin so, the longest beginning counting: `{"embedding": 0.1, "recurrent": 0.3}` (discriminative rates,
+    Howard & Ruder 2018).
 
     Subclasses name their state arrays in `slots` and say in `_update` what one step does to one piece of one parameter.
     """
@@ -48,36 +52,46 @@ class Optimizer:
     slots: tuple[str, ...] = ()
     scratch_arrays = 1
 
-    def __init__(self, learning_rate: float):
+    def __init__(self, learning_rate: float, rates: Rates = None):
         self.learning_rate = check_number("learning_rate", learning_rate, above=0.0)
+        self.rates = None if rates is None else check_factors(rates)
         self.steps = 0
+        self._ages: dict[str, int] = {}  # how many steps each parameter has made
         self._state: dict[str, dict[str, Array]] = {}
         self._mine: dict[str, Any] = {}  # weak references to the parameters of the steps so far
         self._scratch: list[Array] = []
 
-    def step(self, params: Mapping[str, Array], grads: Mapping[str, Array]) -> None:
+    def step(self, params: Mapping[str, Array], grads: Mapping[str, Array], fixed: Collection[str] = ()) -> None:
         """Change every parameter in place by its gradient; both are dicts of arrays with the same keys, shapes and
-        dtypes.
+        dtypes. Parameters whose names are in `fixed` stay as they are, and are not counted as having made a step.
 
         Raises ValueError or TypeError, before anything is changed, where they differ, or where the parameters are
         others than those of the steps before: a new model needs an optimizer of its own.
         """
         self.learning_rate = check_number("learning_rate", self.learning_rate, least=0.0)
         self._check(params, grads)
+        for name in fixed:
+            if name not in params:
+                raise ValueError(f"fixed holds {name!r}, expected names of params: {', '.join(params):.200}")
+        rates = by_beginning("rates", self.rates or {}, params)
         if not self._mine:
             self._mine = {name: weakref.ref(param) for name, param in params.items()}
         self.steps += 1
-        self._begin()
         with np.errstate(under="ignore"):  # the square of a tiny gradient may vanish
             for name, param in params.items():
+                if name in fixed:
+                    continue
                 if name not in self._state:
                     zeros_like = get_array_module(param).zeros_like
                     self._state[name] = {slot: zeros_like(param) for slot in self.slots}
+                age = self._ages[name] = self._ages.get(name, 0) + 1
+                self._begin(age, self.learning_rate * rates.get(name, 1.0))
                 for pieces in self._pieces(param, grads[name], *self._state[name].values()):
                     self._update(*pieces)
 
-    def _begin(self) -> None:
-        """Once per step, before any parameter."""
+    def _begin(self, age: int, rate: float) -> None:
+        """Before the pieces of a parameter: which of its steps this is, from 1, and its learning rate."""
+        self._rate = rate
 
     def _update(self, param: Array, grad: Array, *arrays: Array) -> None:
         """One step of one piece: parameter, gradient, the state's slots, then scratch arrays."""
@@ -127,11 +141,14 @@ class Optimizer:
                 )
 
     def state_dict(self) -> dict[str, Any]:
-        """The state as a flat dict of copied arrays and numbers: "steps", and "{parameter}/{slot}"."""
+        """The state as a flat dict of copied arrays and numbers: "steps", and "{parameter}/{slot}"; for a parameter
+        that was fixed for some of the steps, how many it made itself, as "{parameter}/steps".
+        """
         arrays = {
             f"{name}/{slot}": array.copy() for name, state in self._state.items() for slot, array in state.items()
         }
-        return {"steps": self.steps, "learning_rate": self.learning_rate, **arrays}
+        ages = {f"{name}/steps": age for name, age in self._ages.items() if age != self.steps and self._state[name]}
+        return {"steps": self.steps, "learning_rate": self.learning_rate, **ages, **arrays}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from what `state_dict` returned, to the same bits.
@@ -147,10 +164,17 @@ class Optimizer:
             raise ValueError(f"steps is {steps}, expected a whole number")
         check_number("learning_rate", learning_rate, least=0.0)
         loaded: dict[str, dict[str, Array]] = {}
+        ages: dict[str, int] = {}
         for key, value in state.items():
             if key in ("steps", "learning_rate"):
                 continue
             name, _, slot = key.rpartition("/")
+            if slot == "steps" and self.slots:
+                age = np.asarray(value).item()
+                if check_number(f"state[{key!r}]", age, least=1, below=steps) != int(age):
+                    raise ValueError(f"state[{key!r}] is {age}, expected a whole number")
+                ages[name] = int(age)
+                continue
             if slot not in self.slots:
                 raise ValueError(
                     f"state has {key!r}, expected slots {self.slots}: it is not one of {type(self).__name__}"
@@ -160,13 +184,41 @@ class Optimizer:
         for name, slots in loaded.items():
             if slots.keys() != set(self.slots):
                 raise ValueError(f"state of {name!r} has slots {sorted(slots)}, expected {sorted(self.slots)}")
+        if ages.keys() - loaded.keys():
+            raise ValueError(f"state has the steps of {', '.join(sorted(ages.keys() - loaded.keys()))}, but no slots")
         self._mine = {}
+        self._ages = {name: int(steps) for name in loaded} | ages
         self._state = {name: {slot: slots[slot] for slot in self.slots} for name, slots in loaded.items()}
         self.steps, self.learning_rate = int(steps), float(learning_rate)
 
     def __repr__(self) -> str:
         public = {name: value for name, value in vars(self).items() if not name.startswith("_") and name != "steps"}
+        if self.rates is None:
+            del public["rates"]
         return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in public.items())})"
+
+
+def check_factors(rates: Any) -> dict[str, float]:
+    """Factors of the learning rate by the beginnings of names, as a dict. Raises TypeError or ValueError otherwise."""
+    if not isinstance(rates, Mapping) or not all(isinstance(beginning, str) for beginning in rates):
+        raise TypeError(f"rates is {rates!r:.60}, expected a dict from the beginnings of names to factors, or None")
+    return {beginning: check_number(f"rates[{beginning!r}]", factor, above=0.0) for beginning, factor in rates.items()}
+
+
+def by_beginning(name: str, values: Mapping[str, Value], params: Iterable[str]) -> dict[str, Value]:
+    """For each parameter of which some does, the value whose key its name begins with, the longest such key counting.
+
+    Raises ValueError for a key with which no parameter's name begins.
+
+    >>> by_beginning("rates", {"embedding": 0.1, "recurrent": 0.5}, ["embedding.E", "recurrent.W_l0", "dense.W"])
+    {'embedding.E': 0.1, 'recurrent.W_l0': 0.5}
+    """
+    names = list(params)
+    for key in values:
+        if not any(each.startswith(key) for each in names):
+            raise ValueError(f"{name} holds {key!r}, with which no parameter begins: {', '.join(names):.200}")
+    ordered = sorted(values, key=len)
+    return {each: values[key] for each in names for key in ordered if each.startswith(key)}
 
 
 def check_state(key: str, slot: str, value: Any) -> None:
@@ -182,12 +234,12 @@ def check_state(key: str, slot: str, value: Any) -> None:
 class SGD(Optimizer):
     """p <- p - a g (Eqs 19-23)."""
 
-    def __init__(self, learning_rate: float = 0.01):
-        super().__init__(learning_rate)
+    def __init__(self, learning_rate: float = 0.01, *, rates: Rates = None):
+        super().__init__(learning_rate, rates)
 
     def _update(self, param: Array, grad: Array, *arrays: Array) -> None:
         (work,) = arrays
-        param -= get_array_module(param).multiply(grad, self.learning_rate, out=work)
+        param -= get_array_module(param).multiply(grad, self._rate, out=work)
 
 
 class Momentum(Optimizer):
@@ -195,8 +247,10 @@ class Momentum(Optimizer):
 
     slots = ("velocity",)
 
-    def __init__(self, learning_rate: float = 0.01, momentum: float = 0.9, nesterov: bool = False):
-        super().__init__(learning_rate)
+    def __init__(
+        self, learning_rate: float = 0.01, momentum: float = 0.9, nesterov: bool = False, *, rates: Rates = None
+    ):
+        super().__init__(learning_rate, rates)
         self.momentum = check_number("momentum", momentum, least=0.0, below=1.0)
         check_flags(nesterov=nesterov)
         self.nesterov = bool(nesterov)
@@ -209,9 +263,9 @@ class Momentum(Optimizer):
         if self.nesterov:
             xp.multiply(velocity, self.momentum, out=work)
             work += grad
-            work *= self.learning_rate
+            work *= self._rate
         else:
-            xp.multiply(velocity, self.learning_rate, out=work)
+            xp.multiply(velocity, self._rate, out=work)
         param -= work
 
 
@@ -220,15 +274,15 @@ class Adagrad(Optimizer):
 
     slots = ("squares",)
 
-    def __init__(self, learning_rate: float = 0.01, eps: float = 1e-10):
-        super().__init__(learning_rate)
+    def __init__(self, learning_rate: float = 0.01, eps: float = 1e-10, *, rates: Rates = None):
+        super().__init__(learning_rate, rates)
         self.eps = check_number("eps", eps, above=0.0)
 
     def _update(self, param: Array, grad: Array, *arrays: Array) -> None:
         squares, work = arrays
         xp = get_array_module(param)
         squares += xp.multiply(grad, grad, out=work)
-        scaled_step(param, grad, squares, self.learning_rate, self.eps, work)
+        scaled_step(param, grad, squares, self._rate, self.eps, work)
 
 
 class RMSProp(Optimizer):
@@ -236,8 +290,8 @@ class RMSProp(Optimizer):
 
     slots = ("squares",)
 
-    def __init__(self, learning_rate: float = 0.01, decay: float = 0.99, eps: float = 1e-8):
-        super().__init__(learning_rate)
+    def __init__(self, learning_rate: float = 0.01, decay: float = 0.99, eps: float = 1e-8, *, rates: Rates = None):
+        super().__init__(learning_rate, rates)
         self.decay = check_number("decay", decay, least=0.0, below=1.0)
         self.eps = check_number("eps", eps, above=0.0)
 
@@ -248,7 +302,7 @@ class RMSProp(Optimizer):
         xp.multiply(grad, grad, out=work)
         work *= 1.0 - self.decay
         squares += work
-        scaled_step(param, grad, squares, self.learning_rate, self.eps, work)
+        scaled_step(param, grad, squares, self._rate, self.eps, work)
 
 
 class Adam(Optimizer):
@@ -260,21 +314,30 @@ class Adam(Optimizer):
     slots = ("mean", "squares")
     weight_decay = 0.0
 
-    def __init__(self, learning_rate: float = 0.001, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8):
-        super().__init__(learning_rate)
+    def __init__(
+        self,
+        learning_rate: float = 0.001,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-8,
+        *,
+        rates: Rates = None,
+    ):
+        super().__init__(learning_rate, rates)
         self.beta1 = check_number("beta1", beta1, least=0.0, below=1.0)
         self.beta2 = check_number("beta2", beta2, least=0.0, below=1.0)
         self.eps = check_number("eps", eps, above=0.0)
 
-    def _begin(self) -> None:
-        self._root = math.sqrt(1.0 - self.beta2**self.steps)
-        self._rate = self.learning_rate * self._root / (1.0 - self.beta1**self.steps)
+    def _begin(self, age: int, rate: float) -> None:
+        self._root = math.sqrt(1.0 - self.beta2**age)
+        self._rate = rate * self._root / (1.0 - self.beta1**age)
+        self._shrink = 1.0 - rate * self.weight_decay
 
     def _update(self, param: Array, grad: Array, *arrays: Array) -> None:
         mean, squares, work = arrays
         xp = get_array_module(param)
         if self.weight_decay:
-            param *= 1.0 - self.learning_rate * self.weight_decay
+            param *= self._shrink
         mean *= self.beta1
         mean += xp.multiply(grad, 1.0 - self.beta1, out=work)
         squares *= self.beta2
@@ -294,8 +357,10 @@ class AdamW(Adam):
         beta2: float = 0.999,
         eps: float = 1e-8,
         weight_decay: float = 0.01,
+        *,
+        rates: Rates = None,
     ):
-        super().__init__(learning_rate, beta1, beta2, eps)
+        super().__init__(learning_rate, beta1, beta2, eps, rates=rates)
         self.weight_decay = check_number("weight_decay", weight_decay, least=0.0)
 
 

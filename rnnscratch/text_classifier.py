@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, TypeVar
@@ -12,7 +12,20 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .backend import generator
-from .checks import as_labels, check_choice, check_flags, check_number, check_rates, check_sizes, check_texts, positions
+from .checks import (
+    as_array,
+    as_column,
+    as_labels,
+    check_choice,
+    check_flags,
+    check_number,
+    check_rates,
+    check_sizes,
+    check_texts,
+    is_array,
+    positions,
+    refuse_first,
+)
 from .estimator import Estimator
 from .files import reading
 from .models.classifier import SequenceClassifier, configuration, probabilities
@@ -53,6 +66,9 @@ class TextClassifier(Estimator):
     all chance: a whole number, None for another result each time, or a NumPy Generator or RandomState to draw from.
     With `workers` above 1, so many processes train (see `training.fit`).
 
+    `embeddings` gives words their first vectors: a `Word2Vec`, or whatever has a vector under a word, such as a dict;
+    other words of the vocabulary start as they would without. A file holds what was learned, and not these.
+
     Texts and labels come as lists, arrays, columns of data frames, or whatever can be gone through in order, and always
     go by position. `fit` and `score` take them as X and y, or as texts= and labels=.
 
@@ -87,6 +103,8 @@ class TextClassifier(Estimator):
     activation: str = "tanh"
     reset_after: bool = False
     workers: int = 1
+    embeddings: Any = None
+    freeze: bool = False
     _learned = ("model_",)
     _estimator_type = "classifier"
     _input_tags = {"two_d_array": False, "string": True}
@@ -116,7 +134,7 @@ class TextClassifier(Estimator):
         train_part, validation_part = split(codes, self.validation_fraction, seed)
         vocabulary = self._make_vocabulary([words[k] for k in train_part])
         ids = vocabulary.encode_all(words)
-        model = self._make_model(len(vocabulary), len(classes), seed)
+        model = self._make_model(vocabulary, len(classes), seed)
         updates = self.epochs * -(-len(train_part) // self.batch_size)
         history = fit(
             model,
@@ -148,6 +166,8 @@ class TextClassifier(Estimator):
             check_number("clip_norm", self.clip_norm, above=0.0)
         check_rates(validation_fraction=self.validation_fraction)
         check_flags(progress=self.progress)
+        if self.embeddings is not None:
+            word_vectors(self.embeddings, [], self.embedding_dim)
         configuration(self.get_params(deep=False) | {"vocabulary_size": 1})
 
     def _make_vocabulary(self, words: list[list[str]]) -> Vocabulary:
@@ -162,9 +182,14 @@ class TextClassifier(Estimator):
             )
         return found
 
-    def _make_model(self, vocabulary_size: int, num_classes: int, seed: int) -> SequenceClassifier:
-        sizes = {"vocabulary_size": vocabulary_size, "num_classes": num_classes}
-        return SequenceClassifier(**configuration(self.get_params(deep=False) | sizes), seed=seed)
+    def _make_model(self, vocabulary: Vocabulary, num_classes: int, seed: int) -> SequenceClassifier:
+        sizes = {"vocabulary_size": len(vocabulary), "num_classes": num_classes}
+        model = SequenceClassifier(**configuration(self.get_params(deep=False) | sizes), seed=seed)
+        if self.embeddings is not None:
+            rows, vectors = word_vectors(self.embeddings, vocabulary.words, self.embedding_dim)
+            table = model.embedding.params["E"]
+            table[model.xp.asarray(rows)] = model.xp.asarray(vectors.astype(table.dtype))
+        return model
 
     @also_by_name
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -193,12 +218,14 @@ class TextClassifier(Estimator):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted classifier to one `.npz` without pickle; a failure leaves an older file whole.
 
-        A generator as `random_state` is written as None.
+        A generator as `random_state` is written as None, and so are `embeddings`.
         """
         self._check_fitted()
-        params = {k: value.item() if isinstance(value, np.generic) else value for k, value in self.get_params().items()}
+        given = self.get_params(deep=False)
+        params = {k: value.item() if isinstance(value, np.generic) else value for k, value in given.items()}
         if not isinstance(params["random_state"], int):
             params["random_state"] = None
+        params["embeddings"] = None
         kind = None if self.classes_.dtype.kind == "U" else self.classes_.dtype.name
         extra = {"text_classifier": params, "classes": self.classes_.tolist(), "classes_dtype": kind}
         save_model(path, self.model_, self.vocabulary_, extra)
@@ -222,6 +249,39 @@ class TextClassifier(Estimator):
                 check_sizes(max_length=classifier.max_length)
         classifier.model_, classifier.vocabulary_, classifier.classes_ = model, vocabulary, classes
         return classifier
+
+
+def word_vectors(embeddings: Any, words: list[str], size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The positions (N,) of those words but the first, the unknown one, that have a vector, and the vectors (N, size).
+
+    Raises TypeError or ValueError for embeddings that are none, or of another size.
+    """
+    vocabulary = getattr(embeddings, "vocabulary", None)
+    if vocabulary is not None and hasattr(embeddings, "vectors"):
+        vectors = as_array("embeddings.vectors", embeddings.vectors)
+        if vectors.shape != (len(vocabulary), size):
+            raise ValueError(
+                f"embeddings.vectors has shape {vectors.shape}, expected {(len(vocabulary), size)}: its words, and "
+                f"embedding_dim={size}"
+            )
+        rows = np.array([k for k, word in enumerate(words) if k and word in vocabulary], np.int64)
+        found = vectors[np.array([vocabulary[words[k]] for k in rows], np.int64)]
+    elif hasattr(embeddings, "__getitem__") and not (is_array(embeddings) or isinstance(embeddings, Sequence)):
+        rows = np.array([k for k, word in enumerate(words) if k and word in embeddings], np.int64)
+        found = np.empty((len(rows), size))
+        for place, k in enumerate(rows):
+            vector = as_column(f"embeddings[{words[k]!r}]", embeddings[words[k]])
+            if vector.shape != (size,):
+                raise ValueError(
+                    f"embeddings[{words[k]!r}] has shape {vector.shape}, expected {(size,)} as embedding_dim"
+                )
+            found[place] = vector
+    else:
+        raise TypeError(f"embeddings is {type(embeddings).__name__}, expected a Word2Vec or a dict of vectors by words")
+    if len(words) > 1 and not len(rows):
+        raise ValueError(f"embeddings have a vector for none of the {len(words) - 1} words, such as {words[1]!r:.60}")
+    refuse_first("embeddings", found, np.isfinite(found), "a finite number")
+    return rows, found
 
 
 def draw_seed(state: Any) -> int:

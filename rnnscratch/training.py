@@ -14,9 +14,9 @@ import numpy as np
 
 from .backend import blas_threads
 from .checkpoints import ROW, Run, put_params
-from .checks import as_array, as_list, as_sequences, check_flags, check_number, check_sequences, non_finite
+from .checks import as_array, as_list, as_sequences, check_flags, check_number, check_sequences, check_sizes, non_finite
 from .files import atomic_write, owned, user_path
-from .optimizers import Optimizer, clip_gradients
+from .optimizers import Optimizer, by_beginning, clip_gradients
 from .progress import progress_bar
 from .schedules import Plateau, Schedule, describe
 from .text.batches import Batches
@@ -79,6 +79,8 @@ class Trainable(Protocol):
     config()                               what a checkpoint must have been made with
     rng                                    a generator, whose state a checkpoint holds
     load_params(params)                    how values are put into the parameters
+    fixed                                  the names of the parameters that do not learn, whose gradients count for
+                                           nothing; `unfreeze` changes it for the time of the training
     figures                                the names that `monitor` may have, to refuse others before any work
 
     Batches may have `rng`, whose state a checkpoint holds, and `summary()`, by which it knows its data again; a batch
@@ -112,6 +114,7 @@ def fit(
     resume: bool = False,
     progress: bool = True,
     workers: Any = 1,
+    unfreeze: Mapping[str, int] | None = None,
 ) -> History:
     """Train a model (see `Trainable`) in place; with validation data, it ends with the weights of its best epoch.
 
@@ -131,6 +134,9 @@ def fit(
     workers       how many processes take a part of each batch, with one BLAS thread each; or a `workers.Communicator`,
                   such as `workers.MPI()`. The same number gives the same bits; a script must call fit under
                   `if __name__ == "__main__":`, as with all of Python's multiprocessing. Validation is rank 0's
+    unfreeze      from which epoch on parameters learn, by the beginnings of their names, the longest one counting:
+                  `{"recurrent": 2, "embedding": 3}` (gradual unfreezing, Howard & Ruder 2018). Others learn from the
+                  first; those in the model's own `fixed` never
 
     With one worker, BLAS gets one thread where the model's matrices are small (see `backend.blas_threads`).
 
@@ -166,6 +172,14 @@ def fit(
     for name, number, least in (("epochs", epochs, 1), ("patience", 0 if patience is None else patience, 0)):
         if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < least:
             raise ValueError(f"{name} is {number!r}, expected a whole number of at least {least}")
+    own = frozenset(getattr(model, "fixed", ()))
+    begins = first_epochs(unfreeze, model.params)
+
+    def fixed(epoch: int) -> frozenset[str]:
+        return own | {name for name, first in begins.items() if epoch < first}
+
+    if fixed(1) >= set(model.params):
+        raise ValueError("no parameter learns in epoch 1, expected at least one that unfreeze and fixed leave")
     team = Team(model, workers)
     batches = make_batches("train", model, train, batch_size, max_length, True, seed)
     held_out = None
@@ -183,10 +197,12 @@ def fit(
         "seed": None if seed is None else int(seed),
         "training data": summary(batches),
         "validation data": None if held_out is None else summary(held_out),
+        "fixed": sorted(own) or None,
+        "unfreeze": None if unfreeze is None else {name: int(unfreeze[name]) for name in sorted(unfreeze)},
     }
     if team.size > 1:  # the number of workers changes the bits
         fingerprint["workers"] = team.size
-    run = Run(model, optimizer, plateau, batches, fingerprint)
+    run = Run(model, optimizer, plateau, batches, fingerprint, fixed)
     base_rate = optimizer.learning_rate
     try:
         with team, blas_threads(model.params, team.size), contextlib.ExitStack() as mine:
@@ -228,7 +244,27 @@ def fit(
         raise
     finally:
         optimizer.learning_rate = base_rate
+        if begins:
+            fix(model, own)
     return History(run.rows, run.best_epoch)
+
+
+def first_epochs(unfreeze: Any, params: Mapping[str, Any]) -> dict[str, int]:
+    """The epoch from which on each parameter learns that `unfreeze` names. Raises TypeError or ValueError otherwise."""
+    if unfreeze is None:
+        return {}
+    if not isinstance(unfreeze, Mapping) or not all(isinstance(beginning, str) for beginning in unfreeze):
+        raise TypeError(
+            f"unfreeze is {unfreeze!r:.60}, expected a dict from the beginnings of names to epochs, or None"
+        )
+    check_sizes(**{f"unfreeze[{beginning!r}]": epoch for beginning, epoch in unfreeze.items()})
+    return by_beginning("unfreeze", unfreeze, params)
+
+
+def fix(model: Any, names: frozenset[str]) -> None:
+    """Let a model know which parameters do not learn, if it asks."""
+    if hasattr(model, "fixed") and model.fixed != names:
+        model.fixed = names
 
 
 def check_epoch(model: Any, row: Mapping[str, float]) -> None:
@@ -280,13 +316,15 @@ def train_epoch(
 ) -> dict[str, float]:
     """One pass over the batches; returns the epoch's row. Its seconds are those of training alone."""
     epoch, number, tokens, start = len(run.rows) + 1, 0, 0, time.perf_counter()
+    fixed = run.fixed(epoch)
+    fix(run.model, fixed)
     total = {"loss": 0.0}
     examples, norms = 0.0, 0.0
     label = f"epoch {epoch}/{epochs}"
     with progress_bar(run.batches, progress, desc=label, unit=" batches", leave=False) as bar:
         for number, batch in enumerate(bar, 1):
             run.optimizer.learning_rate = rate_of(rate, run.updates) * run.scale
-            loss, figures, norm = train_on(run.model, team, batch, run.optimizer, clip_norm, epoch, number)
+            loss, figures, norm = train_on(run.model, team, batch, run.optimizer, clip_norm, fixed, epoch, number)
             run.updates += 1
             weight = float(run.model.weight(batch)) if hasattr(run.model, "weight") else 1.0
             examples, norms = examples + weight, norms + norm
@@ -320,17 +358,24 @@ def rate_of(schedule: Schedule, update: int) -> float:
 
 @np.errstate(over="ignore", invalid="ignore")  # NonFiniteLoss says more than NumPy's warning
 def train_on(
-    model: Any, team: Team, batch: Any, optimizer: Optimizer, clip_norm: float | None, epoch: int, number: int
+    model: Any,
+    team: Team,
+    batch: Any,
+    optimizer: Optimizer,
+    clip_norm: float | None,
+    fixed: frozenset[str],
+    epoch: int,
+    number: int,
 ) -> tuple[float, dict[str, float], float]:
     """One update; returns the batch's mean loss, its further figures, and the norm of the gradients."""
     loss, figures = team.gradient(batch)
-    norm = clip_gradients(model.grads, max_norm=clip_norm)
+    norm = clip_gradients({name: g for name, g in model.grads.items() if name not in fixed}, max_norm=clip_norm)
     if not (math.isfinite(float(loss)) and math.isfinite(norm)):
         raise NonFiniteLoss(
             f"loss {float(loss)}, gradient norm {norm} in epoch {epoch}, batch {number}; {first_non_finite(model)}; "
             f"{ADVICE}"
         )
-    optimizer.step(model.params, model.grads)
+    optimizer.step(model.params, model.grads, fixed)
     return float(loss), {name: float(value) for name, value in figures.items()}, norm
 
 

@@ -220,6 +220,7 @@ class Part(NamedTuple):
     batch: Any  # None where the batch has fewer parts than there are ranks
     share: float  # the part's weight in the batch's mean
     seed: int | None  # of chance in ranks other than 0
+    fixed: frozenset[str] = frozenset()  # the parameters that do not learn
 
 
 class End(NamedTuple):
@@ -287,8 +288,9 @@ class Team:
             raise ValueError(f"split gives {len(batches)} parts of a batch, expected 1 to {self.size}")
         weights = [float(model.weight(each)) if hasattr(model, "weight") else 1.0 for each in batches]
         seed = int(rng.integers(2**63)) if isinstance(rng, np.random.Generator) else None
-        parts = [Part(each, weight / sum(weights), seed) for each, weight in zip(batches, weights)]
-        parts += [Part(None, 0.0, None)] * (self.size - len(parts))
+        fixed = frozenset(getattr(model, "fixed", ()))
+        parts = [Part(each, weight / sum(weights), seed, fixed) for each, weight in zip(batches, weights)]
+        parts += [Part(None, 0.0, None, fixed)] * (self.size - len(parts))
         mine = communicator.scatter(parts)
         communicator.share(model.params)
         error: BaseException | None = None
@@ -311,6 +313,8 @@ class Team:
 def take_part(model: Any, part: Part) -> dict[str, float]:
     """Fill the model's `grads` with the part's share of the batch's gradient; the part's loss and further figures."""
     figures: dict[str, Any] = {}
+    if hasattr(model, "fixed") and model.fixed != part.fixed:
+        model.fixed = part.fixed
     if part.batch is not None:
         loss, back, figures = model.batch_loss(part.batch, train=True)
         back()

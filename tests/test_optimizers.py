@@ -516,3 +516,73 @@ def test_an_option_that_is_no_number_of_its_range_is_refused_by_name(make, name,
         pytest.skip("a whole number, however large")
     with pytest.raises((TypeError, ValueError), match=f"{name} is "):
         make(**{**rest, name: wrong})
+
+
+def steps_of(optimizer, params, draws, fixed=()):
+    for grads in draws:
+        optimizer.step(params, grads, fixed)
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_a_parameter_that_was_fixed_begins_as_in_an_optimizer_of_its_own(name, rng):
+    """Also where the state went through a file in between; before, it keeps its bits."""
+    params, draws = draw(rng), [draw(rng) for _ in range(6)]
+    own = {key: value.copy() for key, value in params.items()}
+    optimizer, alone, whole = (PEERS[name][0]() for _ in range(3))
+    steps_of(
+        whole, {key: own[key] for key in ("W", "b", "scale")}, [{k: g[k] for k in ("W", "b", "scale")} for g in draws]
+    )
+    steps_of(alone, {"E": own["E"]}, [{"E": grads["E"]} for grads in draws[2:]])
+    before = params["E"].copy()
+    steps_of(optimizer, params, draws[:2], {"E"})
+    np.testing.assert_array_equal(params["E"], before)
+    steps_of(optimizer, params, draws[2:4])
+    resumed = PEERS[name][0]()
+    resumed.load_state_dict(optimizer.state_dict())
+    steps_of(resumed, params, draws[4:])
+    for key, value in params.items():
+        assert np.array_equal(value, own[key]), key
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_rates_scale_the_learning_rate_of_what_begins_so(name, rng):
+    params, draws = draw(rng), [draw(rng) for _ in range(3)]
+    apart = {key: value.copy() for key, value in params.items()}
+    optimizer = PEERS[name][0]()
+    optimizer.rates = {"": 0.25, "E": 0.5, "W": 2.0}
+    steps_of(optimizer, params, draws)
+    for key, factor in {"E": 0.5, "W": 2.0, "b": 0.25, "scale": 0.25}.items():
+        alone = PEERS[name][0]()
+        alone.learning_rate *= factor
+        steps_of(alone, {key: apart[key]}, [{key: grads[key]} for grads in draws])
+        np.testing.assert_allclose(params[key], apart[key], rtol=1e-14, err_msg=key)
+
+
+@pytest.mark.parametrize("cls", [opt.SGD, opt.Momentum, opt.Adagrad, opt.RMSProp, opt.Adam, opt.AdamW])
+def test_every_optimizer_takes_rates_and_shows_them(cls):
+    optimizer = cls(rates={"E": 2})
+    assert optimizer.rates == {"E": 2.0} and "rates={'E': 2.0}" in repr(optimizer)
+    with pytest.raises(ValueError, match=r"rates\['E'\] is 0, expected a number above 0"):
+        cls(rates={"E": 0})
+    with pytest.raises(TypeError, match="rates is 2, expected a dict"):
+        cls(rates=2)
+
+
+def test_names_that_are_no_parameters_are_refused_and_change_nothing(rng):
+    params, optimizer = draw(rng), opt.Adam(rates={"F": 0.5})
+    before = {key: value.copy() for key, value in params.items()}
+    with pytest.raises(ValueError, match="rates holds 'F', with which no parameter begins: E, W, b, scale"):
+        optimizer.step(params, params)
+    with pytest.raises(ValueError, match="fixed holds 'F', expected names of params"):
+        opt.Adam().step(params, params, {"F"})
+    assert optimizer.steps == 0 and all(np.array_equal(params[key], before[key]) for key in params)
+
+
+@pytest.mark.parametrize("age", [0, 7, 1.5])
+def test_a_number_of_steps_that_cannot_be_is_refused(age, rng):
+    params, optimizer = draw(rng), opt.Adam()
+    steps_of(optimizer, params, [draw(rng)] * 3)
+    with pytest.raises(ValueError, match="E/steps"):
+        opt.Adam().load_state_dict({**optimizer.state_dict(), "E/steps": age})
+    with pytest.raises(ValueError, match="the steps of F, but no slots"):
+        opt.Adam().load_state_dict({**optimizer.state_dict(), "F/steps": 2})

@@ -16,6 +16,7 @@ from rnnscratch import files, text_classifier
 from rnnscratch.estimator import NotFittedError
 from rnnscratch.models import SequenceClassifier, save_model
 from rnnscratch.models.saved import FORMAT
+from rnnscratch.text import Vocabulary
 from rnnscratch.text_classifier import TextClassifier, split
 from rnnscratch.training import predict
 
@@ -259,6 +260,52 @@ def test_its_options_are_those_of_its_model(tmp_path):
     np.testing.assert_array_equal(again.predict_proba(TEXTS), clf.predict_proba(TEXTS))
     with pytest.raises(ValueError, match="activation is 'gelu'"):
         clf.set_params(activation="gelu").fit(TEXTS, LABELS)
+
+
+class Vectors:
+    """What is taken of a `Word2Vec`."""
+
+    def __init__(self, words, vectors):
+        self.vocabulary, self.vectors = Vocabulary(["<unk>", *words]), np.array([np.zeros(8), *vectors])
+
+
+WORDS = ["good", "bad", "unheard"]
+VECTORS = [np.full(8, 2.0), np.arange(8.0), np.ones(8)]
+
+
+@pytest.mark.parametrize("embeddings", [dict(zip(WORDS, VECTORS)), Vectors(WORDS, VECTORS)], ids=["dict", "Word2Vec"])
+def test_words_start_with_the_vectors_given_and_others_as_usual(embeddings):
+    clf, plain = classifier(embeddings=embeddings, freeze=True, epochs=1), classifier(freeze=True, epochs=1)
+    found, usual = (each.fit(TEXTS, LABELS).model_.params["embedding.E"] for each in (clf, plain))
+    words = clf.vocabulary_.words
+    for k, word in enumerate(words):
+        np.testing.assert_array_equal(found[k], VECTORS[WORDS.index(word)] if word in WORDS else usual[k])
+    assert {"good", "bad"} <= set(words) and "unheard" not in words
+    assert clf.get_params()["embeddings"] is embeddings
+
+
+def test_a_file_holds_what_was_learned_of_embeddings(tmp_path):
+    clf = classifier(embeddings={"good": np.ones(8)}, freeze=True, epochs=1).fit(TEXTS, LABELS)
+    clf.save(tmp_path / "clf.npz")
+    again = TextClassifier.load(tmp_path / "clf.npz")
+    assert again.embeddings is None and again.freeze is True
+    np.testing.assert_array_equal(again.predict_proba(TEXTS), clf.predict_proba(TEXTS))
+
+
+@pytest.mark.parametrize(
+    ("embeddings", "error", "message"),
+    [
+        (np.ones((3, 8)), TypeError, "embeddings is ndarray, expected a Word2Vec or a dict of vectors by words"),
+        (3, TypeError, "embeddings is int, expected a Word2Vec or a dict"),
+        ({"good": np.ones(7)}, ValueError, r"embeddings\['good'\] has shape \(7,\), expected \(8,\) as embedding_dim"),
+        ({"good": np.full(8, np.nan)}, ValueError, r"embeddings\[0, 0\] is nan, expected a finite number"),
+        ({"unheard": np.ones(8)}, ValueError, "embeddings have a vector for none of the"),
+        (Vectors(["good"], [np.ones(8), np.ones(8)]), ValueError, r"vectors has shape \(3, 8\), expected \(2, 8\)"),
+    ],
+)
+def test_embeddings_that_do_not_fit_are_named(embeddings, error, message):
+    with pytest.raises(error, match=message):
+        classifier(embeddings=embeddings).fit(TEXTS, LABELS)
 
 
 def test_a_file_without_the_options_that_came_later_still_loads(fitted, tmp_path):

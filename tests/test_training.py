@@ -622,8 +622,8 @@ def test_weights_that_the_last_update_of_an_epoch_spoils_are_neither_returned_no
     """The embedding of a word that no later batch reads, so that no loss tells."""
     path, updates, step = tmp_path / "run.npz", [0], Adam.step
 
-    def spoiling(self, params, grads):
-        step(self, params, grads)
+    def spoiling(self, params, grads, fixed):
+        step(self, params, grads, fixed)
         updates[0] += 1
         if updates[0] == 8 * epoch:
             params["embedding.E"][3, 0] = np.inf
@@ -995,3 +995,64 @@ def test_sequences_without_a_known_word_are_nothing_to_learn_from(sequences):
     with pytest.raises(ValueError, match="train sequences hold no token but 0, the unknown word"):
         training.fit(model, (sequences, [0, 1, 0]), optimizer=Adam(), progress=False)
     assert predict(model, sequences).shape == (3,) and "loss" in evaluate(model, sequences, [0, 1, 0])
+
+
+def changed_by(model, before):
+    return {name for name, array in model.params.items() if (array != before[name]).any()}
+
+
+def test_a_frozen_table_stays_to_the_bit_and_makes_no_part_of_the_norm():
+    table = np.random.default_rng(3).standard_normal((V, 6))
+    model, twin = (classifier(embeddings=table, freeze=frozen) for frozen in (True, False))
+    before = bits(model)
+    optimizer = Adam(0.01)
+    history = run(model, 1, optimizer, None, batch_size=120)
+    assert changed_by(model, before) == model.params.keys() - {"embedding.E"}
+    assert not [key for key in optimizer.state_dict() if key.startswith("embedding")]
+    batch = next(iter(training.Batches(*TRAIN, batch_size=120, shuffle=True, seed=0)))
+    twin.batch_loss(batch, train=True)[1]()
+    learning = {name: gradient for name, gradient in twin.grads.items() if name != "embedding.E"}
+    assert history["gradient_norm"][0] == pytest.approx(training.clip_gradients(learning), rel=1e-5)
+
+
+def test_parameters_learn_from_the_epoch_that_unfreeze_says():
+    model = classifier(num_layers=2)
+    seen = [bits(model)]
+    unfreeze = {"recurrent": 2, "recurrent.W_l0": 3, "embedding": 3}
+    run(model, 3, None, None, unfreeze=unfreeze, callbacks=[lambda model, row: seen.append(bits(model))])
+    expected = [{"dense.W", "dense.b"}]
+    expected.append({name for name in model.params if name not in ("recurrent.W_l0", "embedding.E")})
+    expected.append(set(model.params))
+    for before, after, names in zip(seen, seen[1:], expected):
+        assert {name for name in after if (after[name] != before[name]).any()} == names
+    assert model.fixed == frozenset()
+
+
+@pytest.mark.parametrize("stop", [1, 2, 3])
+def test_a_run_with_frozen_and_late_parameters_goes_on_to_the_same_bits(stop, tmp_path):
+    options = {"unfreeze": {"recurrent": 3}, "clip_norm": 0.5}
+    whole, part, rest = (dropping(embeddings=np.ones((V, 6)), freeze=True) for _ in range(3))
+    run(whole, 4, **options)
+    run(part, stop, checkpoint=tmp_path / "c.npz", **options)
+    run(rest, 4, checkpoint=tmp_path / "c.npz", resume=True, **options)
+    assert_same_bits(bits(rest), bits(whole))
+    with pytest.raises(ValueError, match="another run: its unfreeze is {'recurrent': 3}, here it is None"):
+        run(rest, 4, checkpoint=tmp_path / "c.npz", resume=True, clip_norm=0.5)
+
+
+@pytest.mark.parametrize(
+    ("unfreeze", "error", "message"),
+    [
+        ({"recurent": 2}, ValueError, "unfreeze holds 'recurent', with which no parameter begins: embedding.E, "),
+        ({"dense": 0}, ValueError, r"unfreeze\['dense'\] is 0, expected at least 1"),
+        ({"dense": 1.5}, TypeError, r"unfreeze\['dense'\] is 1.5, expected a whole number"),
+        (["dense"], TypeError, r"unfreeze is \['dense'\], expected a dict"),
+        ({"": 2}, ValueError, "no parameter learns in epoch 1"),
+    ],
+)
+def test_what_is_no_schedule_of_parameters_is_named(unfreeze, error, message):
+    model = classifier()
+    before = bits(model)
+    with pytest.raises(error, match=message):
+        run(model, unfreeze=unfreeze)
+    assert_same_bits(bits(model), before)

@@ -174,6 +174,18 @@ def test_a_model_of_ones_own_and_one_thread_for_each_worker():
     assert history["process"][0] != os.getpid()  # the mean over two processes
 
 
+def test_workers_know_what_is_fixed_and_from_when_it_learns():
+    """A fixed table takes no part in the norm to which gradients are clipped, whoever found them."""
+    nothing = {"dropout": 0.0, "embedding_dropout": 0.0, "recurrent_dropout": 0.0, "word_dropout": 0.0}
+    models = [classifier(dtype="float64", freeze=True, **nothing) for _ in range(2)]
+    before = bits(models[0])
+    for workers, model in enumerate(models, 1):
+        run(model, workers, epochs=2, clip_norm=0.01, unfreeze={"recurrent.W": 2})
+    for name, array in models[0].params.items():
+        np.testing.assert_allclose(models[1].params[name], array, rtol=1e-9, atol=1e-12, err_msg=name)
+        assert (array == before[name]).all() == (name == "embedding.E")
+
+
 def test_a_batch_that_is_not_finite_is_named_and_spoils_no_weights():
     batches = line_batches()
     batches[1][0][3, 1] = np.nan  # in the second worker's part

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ class Model:
     _config: dict[str, Any]
     rng: np.random.Generator
     xp: Any
+    _fixed: frozenset[str] = frozenset()
 
     def _layers(self) -> tuple[tuple[str, Any], ...]:
         """The layers that have parameters, by the names that these begin with."""
@@ -37,8 +38,24 @@ class Model:
         return {f"{part}.{name}": array for part, layer in self._layers() for name, array in layer.grads.items()}
 
     @property
+    def fixed(self) -> frozenset[str]:
+        """The names of the parameters that do not learn: their gradients are 0 and take no work."""
+        return self._fixed
+
+    @fixed.setter
+    def fixed(self, names: Iterable[str]) -> None:
+        names, mine = frozenset(names), self.params
+        for name in sorted(names - mine.keys()):
+            raise ValueError(f"fixed holds {name!r}, expected names of parameters: {', '.join(mine):.200}")
+        self._fixed = names
+        for part, layer in self._layers():
+            layer.fixed = frozenset(name for name in layer.params if f"{part}.{name}" in names)
+            for name in layer.fixed:
+                layer.grads[name][...] = 0
+
+    @property
     def num_params(self) -> int:
-        """How many numbers the model learns."""
+        """How many numbers the model has in its parameters, fixed ones included."""
         return sum(array.size for array in self.params.values())
 
     def check_weights(self) -> None:
@@ -63,7 +80,7 @@ class Model:
 
     def __getstate__(self) -> dict[str, Any]:
         params = {name: to_cpu(array) for name, array in self.params.items()}
-        return {"config": self._config, "params": params, "rng": self.rng}
+        return {"config": self._config, "params": params, "rng": self.rng, "fixed": self.fixed}
 
     def _restore(self, model: type, state: dict[str, Any]) -> None:
         """Become, through this model's constructor, what `__getstate__` saw."""
@@ -72,3 +89,4 @@ class Model:
         model.__init__(self, **state["config"], seed=rng)  # type: ignore[misc]
         rng.bit_generator.state = random_state
         self.load_params(state["params"])
+        self.fixed = state["fixed"]

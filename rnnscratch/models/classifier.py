@@ -22,6 +22,7 @@ from ..checks import (
     check_sequences,
     check_shape,
     check_sizes,
+    non_finite,
 )
 from ..kernels import losses, pooling
 from ..kernels.activations import ACTIVATIONS
@@ -52,6 +53,9 @@ class SequenceClassifier(Model):
     and `recurrent_dropout` on the state, each with one mask for all steps of a sequence. `activation` is the "rnn"
     cell's, `reset_after` the "gru" cell's.
 
+    `embeddings`, an array (V, E) or a `Word2Vec` with that many `vectors`, are where the embedding's table starts; with
+    `freeze` it stays so. `fixed` names the parameters that do not learn.
+
     Raises ValueError or TypeError for an argument that is none of these.
 
     >>> model = SequenceClassifier(vocabulary_size=100, embedding_dim=3, hidden_size=4, seed=0)
@@ -80,8 +84,11 @@ class SequenceClassifier(Model):
         dtype: Any = "float32",
         device: str = "cpu",
         seed: int | np.random.Generator | None = None,
+        embeddings: Any = None,
+        freeze: bool = False,
     ):
         self._config = config = configuration(locals())
+        table = None if embeddings is None else as_table(embeddings, config)
         self.rng = generator(seed)  # one generator for all layers, so that its state is the whole random state
         shared: dict[str, Any] = {"dtype": config["dtype"], "device": device, "seed": self.rng}
         sizes = layer_arguments(config)
@@ -97,6 +104,9 @@ class SequenceClassifier(Model):
         self._width = hidden_size * len(self.recurrent.directions)  # of each part
         self._kept_words: Any = None
         self._back: Any = None
+        if table is not None:
+            self.embedding.params["E"][...] = self.xp.asarray(table)
+        self.fixed = frozenset(["embedding.E"]) if freeze else frozenset()
 
     @property
     def frozen(self) -> bool:
@@ -142,6 +152,8 @@ class SequenceClassifier(Model):
                 "dlogits", dlogits, (B,) if K == 1 else (B, K), self.dense.params["W"].dtype, "as the logits"
             )
             dpooled = dropout_back(dense_back(dlogits.reshape(B, K)))
+            if not (learns(self.recurrent) or learns(self.embedding)):
+                return
             dhs, dh = None, None
             for k, (part, (_, cache)) in enumerate(zip(self._parts, parts)):
                 dpart = dpooled[:, k * self._width : (k + 1) * self._width]
@@ -156,6 +168,8 @@ class SequenceClassifier(Model):
                 dhs = share if dhs is None else dhs + share
             upstream = None if dhs is None else Packed(dhs, plan)
             dx, _ = recurrent_back(upstream, (dh, None) if isinstance(state, tuple) else dh)
+            if not learns(self.embedding):
+                return
             for back in reversed(backs):
                 dx = back(dx)
 
@@ -275,6 +289,23 @@ class SequenceClassifier(Model):
         return ("embedding", self.embedding), ("recurrent", self.recurrent), ("dense", self.dense)
 
 
+def learns(layer: Any) -> bool:
+    """Whether any of a layer's parameters does."""
+    return len(layer.fixed) < len(layer.params)
+
+
+def as_table(embeddings: Any, config: Mapping[str, Any]) -> Array:
+    """The vectors (V, E) of words as a table of a model of this `configuration`. Raises ValueError or TypeError."""
+    name = "embeddings.vectors" if hasattr(embeddings, "vectors") else "embeddings"
+    found = as_array(name, getattr(embeddings, "vectors", embeddings))
+    shape = (config["vocabulary_size"], config["embedding_dim"])
+    if found.shape != shape:
+        raise ValueError(f"{name} has shape {found.shape}, expected {shape} = (vocabulary_size, embedding_dim)")
+    if non_finite({name: found}):
+        raise ValueError(f"{name} holds NaN or infinity, expected numbers")
+    return to_cpu(found).astype(config["dtype"])
+
+
 def pool(part: str, hs: Packed, h: Array, directions: int) -> tuple[Array, Any]:
     """One part of the pooling (B, directions*H) of packed outputs hs or of the final states h, and its cache.
 
@@ -312,7 +343,7 @@ def probabilities(logits: Array) -> Array:
 
 
 def configuration(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a `SequenceClassifier`, its seed left out, as plain values that JSON can hold.
+    """The options of a `SequenceClassifier`, but for its seed and embeddings, as plain values that JSON can hold.
 
     Those that are not given get their defaults; what is given besides is left alone. Raises ValueError or TypeError
     for a wrong one, and RuntimeError for a device there is not.
@@ -344,6 +375,7 @@ def options_of(model: type, given: Mapping[str, Any]) -> dict[str, Any]:
             found[name] = str.__str__(value)
     module_for(found["device"])
     del found["seed"]
+    found.pop("embeddings", None)
     return {**found, "dtype": check_dtype(found["dtype"]).name}
 
 

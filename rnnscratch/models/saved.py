@@ -15,6 +15,7 @@ from ..text.vocabulary import Vocabulary
 from .classifier import SequenceClassifier, configuration, parameter_shapes
 
 FORMAT = "rnnscratch model 1"
+LATER = {"freeze"}  # options that older files do not have
 
 
 def save_model(
@@ -75,7 +76,7 @@ def check_params(arrays: Mapping[str, np.ndarray], config: Any) -> None:
     Nothing is made of the sizes in the configuration before they are known to be those of arrays that are here already.
     """
     options = configuration({"vocabulary_size": 1}).keys()
-    if not isinstance(config, dict) or config.keys() != options:
+    if not isinstance(config, dict) or config.keys() | LATER != options:
         raise ValueError(f"config is {config!r:.200}, expected the options {', '.join(sorted(options))}")
     config = configuration({**config, "device": "cpu"})
     if config["num_layers"] > len(arrays):

@@ -292,8 +292,8 @@ def test_the_signature_is_the_one_definition_of_the_options():
     options = inspect.signature(SequenceClassifier).parameters
     assert list(options)[:5] == ["vocabulary_size", "embedding_dim", "hidden_size", "num_classes", "cell"]
     model = SequenceClassifier(9)
-    assert [*model.config(), "seed"] == list(options)
-    assert {**model.config(), "seed": None} == {"vocabulary_size": 9} | {
+    assert [name for name in options if name not in ("seed", "embeddings")] == list(model.config())
+    assert {**model.config(), "seed": None, "embeddings": None} == {"vocabulary_size": 9} | {
         name: option.default for name, option in options.items() if name != "vocabulary_size"
     }
 
@@ -395,3 +395,76 @@ def test_wrong_input_of_backward_and_loss_is_named():
         model.backward(np.zeros(3))
     with pytest.raises(ValueError, match=r"targets has shape \(2,\)"):
         model.loss(logits, np.array([0, 1]))
+
+
+class Vectors:
+    """What a classifier takes of a `Word2Vec`."""
+
+    def __init__(self, vectors):
+        self.vectors = vectors
+
+
+@pytest.mark.parametrize("wrapped", [Vectors, np.ndarray.tolist, np.copy])
+def test_the_table_starts_with_the_given_vectors_and_all_else_as_without(wrapped, rng):
+    table = rng.standard_normal((6, 2))
+    given = wrapped(table)
+    model, plain = small(embeddings=given), small()
+    np.testing.assert_array_equal(model.params["embedding.E"], table.astype(np.float32))
+    for name in plain.params.keys() - {"embedding.E"}:
+        np.testing.assert_array_equal(model.params[name], plain.params[name])
+    model.params["embedding.E"][...] = 0
+    np.testing.assert_array_equal(getattr(given, "vectors", given), table)
+    assert model.config() == plain.config()
+
+
+@pytest.mark.parametrize(
+    ("embeddings", "error", "message"),
+    [
+        (np.zeros((5, 2)), ValueError, r"embeddings has shape \(5, 2\), expected \(6, 2\) = \(vocabulary_size, embed"),
+        (Vectors(np.zeros((6, 3))), ValueError, r"embeddings.vectors has shape \(6, 3\), expected \(6, 2\)"),
+        (np.full((6, 2), np.inf), ValueError, "embeddings holds NaN or infinity"),
+        ("glove", TypeError, "embeddings is one string"),
+    ],
+)
+def test_embeddings_that_do_not_fit_are_named(embeddings, error, message):
+    with pytest.raises(error, match=message):
+        small(embeddings=embeddings)
+
+
+@pytest.mark.parametrize(
+    "fixed",
+    [
+        {"embedding.E"},
+        {"recurrent.U_l0", "dense.b"},
+        {"embedding.E", "recurrent.W_l0", "recurrent.U_l0", "recurrent.b_l0"},
+        {"recurrent.W_l0", "recurrent.U_l0", "recurrent.b_l0"},
+    ],
+)
+def test_what_is_fixed_has_gradient_0_and_the_others_have_theirs(fixed, rng):
+    model, whole = perturbed(rng, pooling="mean+max"), None
+    whole = copy.deepcopy(model)
+    for each in (model, whole):
+        each.backward(each.loss(each.forward(IDS, LENGTHS), [1, 0, 1])[1])
+    model.fixed = fixed
+    model.backward(model.loss(model.forward(IDS, LENGTHS), [1, 0, 1])[1])
+    for name, gradient in model.grads.items():
+        np.testing.assert_array_equal(gradient, 0 if name in fixed else whole.grads[name], err_msg=name)
+        assert whole.grads[name].any()
+
+
+def test_gradients_of_a_fixed_table_are_not_computed(monkeypatch):
+    monkeypatch.setattr("rnnscratch.kernels.embedding.backward", None)
+    model = small(freeze=True)
+    model.backward(model.loss(model.forward(IDS, LENGTHS), [1, 0, 1])[1])
+    assert model.grads["dense.W"].any() and model.fixed == {"embedding.E"}
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_a_copy_fixes_the_same(copied):
+    model = small(freeze=True)
+    assert copied(model).fixed == {"embedding.E"}
+    model.fixed = {"dense.W"}
+    assert copied(model).fixed == {"dense.W"} and copied(model).dense.fixed == {"W"}
+    with pytest.raises(ValueError, match="fixed holds 'dense.V', expected names of parameters"):
+        model.fixed = {"dense.V"}
+    assert model.fixed == {"dense.W"}

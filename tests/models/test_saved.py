@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from same_bits import assert_same_bits, bits
 
 from rnnscratch import files, npz
 from rnnscratch.models import SequenceClassifier, load_model, save_model
+from rnnscratch.models.saved import LATER
 from rnnscratch.text import Vocabulary
 
 IDS = np.array([[1, 4, 2], [3, 1, 0], [2, 0, 0]])
@@ -319,3 +321,21 @@ def test_an_extra_that_would_come_back_as_another_or_not_at_all_is_refused(extra
     with pytest.raises(TypeError, match="extra is .*, expected a dict with strings as names"):
         save_model(path, model, extra=extra)
     assert path.read_bytes() == before
+
+
+def test_a_file_without_the_options_that_came_later_still_loads(path, model):
+    header, arrays = contents(path)
+    for name in LATER:
+        del header["config"][name]
+    rewrite(path, header, arrays)
+    again = load_model(path)[0]
+    assert again.config() == model.config()
+    assert_same_bits(bits(again), bits(model))
+
+
+def test_a_frozen_model_comes_back_with_its_table_and_frozen(tmp_path):
+    table = np.arange(12.0).reshape(6, 2)
+    save_model(tmp_path / "model.npz", SequenceClassifier(6, 2, 3, seed=0, embeddings=table, freeze=True))
+    again = load_model(tmp_path / "model.npz")[0]
+    np.testing.assert_array_equal(again.params["embedding.E"], table)
+    assert again.fixed == {"embedding.E"}
