@@ -259,7 +259,7 @@ class LanguageModel(Model):
         rng = generator(seed)
         self.check_weights()
         W, b = self._output()
-        E, state, last = self.embedding.params["E"], None, to_cpu(prompt)[-1:]
+        E, state, last = self.embedding.params["E"], None, to_cpu(prompt)[-1:].copy()
         found = np.empty(length, np.int64)
         with blas_threads(self.params):
             if len(prompt) > 1:

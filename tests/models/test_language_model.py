@@ -431,6 +431,9 @@ def test_generation_is_seeded_greedy_at_temperature_0_and_begins_texts():
     assert model.generate([1, 5], 10, temperature=0).tolist() == greedy
     assert model.generate([], 10, seed=3).tolist() == model.generate([6], 10, seed=3).tolist()
     assert model.generate([1], 0).shape == (0,)
+    prompt = np.array([1, 5])
+    model.generate(prompt, 10, seed=0)
+    assert prompt.tolist() == [1, 5]
 
 
 @pytest.mark.parametrize(
