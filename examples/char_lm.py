@@ -70,9 +70,10 @@ def learn(options: argparse.Namespace, folder: Path) -> rs.LanguageModel:
     say(f"{len(found):,} {name}, {len(vocabulary) - 1:,} different ones; {model.num_params:,} parameters")
 
     def show(model: rs.LanguageModel, row: dict[str, float]) -> None:
-        sample = model.generate(train[:1], options.length, options.temperature, top_p=options.top_p, seed=options.seed)
+        prompt = held_out[:20]
+        sample = model.generate(prompt, options.length, options.temperature, top_p=options.top_p, seed=options.seed)
         say(f"--- epoch {row['epoch']}, perplexity {row['validation_perplexity']:.2f}")
-        say(written(vocabulary.decode(sample), options.words))
+        say(written(vocabulary.decode([*prompt, *sample]), options.words))
 
     windows = max(1, len(train) // (options.batch_size * options.window))
     training.fit(
@@ -121,8 +122,8 @@ def main(arguments: Sequence[str] | None = None) -> rs.LanguageModel | None:
     add("--layers", type=int, default=1)
     add("--dropout", type=float, default=0.1)
     add("--epochs", type=int, default=5)
-    add("--batch-size", type=int, default=32, help="streams of the text that are read side by side")
-    add("--window", type=int, default=100, help="steps that gradients go back")
+    add("--batch-size", type=int, default=16, help="streams of the text that are read side by side")
+    add("--window", type=int, default=64, help="steps that gradients go back")
     add("--learning-rate", type=float, default=0.005)
     add("--seed", type=int, default=0)
     add("--out", type=Path, default=Path("runs/char_lm"), help="folder for the checkpoint and the model")
