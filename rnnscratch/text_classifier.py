@@ -234,7 +234,7 @@ class TextClassifier(Estimator):
     def load(cls, path: str | os.PathLike[str], device: str = "cpu") -> TextClassifier:
         """Read what `save` wrote, all but `history_`. Raises ValueError, naming the file, for anything else."""
         model, vocabulary, extra = load_model(path, device)
-        if vocabulary is None or "text_classifier" not in extra:
+        if not isinstance(model, SequenceClassifier) or vocabulary is None or "text_classifier" not in extra:
             raise ValueError(f"{path} holds a model, but no TextClassifier")
         with reading(path):
             classifier = cls(**{**extra["text_classifier"], "device": device})

@@ -7,6 +7,10 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pytest
+
+import rnnscratch.checkpoints
+import rnnscratch.training
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -100,3 +104,76 @@ def test_a_model_of_ones_own_learns_its_ring(capsys):
     history = load("own_model").main()
     assert max(history["validation_accuracy"]) > 0.95
     assert "validation_accuracy" in capsys.readouterr().out
+
+
+TEXT = "the quick brown fox jumps over the lazy dog. " * 30
+
+
+def char_lm(*arguments):
+    small = ["--hidden", "12", "--batch-size", "4", "--window", "16", "--length", "20", "--quiet", "--dropout", "0"]
+    return load("char_lm").main([*small, *map(str, arguments)])
+
+
+def test_the_language_model_learns_a_text_shows_samples_and_writes_on(tmp_path, capsys):
+    (tmp_path / "text.txt").write_text(TEXT)
+    where = ["--text", tmp_path / "text.txt", "--out", tmp_path / "out"]
+    char_lm(*where, "--epochs", 8, "--learning-rate", 0.03)
+    printed = capsys.readouterr().out
+    perplexities = [float(found) for found in re.findall(r"--- epoch \d, perplexity (\S+)\n.+", printed)]
+    assert len(perplexities) == 8 and perplexities[-1] < 2 < perplexities[0]
+    char_lm("--out", tmp_path / "out", "--generate", "the quick br", "--temperature", 0)
+    assert capsys.readouterr().out.startswith("the quick brown fox ")
+
+
+def test_the_language_model_goes_on_where_it_was_stopped(tmp_path, capsys, monkeypatch):
+    (tmp_path / "text.txt").write_text(TEXT)
+    options = ["--text", tmp_path / "text.txt", "--words", "--epochs", 3]
+    whole = char_lm(*options, "--out", tmp_path / "whole")
+    fit = rnnscratch.training.fit
+
+    def stop_after_one(*args, callbacks, **options):
+        def stop(model, row):
+            raise KeyboardInterrupt
+
+        return fit(*args, callbacks=[*callbacks, stop], **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rnnscratch.training, "fit", stop_after_one)
+        with pytest.raises(SystemExit, match="interrupted after 1 of 3 epochs"):
+            char_lm(*options, "--out", tmp_path / "part")
+    again = char_lm(*options, "--out", tmp_path / "part", "--resume")
+    for name, array in whole.params.items():
+        np.testing.assert_array_equal(again.params[name], array)
+    assert (tmp_path / "part" / "model.npz").exists() and "words, 9 different ones" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "text, words, number", [("", False, 0), ("word", True, 1), ("abc", False, 3), ("\n \n", True, 2)]
+)
+def test_a_text_with_nothing_to_learn_is_refused(text, words, number, tmp_path):
+    (tmp_path / "text.txt").write_text(text)
+    with pytest.raises(SystemExit, match=f"char_lm: the text has {number} (words|characters), expected at least 4"):
+        char_lm("--text", tmp_path / "text.txt", "--out", tmp_path, *["--words"] * words)
+    assert not (tmp_path / "checkpoint.npz").exists()
+
+
+@pytest.mark.parametrize("text", ["word " * 50, "a b " * 30, "word word word word"])
+def test_the_smallest_texts_are_learnt(text, tmp_path, capsys):
+    (tmp_path / "text.txt").write_text(text)
+    char_lm("--text", tmp_path / "text.txt", "--out", tmp_path, "--words", "--epochs", 2)
+    assert "saved in" in capsys.readouterr().out
+
+
+def test_a_full_disk_or_a_missing_file_is_said_in_a_line(tmp_path, monkeypatch):
+    (tmp_path / "text.txt").write_text(TEXT)
+
+    def full(*args, **options):
+        raise OSError(28, "No space left on device", str(tmp_path / "checkpoint.npz"))
+
+    with pytest.raises(SystemExit, match=r"char_lm: .*No such file or directory.*absent\.txt"):
+        char_lm("--text", tmp_path / "absent.txt", "--out", tmp_path)
+    with pytest.raises(SystemExit, match=r"char_lm: .*model\.npz"):
+        char_lm("--out", tmp_path, "--generate", "the")
+    monkeypatch.setattr(rnnscratch.checkpoints, "save_arrays", full)
+    with pytest.raises(SystemExit, match="char_lm: .*No space left on device"):
+        char_lm("--text", tmp_path / "text.txt", "--out", tmp_path)

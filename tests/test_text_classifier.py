@@ -14,7 +14,7 @@ import pytest
 
 from rnnscratch import files, text_classifier
 from rnnscratch.estimator import NotFittedError
-from rnnscratch.models import SequenceClassifier, save_model
+from rnnscratch.models import LanguageModel, SequenceClassifier, save_model
 from rnnscratch.models.saved import FORMAT
 from rnnscratch.text import Vocabulary
 from rnnscratch.text_classifier import TextClassifier, split
@@ -386,9 +386,11 @@ def test_a_saved_classifier_comes_back_to_the_bit(classes, tmp_path):
 
 def test_loading_something_else_is_refused_by_name(fitted, tmp_path):
     path = tmp_path / "clf.npz"
-    save_model(path, fitted.model_, fitted.vocabulary_)
-    with pytest.raises(ValueError, match=r"clf\.npz holds a model, but no TextClassifier"):
-        TextClassifier.load(path)
+    language_model = LanguageModel(len(fitted.vocabulary_), 2, 2, seed=0)
+    for model, extra in ((fitted.model_, {}), (language_model, {"text_classifier": {}, "classes": ["no", "yes"]})):
+        save_model(path, model, fitted.vocabulary_, extra)
+        with pytest.raises(ValueError, match=r"clf\.npz holds a model, but no TextClassifier"):
+            TextClassifier.load(path)
     fitted.save(path)
     whole = path.read_bytes()
     header, arrays = files.load_arrays(path, FORMAT)

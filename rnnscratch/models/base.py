@@ -15,6 +15,7 @@ class Model:
     """Layers by name. A model has besides `_config`, the constructor's arguments without the seed, `rng` and `xp`."""
 
     _config: dict[str, Any]
+    vocabulary_size: int
     rng: np.random.Generator
     xp: Any
     _fixed: frozenset[str] = frozenset()
@@ -61,11 +62,11 @@ class Model:
     def check_weights(self) -> None:
         """Raise FloatingPointError, naming the first parameter that holds NaN or infinity."""
         for name, array in self.params.items():
-            if not self.xp.isfinite(array).all():
+            if not to_cpu(self.xp.isfinite(array).all()):
                 raise FloatingPointError(f"{name} holds NaN or infinity, expected weights that are numbers")
 
     def _check_logits(self, logits: Array) -> None:
-        if not get_array_module(logits).isfinite(logits).all():
+        if not to_cpu(get_array_module(logits).isfinite(logits).all()):
             raise FloatingPointError("the logits hold NaN or infinity: the weights are too large")
 
     def load_params(self, params: Mapping[str, Array]) -> None:

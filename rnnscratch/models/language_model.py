@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, generator, get_array_module
-from ..checks import as_array, check_ids, check_shape
+from ..backend import Array, blas_threads, generator, get_array_module, to_cpu
+from ..checks import as_array, as_column, check_ids, check_number, check_shape, check_sizes
 from ..kernels import losses, sampled_softmax
 from ..kernels.packing import Packed, Plan
 from ..layers import Dense, Dropout, Embedding, Layer
@@ -153,9 +153,8 @@ class LanguageModel(Model):
         window that is not the first, the next, or the last one once more.
         """
         if batch.start and batch.start not in self._states:
-            raise ValueError(
-                f"batch begins after {batch.start} steps, expected 0 or {' or '.join(map(str, self._states))}"
-            )
+            known = " or ".join(map(str, sorted({0, *self._states})))
+            raise ValueError(f"batch begins after {batch.start} steps, expected {known}")
         before = self._states[batch.start] if batch.start else None
         (hs, after), features_back = self._features(self.xp.asarray(batch.ids), before, batch.lengths, train, True)
         self._states = {batch.start: before, batch.start + len(batch.ids): after}
@@ -216,7 +215,7 @@ class LanguageModel(Model):
             ids, targets = self.xp.asarray(batch.ids), self.xp.asarray(batch.targets)
             (hs, state), _ = self._features(ids, state if batch.start else None, batch.lengths, False, False)
             loss = sampled_softmax.full_score(hs.data, W, b, hs.plan.pack(targets))
-            total, count = total + float(loss) * hs.plan.N, count + hs.plan.N
+            total, count = total + float(to_cpu(loss)) * hs.plan.N, count + hs.plan.N
         loss = total / count
         if not math.isfinite(loss):
             raise FloatingPointError(f"the loss is {loss}: the weights are too large")
@@ -233,7 +232,45 @@ class LanguageModel(Model):
         Raises ValueError or TypeError for less than two ids, or what are none, FloatingPointError for weights that are
         not finite.
         """
-        return self.evaluate(self.batches(ids, 1, batch_size, False, None))["perplexity"]
+        with blas_threads(self.params):
+            return self.evaluate(self.batches(ids, 1, batch_size, False, None))["perplexity"]
+
+    @np.errstate(over="ignore", invalid="ignore")
+    def generate(
+        self,
+        prompt: Any,
+        length: int,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int | np.random.Generator | None = None,
+    ) -> np.ndarray:
+        """`length` ids (length,) that go on from the ids of the prompt, each drawn as `next_probabilities` says.
+
+        An empty prompt stands for the beginning of a text, where the model has an `end_id`. Raises ValueError or
+        TypeError for other arguments, FloatingPointError where a logit or a weight is not finite.
+        """
+        prompt = as_column("prompt", prompt, "iu")
+        if not len(prompt) and self.end_id is not None:
+            prompt = np.array([self.end_id])
+        check_ids(prompt, self.vocabulary_size, "prompt")
+        check_sizes(0, length=length)
+        check_shaping(temperature, top_k, top_p)
+        rng = generator(seed)
+        self.check_weights()
+        W, b = self._output()
+        E, state, last = self.embedding.params["E"], None, to_cpu(prompt)[-1:].copy()
+        found = np.empty(length, np.int64)
+        with blas_threads(self.params):
+            if len(prompt) > 1:
+                (_, state), _ = self._features(self.xp.asarray(prompt[:-1, None]), None, None, False, False)
+            for k in range(length):
+                h, state = self.recurrent.step(E[self.xp.asarray(last)], state)
+                logits = (h @ W.T + b)[0]
+                self._check_logits(logits)
+                p = next_probabilities(to_cpu(logits), temperature, top_k, top_p)
+                found[k] = last[0] = rng.choice(len(p), p=p)
+        return found
 
     def __repr__(self) -> str:
         return f"LanguageModel({', '.join(f'{name}={value!r}' for name, value in self._config.items())})"
@@ -298,6 +335,46 @@ class LanguageModel(Model):
         if not self.frozen or self._kept_words is None or self._kept_words.shape != ids.shape:
             self._kept_words = self.xp.asarray(self.rng.random(ids.shape) >= self.word_dropout)
         return ids * self._kept_words
+
+
+def next_probabilities(
+    logits: Any, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None
+) -> np.ndarray:
+    """The distribution (V,) that the next id is drawn from, in float64: softmax(logits / temperature), then cut.
+
+    Temperature 0 leaves the most probable id alone (the first of equals). `top_k` leaves the k most probable ones (Fan
+    et al. 2018), and of these `top_p` as many, the most probable first, as have at least that probability together
+    (Holtzman et al. 2020). What is left is scaled to 1. Raises ValueError or TypeError for other arguments.
+
+    >>> logits = np.log([0.5, 0.3, 0.2])
+    >>> next_probabilities(logits, top_p=0.6).round(3).tolist()
+    [0.625, 0.375, 0.0]
+    """
+    check_shaping(temperature, top_k, top_p)
+    z = as_column("logits", logits, "fiu").astype(np.float64)
+    if temperature == 0:
+        return np.eye(1, len(z), int(z.argmax()))[0]
+    with np.errstate(over="ignore"):  # of the difference: a tiny temperature leaves the most probable alone
+        p = losses.softmax((z - z.max()) / float(temperature))
+    if top_k is None and top_p is None:
+        return p
+    order = np.argsort(-p, kind="stable")
+    kept = order[: len(p) if top_k is None else top_k]
+    if top_p is not None:
+        before = np.cumsum(p[kept]) / p[kept].sum() - p[kept] / p[kept].sum()
+        kept = kept[before < top_p]
+    cut = np.zeros_like(p)
+    cut[kept] = p[kept] / p[kept].sum()
+    return cut
+
+
+def check_shaping(temperature: float, top_k: int | None, top_p: float | None) -> None:
+    """Raise ValueError or TypeError unless `next_probabilities` takes these."""
+    check_number("temperature", temperature, least=0.0)
+    if top_k is not None:
+        check_sizes(top_k=top_k)
+    if top_p is not None and check_number("top_p", top_p, above=0.0) > 1.0:
+        raise ValueError(f"top_p is {top_p}, expected a probability above 0, at most 1")
 
 
 class Bias(Layer):

@@ -1,4 +1,4 @@
-"""A trained classifier in one `.npz` file: weights, configuration and vocabulary, no pickle."""
+"""A trained model in one `.npz` file: weights, configuration and vocabulary, no pickle."""
 
 from __future__ import annotations
 
@@ -9,26 +9,35 @@ from typing import Any
 import numpy as np
 
 from ..backend import module_for, to_cpu
-from ..checks import non_finite
+from ..checks import check_choice, non_finite
 from ..files import load_arrays, reading, save_arrays
 from ..text.vocabulary import Vocabulary
-from .classifier import SequenceClassifier, configuration, parameter_shapes
+from . import classifier, language_model
+from .base import Model
 
 FORMAT = "rnnscratch model 1"
 LATER = {"freeze"}  # options that older files do not have
+HOMES: dict[str, Any] = {  # each has the class, `configuration` and `parameter_shapes`
+    "SequenceClassifier": classifier,
+    "LanguageModel": language_model,
+}
+DEFAULT = "SequenceClassifier"  # what a file holds that does not say it
 
 
 def save_model(
     path: str | os.PathLike[str],
-    model: SequenceClassifier,
+    model: Model,
     vocabulary: Vocabulary | None = None,
     extra: dict[str, Any] | None = None,
 ) -> None:
     """Write the model, its vocabulary, and `extra`, a dict that JSON can hold. A failure leaves an older file whole.
 
-    Raises ValueError for weights that are not finite or a vocabulary of another size than the model's, TypeError for an
-    `extra` that JSON cannot hold, and OSError when the file cannot be written.
+    Raises ValueError for weights that are not finite or a vocabulary of another size than the model's, TypeError for
+    what is no model or an `extra` that JSON cannot hold, and OSError when the file cannot be written.
     """
+    kind = next((name for name, home in HOMES.items() if isinstance(model, getattr(home, name))), None)
+    if kind is None:
+        raise TypeError(f"model is {type(model).__name__}, expected one of {', '.join(HOMES)}")
     extra = {} if extra is None else extra
     if not isinstance(extra, dict) or not all(isinstance(name, str) for name in extra):
         raise TypeError(f"extra is {extra!r:.60}, expected a dict with strings as names, as JSON has them")
@@ -38,6 +47,7 @@ def save_model(
     check_finite(params)
     header = {
         "format": FORMAT,
+        **({} if kind == DEFAULT else {"model": kind}),
         "config": model.config(),
         "vocabulary": None if vocabulary is None else vocabulary.words,
         "extra": extra,
@@ -45,9 +55,7 @@ def save_model(
     save_arrays(path, header, params)
 
 
-def load_model(
-    path: str | os.PathLike[str], device: str = "cpu"
-) -> tuple[SequenceClassifier, Vocabulary | None, dict[str, Any]]:
+def load_model(path: str | os.PathLike[str], device: str = "cpu") -> tuple[Any, Vocabulary | None, dict[str, Any]]:
     """The model on `device`, its vocabulary (or None) and `extra`, as `save_model` wrote them.
 
     Raises FileNotFoundError, or ValueError, naming the file, for one that is truncated, foreign, or does not fit
@@ -57,7 +65,9 @@ def load_model(
     header, arrays = load_arrays(path, FORMAT)
     with reading(path):
         config, words, extra = header["config"], header["vocabulary"], header["extra"]
-        check_params(arrays, config)
+        kind = header.get("model", DEFAULT)
+        check_choice("model", kind, HOMES)
+        check_params(arrays, config, kind)
         if not isinstance(words, list | None):
             raise ValueError(f"vocabulary is {type(words).__name__}, expected a list of words")
         vocabulary = None if words is None else Vocabulary(words)
@@ -65,18 +75,19 @@ def load_model(
             raise ValueError(f"the vocabulary has {len(vocabulary)} words, the model {config['vocabulary_size']}")
         if not isinstance(extra, dict):
             raise ValueError(f"extra is {type(extra).__name__}, expected a dict")
-        model = SequenceClassifier(**{**config, "device": device}, seed=0)
+        model = getattr(HOMES[kind], kind)(**{**config, "device": device}, seed=0)
         model.load_params(arrays)
     return model, vocabulary, extra
 
 
-def check_params(arrays: Mapping[str, np.ndarray], config: Any) -> None:
+def check_params(arrays: Mapping[str, np.ndarray], config: Any, kind: str = DEFAULT) -> None:
     """Raise ValueError or TypeError unless arrays are just the parameters of a model of this configuration, and finite.
 
     Nothing is made of the sizes in the configuration before they are known to be those of arrays that are here already.
     """
+    configuration, parameter_shapes = HOMES[kind].configuration, HOMES[kind].parameter_shapes
     options = configuration({"vocabulary_size": 1}).keys()
-    if not isinstance(config, dict) or config.keys() | LATER != options:
+    if not isinstance(config, dict) or config.keys() | (LATER & options) != options:
         raise ValueError(f"config is {config!r:.200}, expected the options {', '.join(sorted(options))}")
     config = configuration({**config, "device": "cpu"})
     if config["num_layers"] > len(arrays):

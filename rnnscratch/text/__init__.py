@@ -6,6 +6,7 @@ from .groups import groups_by_length, groups_by_negation
 from .imdb import ImdbData, Reviews, load_imdb, validation_split
 from .vectors import nearest, principal_components
 from .vocabulary import Vocabulary
+from .windows import Window, Windows
 
 __all__ = [
     "Batch",
@@ -13,6 +14,8 @@ __all__ = [
     "ImdbData",
     "Reviews",
     "Vocabulary",
+    "Window",
+    "Windows",
     "clean",
     "clean_texts",
     "groups_by_length",

@@ -14,7 +14,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..backend import generator
-from ..checks import as_column, as_list, as_sequences, check_flags, check_sequences, check_sizes, is_array, is_single
+from ..checks import (
+    as_column,
+    as_list,
+    as_sequences,
+    check_flags,
+    check_ids,
+    check_sequences,
+    check_sizes,
+    is_array,
+    is_single,
+)
 
 WINDOW = 70
 
@@ -96,6 +106,8 @@ def as_texts(data: Any, size: int) -> list[np.ndarray]:
     """A long text of ids in [0, size), or several, as a list. Raises ValueError or TypeError for anything else."""
     entries = data if is_array(data) else as_list("ids", data)
     several = getattr(entries, "ndim", 1) > 1 or (len(entries) and not is_single(entries[0]))
-    texts = as_sequences("ids", entries) if several else [as_column("ids", entries, "iu")]
+    if not several:
+        return [check_ids(as_column("ids", entries, "iu"), size)]
+    texts = as_sequences("ids", entries)
     check_sequences("ids", texts, size)
     return texts

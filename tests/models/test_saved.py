@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from same_bits import assert_same_bits, bits
 
 from rnnscratch import files, npz
-from rnnscratch.models import SequenceClassifier, load_model, save_model
+from rnnscratch.layers import LSTM
+from rnnscratch.models import LanguageModel, SequenceClassifier, load_model, save_model
 from rnnscratch.models.saved import LATER
 from rnnscratch.text import Vocabulary
 
@@ -63,6 +64,48 @@ def test_a_model_comes_back_to_the_bit(cell, dtype, tmp_path):
         np.testing.assert_array_equal(again.params[name], array)
         assert again.params[name].dtype == dtype
     np.testing.assert_array_equal(again.forward(IDS), model.forward(IDS))
+
+
+@pytest.mark.parametrize("options", [{}, {"tied": True, "num_layers": 2, "dtype": "float64"}], ids=str)
+def test_a_language_model_comes_back_to_the_bit(options, tmp_path):
+    model = LanguageModel(6, 3, 3, "gru", sampled=2, end_id=5, dropout=0.5, seed=1, **options)
+    save_model(tmp_path / "m.npz", model, VOCABULARY, {"words": True})
+    again, vocabulary, extra = load_model(tmp_path / "m.npz")
+    assert type(again) is LanguageModel and again.config() == model.config()
+    assert vocabulary == VOCABULARY and extra == {"words": True}
+    for name, array in model.params.items():
+        np.testing.assert_array_equal(again.params[name], array)
+    assert again.generate([1], 9, seed=0).tolist() == model.generate([1], 9, seed=0).tolist()
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda header, arrays: header.update(model="Transformer"), "model is 'Transformer', expected one of"),
+        (lambda header, arrays: header.update(model=None), "model is None"),
+        (lambda header, arrays: header.update(model=["LanguageModel"]), "model is "),
+        (lambda header, arrays: header.pop("model"), "config is"),
+        (lambda header, arrays: header["config"].update(tied=False), "unknown arrays: dense.W"),
+        (lambda header, arrays: header["config"].update(end_id=6), "end_id is 6, expected 1 to 5"),
+        (lambda header, arrays: header["config"].update(sampled="2"), "sampled is '2', expected a whole number"),
+        (lambda header, arrays: header["config"].pop("sampled"), "config is"),
+        (lambda header, arrays: arrays.update({"dense.W": np.zeros((3, 6), "f4")}), "unknown arrays: dense.W"),
+    ],
+)
+def test_a_language_model_that_does_not_fit_together_is_refused(change, message, tmp_path):
+    path = tmp_path / "m.npz"
+    save_model(path, LanguageModel(6, 3, 3, tied=True, seed=1))
+    header, arrays = contents(path)
+    change(header, arrays)
+    rewrite(path, header, arrays)
+    assert_refused(path, message)
+
+
+def test_what_is_no_model_is_not_saved(path):
+    before = path.read_bytes()
+    with pytest.raises(TypeError, match="model is LSTM, expected one of SequenceClassifier, LanguageModel"):
+        save_model(path, LSTM(2, 3))
+    assert path.read_bytes() == before
 
 
 def test_vocabulary_and_extra_come_back(path):
