@@ -105,6 +105,7 @@ class TextClassifier(Estimator):
     workers: int = 1
     embeddings: Any = None
     freeze: bool = False
+    label_smoothing: float = 0.0
     _learned = ("model_",)
     _estimator_type = "classifier"
     _input_tags = {"two_d_array": False, "string": True}

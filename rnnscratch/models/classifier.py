@@ -53,7 +53,8 @@ class SequenceClassifier:
     cell's, `reset_after` the "gru" cell's.
 
     `embeddings`, an array (V, E) or a `Word2Vec` with that many `vectors`, are where the embedding's table starts; with
-    `freeze` it stays so. `fixed` names the parameters that do not learn.
+    `freeze` it stays so. `fixed` names the parameters that do not learn. `label_smoothing` takes so much of the labels
+    that training is to meet and shares it among all classes.
 
     Raises ValueError or TypeError for an argument that is none of these.
 
@@ -85,6 +86,7 @@ class SequenceClassifier:
         seed: int | np.random.Generator | None = None,
         embeddings: Any = None,
         freeze: bool = False,
+        label_smoothing: float = 0.0,
     ):
         self._config = config = configuration(locals())
         table = None if embeddings is None else as_table(embeddings, config)
@@ -97,7 +99,7 @@ class SequenceClassifier:
         self.dropout = Dropout(dropout, **shared)
         self.dense = Dense(**sizes["dense"], **shared)
         self.vocabulary_size, self.num_classes = config["vocabulary_size"], config["num_classes"]
-        self.pooling, self.word_dropout = pooling, word_dropout
+        self.pooling, self.word_dropout, self.label_smoothing = pooling, word_dropout, label_smoothing
         self.dtype, self.xp = self.dense.dtype, self.dense.xp
         self._parts = pooling.split("+")
         self._width = hidden_size * len(self.recurrent.directions)  # of each part
@@ -230,11 +232,11 @@ class SequenceClassifier:
             layer._start_from_zero()
         self._back(dlogits)
 
-    def loss(self, logits: Array, labels: Array) -> tuple[Array, Array]:
+    def loss(self, logits: Array, labels: Array, smoothing: float = 0.0) -> tuple[Array, Array]:
         """The mean cross-entropy of the logits against labels (B,) in [0, K), and its gradient with respect to them."""
         if self.num_classes == 2:
-            return losses.binary_cross_entropy(logits, labels)
-        return losses.softmax_cross_entropy(logits, labels)
+            return losses.binary_cross_entropy(logits, labels, smoothing)
+        return losses.softmax_cross_entropy(logits, labels, smoothing=smoothing)
 
     figures = ("loss", "accuracy")  # by which training may choose the best epoch
 
@@ -242,7 +244,7 @@ class SequenceClassifier:
         """The mean loss of a batch, its way back, and the accuracy: see `training.Trainable`."""
         labels = self.xp.asarray(batch.labels)
         logits = self.forward(self.xp.asarray(batch.ids), batch.lengths, train)
-        loss, dlogits = self.loss(logits, labels)
+        loss, dlogits = self.loss(logits, labels, self.label_smoothing if train else 0.0)
         return loss, lambda: self.backward(dlogits), {"accuracy": (decide(logits) == labels).mean()}
 
     def weight(self, batch: Batch) -> int:

@@ -28,21 +28,40 @@ def pairs(rng, dtype=complex):
             TOKENS,
             {"ignore_index": -1},
         ),
+        "binary, smoothed": (
+            losses.binary_cross_entropy,
+            rng.standard_normal((4, 3)) * 3,
+            rng.integers(0, 2, (4, 3)),
+            {"smoothing": 0.1},
+        ),
+        "softmax, smoothed": (
+            losses.softmax_cross_entropy,
+            rng.standard_normal((2, 3, 4)) * 3,
+            TOKENS,
+            {"ignore_index": -1, "smoothing": 0.2},
+        ),
         "squared": (losses.mean_squared_error, rng.standard_normal((4, 3)), rng.standard_normal((4, 3)), {}),
     }
 
 
-NAMES = ["binary", "softmax", "ignoring", "squared"]
+NAMES = ["binary", "softmax", "ignoring", "binary, smoothed", "softmax, smoothed", "squared"]
 
 
 def torch_loss(name, outputs, targets):
     targets = torch.tensor(targets)
+    if name == "binary, smoothed":  # of two classes, whose logits are z and 0
+        z = outputs.reshape(-1)
+        two = torch.stack([torch.zeros_like(z), z], dim=1)
+        return torch.nn.functional.cross_entropy(two, targets.reshape(-1), label_smoothing=0.1)
     if name == "binary":
         return torch.nn.functional.binary_cross_entropy_with_logits(outputs, targets)
     if name == "squared":
         return torch.nn.functional.mse_loss(outputs, targets)
     return torch.nn.functional.cross_entropy(
-        outputs.reshape(-1, outputs.shape[-1]), targets.reshape(-1), ignore_index=-1
+        outputs.reshape(-1, outputs.shape[-1]),
+        targets.reshape(-1),
+        ignore_index=-1,
+        label_smoothing=0.2 * ("smoothed" in name),
     )
 
 
