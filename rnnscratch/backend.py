@@ -101,6 +101,9 @@ def module_for(device: str) -> Any:
     return cupy
 
 
+ENTRIES = 2**14  # numbers that `scatter_add` adds at a time, so that their places stay in the processor's cache
+
+
 def scatter_add(target: Array, indices: Array, values: Array) -> None:
     """Add `values[k]` to the row `target[indices[k]]`, in place; a repeated index is added every time.
 
@@ -108,9 +111,11 @@ def scatter_add(target: Array, indices: Array, values: Array) -> None:
     """
     xp = get_array_module(target, indices, values)
     if xp is np and target.flags.c_contiguous:  # entry by entry: NumPy's loop for 1-d indices is faster
-        width = target.shape[1]
-        entries = indices.astype(np.intp)[:, None] * width + np.arange(width)
-        np.add.at(target.reshape(-1), entries.reshape(-1), values.reshape(-1))
+        width, flat = target.shape[1], target.reshape(-1)
+        rows = max(1, ENTRIES // max(1, width))
+        for first in range(0, len(indices), rows):
+            entries = indices[first : first + rows].astype(np.intp)[:, None] * width + np.arange(width)
+            np.add.at(flat, entries.reshape(-1), values[first : first + rows].reshape(-1))
     else:
         xp.add.at(target, indices, values)
 
