@@ -16,7 +16,15 @@ from ..backend import Array, get_array_module
 from ..checks import as_array, as_operand, check_rates, check_shapes, refuse_first
 from .activations import sigmoid
 
-__all__ = ["binary_cross_entropy", "log_softmax", "mean_squared_error", "sigmoid", "softmax", "softmax_cross_entropy"]
+__all__ = [
+    "binary_cross_entropy",
+    "kl_divergence",
+    "log_softmax",
+    "mean_squared_error",
+    "sigmoid",
+    "softmax",
+    "softmax_cross_entropy",
+]
 
 
 def binary_cross_entropy(logits: Any, targets: Any, smoothing: float = 0.0) -> tuple[Array, Array]:
@@ -75,6 +83,24 @@ def softmax_cross_entropy(
             gradient -= smoothing / K
         gradient = xp.where(kept[:, None], gradient / count, 0)
         return losses.sum() / count, gradient.reshape(logits.shape)
+
+
+def kl_divergence(logits: Any, reference: Any) -> tuple[Array, Array]:
+    """mean(sum_k p_k (log p_k - log q_k)) with p = softmax(reference), a constant, and q = softmax(logits).
+
+    Both (..., K). The gradient of logits is (q - p) / count.
+    """
+    logits, reference = as_operand("logits", logits), as_operand("reference", reference)
+    get_array_module(logits, reference)
+    if logits.size == 0:
+        raise ValueError(f"logits has shape {logits.shape}, expected at least one number")
+    if reference.shape != logits.shape:
+        raise ValueError(f"reference has shape {reference.shape}, expected {logits.shape} as logits")
+    log_p, log_q = log_softmax(reference), log_softmax(logits)
+    xp, count = get_array_module(logits), logits.size // logits.shape[-1]
+    with np.errstate(under="ignore"):
+        p = xp.exp(log_p)
+        return (p * (log_p - log_q)).sum() / count, (xp.exp(log_q) - p) / count
 
 
 def mean_squared_error(outputs: Any, targets: Any) -> tuple[Array, Array]:

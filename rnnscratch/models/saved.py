@@ -15,7 +15,7 @@ from ..text.vocabulary import Vocabulary
 from .classifier import SequenceClassifier, configuration, parameter_shapes
 
 FORMAT = "rnnscratch model 1"
-LATER = {"freeze", "label_smoothing"}  # options that older files do not have
+LATER = {"freeze", "label_smoothing", "adversarial", "virtual", "noise_weight"}  # options that older files do not have
 
 
 def save_model(
