@@ -101,6 +101,9 @@ def module_for(device: str) -> Any:
     return cupy
 
 
+ENTRIES = 2**14  # numbers that `scatter_add` adds at a time, so that their places stay in the processor's cache
+
+
 def scatter_add(target: Array, indices: Array, values: Array) -> None:
     """Add `values[k]` to the row `target[indices[k]]`, in place; a repeated index is added every time.
 
@@ -109,14 +112,10 @@ def scatter_add(target: Array, indices: Array, values: Array) -> None:
     xp = get_array_module(target, indices, values)
     if xp is np and target.flags.c_contiguous:  # entry by entry: NumPy's loop for 1-d indices is faster
         width, flat = target.shape[1], target.reshape(-1)
-        first, columns, piece = (
-            indices.astype(np.intp)[:, None] * width,
-            np.arange(width),
-            max(1, 2**16 // (width or 1)),
-        )
-        for start in range(0, len(first), piece):  # of which the cache holds the entries' places
-            entries, part = first[start : start + piece] + columns, values[start : start + piece]
-            np.add.at(flat, entries.reshape(-1), part.reshape(-1))
+        rows = max(1, ENTRIES // max(1, width))
+        for first in range(0, len(indices), rows):
+            entries = indices[first : first + rows].astype(np.intp)[:, None] * width + np.arange(width)
+            np.add.at(flat, entries.reshape(-1), values[first : first + rows].reshape(-1))
     else:
         xp.add.at(target, indices, values)
 

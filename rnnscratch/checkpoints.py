@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 import os
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .backend import get_array_module, to_cpu
+from .backend import Array, get_array_module, to_cpu
 from .checks import check_shape, non_finite
 from .files import as_json, load_arrays, reading, save_arrays, to_json
-from .optimizers import Optimizer
+from .optimizers import Average, Optimizer
 from .schedules import Plateau
 
 CHECKPOINT = "rnnscratch checkpoint 3"
@@ -33,9 +34,11 @@ class Run:
         batches: Any,
         fingerprint: dict[str, Any],
         fixed: Callable[[int], frozenset[str]] = lambda epoch: frozenset(),
+        average: Average | None = None,
     ):
         self.model, self.optimizer, self.plateau, self.batches = model, optimizer, plateau, batches
         self.fingerprint = fingerprint  # what a run that resumes must have in common with the one that was stopped
+        self.average = average  # whose values are validated, and what the model ends with
         self.fixed = fixed  # which parameters do not learn in an epoch; once one learns, it goes on to
         self.rows: list[dict[str, float]] = []
         self.best: dict[str, np.ndarray] | None = None
@@ -51,11 +54,29 @@ class Run:
             score = row[f"validation_{monitor}"] * (1.0 if monitor == "loss" else -1.0)
             if score < self.best_score or self.best is None:
                 self.best_score, self.best_epoch = score, len(self.rows)
-                self.best = {name: to_cpu(array).copy() for name, array in self.model.params.items()}
+                self.best = {name: to_cpu(array).copy() for name, array in self.weights().items()}
         else:
             self.best_epoch = len(self.rows)
         if self.plateau is not None:
             self.scale = self.plateau.update(row["validation_loss" if validated else "loss"])
+
+    def weights(self) -> dict[str, Array]:
+        """The weights that count: the averaged ones where there are some, else the model's own."""
+        return self.model.params if self.average is None or not self.average.values else self.average.values
+
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Within, the model has the weights that count."""
+        found = self.weights()
+        if self.average is None:
+            yield
+            return
+        own = {name: array.copy() for name, array in self.model.params.items()}
+        put_params(self.model, found)
+        try:
+            yield
+        finally:
+            put_params(self.model, own)
 
     def _generators(self) -> list[np.random.Generator]:
         found = [rng for owner in (self.model, self.batches) if (rng := getattr(owner, "rng", None)) is not None]
@@ -108,6 +129,8 @@ class Run:
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """The header and the arrays of a checkpoint."""
         arrays = {f"params/{name}": to_cpu(array) for name, array in self.model.params.items()}
+        averages = {} if self.average is None else self.average.values
+        arrays |= {f"average/{name}": to_cpu(array) for name, array in averages.items()}
         arrays |= {f"best/{name}": array for name, array in (self.best or {}).items()}
         optimizer = self.optimizer.state_dict()
         numbers = {name: value for name, value in optimizer.items() if isinstance(value, int | float)}
@@ -138,7 +161,7 @@ class Run:
         header, arrays = load_arrays(path, CHECKPOINT)
         self._compare(path, header)
         with reading(path):
-            groups: dict[str, dict[str, np.ndarray]] = {"params": {}, "best": {}, "optimizer": {}}
+            groups: dict[str, dict[str, np.ndarray]] = {"params": {}, "average": {}, "best": {}, "optimizer": {}}
             for key, array in arrays.items():
                 group, _, name = key.partition("/")
                 groups[group][name] = array
@@ -152,6 +175,10 @@ class Run:
         for name in ("start", "rows", "best_score", "best_epoch", "updates", "scale", "finished"):
             setattr(self, name, header[name])
         self.best = groups["best"] or None
+        if self.average is not None:
+            xp = get_array_module(*self.model.params.values())
+            self.average.values = {name: xp.asarray(groups["average"][name]) for name in groups["average"]}
+            self.average.updates = self.updates
         self.saved = len(self.rows)
 
     def _compare(self, path: str | os.PathLike[str], header: dict[str, Any]) -> None:
@@ -172,7 +199,8 @@ class Run:
             if type(header[name]) is not kind:
                 raise ValueError(f"{name} is {header[name]!r:.100}, expected {kind.__name__}")
         check_rows(rows, [*ROW, *(["validation_loss", f"validation_{monitor}"] if validated else [])])
-        for group in ("params", *(["best"] if validated and rows else [])):
+        averaged = self.average is not None and rows
+        for group in ("params", *(["best"] if validated and rows else []), *(["average"] if averaged else [])):
             if groups[group].keys() != params.keys():
                 names = ", ".join(sorted(groups[group].keys() ^ params.keys()))
                 raise ValueError(f"missing or unknown arrays of {group}: {names:.200}")
@@ -182,6 +210,8 @@ class Run:
                 raise ValueError(f"{group}/{spoilt} holds NaN or infinity")
         if groups["best"] and not (validated and rows):
             raise ValueError("it holds best weights, but no epoch that was validated")
+        if groups["average"] and not averaged:
+            raise ValueError("it holds averaged weights, but no epoch that made them")
         best = 0 if validated else len(rows)
         score = math.inf
         if validated and rows:

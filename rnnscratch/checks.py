@@ -499,15 +499,23 @@ def non_finite(arrays: Mapping[str, Array]) -> str | None:
     return None
 
 
-def check_labels(data: Any, num_classes: int) -> tuple[list[np.ndarray], np.ndarray]:
+def check_labels(data: Any, num_classes: int, unlabelled: bool = False) -> tuple[list[np.ndarray], np.ndarray]:
     """The pair (sequences, labels) as arrays of ids and whole numbers from 0 to num_classes - 1, one for each.
+
+    With `unlabelled`, -1 is no label, which not all may have.
 
     Raises ValueError or TypeError for anything else.
     """
     if not isinstance(data, tuple) or len(data) != 2:
         raise TypeError(f"is {type(data).__name__}, expected the pair (sequences, labels)")
     sequences = as_sequences("sequences", data[0])
-    return sequences, positions("labels", as_labels("labels", data[1], len(sequences)), np.arange(num_classes))
+    labels = as_labels("labels", data[1], len(sequences))
+    if not unlabelled:
+        return sequences, positions("labels", labels, np.arange(num_classes))
+    found = positions("labels", labels, np.arange(-1, num_classes)) - 1
+    if (found < 0).all():
+        raise ValueError("labels are all -1, expected some sequences with a label")
+    return sequences, found
 
 
 def as_sequences(name: str, value: Any) -> list[np.ndarray]:

@@ -104,6 +104,10 @@ class Layer:
     def _start_from_zero(self) -> None:
         self._stale = set(self.grads)
 
+    def _go_on(self) -> None:
+        """Calls that follow belong to the pass whose way back was used last."""
+        self._used = False
+
     def _begin(self) -> None:
         """A call: the first after a way back begins a new pass."""
         if self._used:

@@ -22,6 +22,7 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
+    "Average",
     "Momentum",
     "Optimizer",
     "Plateau",
@@ -362,6 +363,54 @@ class AdamW(Adam):
     ):
         super().__init__(learning_rate, beta1, beta2, eps, rates=rates)
         self.weight_decay = check_number("weight_decay", weight_decay, least=0.0)
+
+
+class Average:
+    """The running mean a of parameters p over the updates of a training (Polyak & Juditsky 1992).
+
+    With a decay d < 1 it is exponential: the n-th update, from 1, does a <- a + w (p - a) with w = (1 - d) / (1 - d^n).
+    So the weights of p_1 ... p_n are as d^(n-1) ... d^0 and sum to 1, as in Adam's mean with its bias divided out: the
+    start, p_0, has no part in it. With d = 1, w = 1/n, and it is the plain mean.
+    """
+
+    def __init__(self, decay: float):
+        self.decay = check_decay("decay", decay)
+        self.updates = 0
+        self.values: dict[str, Array] = {}
+        self._work: Array = None
+
+    def update(self, params: Mapping[str, Array], fixed: Collection[str] = ()) -> None:
+        """Take the parameters after an update into the mean; those in `fixed` are as after the last."""
+        if not self.values:
+            self.values = {name: param.copy() for name, param in params.items()}
+            self._work = None
+        self.updates += 1
+        d = self.decay
+        weight = 1.0 / self.updates if d == 1.0 else (1.0 - d) / -math.expm1(self.updates * math.log(d))
+        for name, param in params.items():
+            if name not in fixed:
+                self._approach(self.values[name].reshape(-1), param.reshape(-1), weight)
+
+    def _approach(self, mean: Array, param: Array, weight: float) -> None:
+        """mean <- mean + weight (param - mean), in pieces that stay in the cache."""
+        xp = get_array_module(mean, param)
+        piece = PIECE if xp is np else max(1, mean.size)
+        if self._work is None or self._work.size < min(piece, mean.size) or self._work.dtype != mean.dtype:
+            self._work = xp.empty(min(piece, mean.size), mean.dtype)
+        with np.errstate(under="ignore"):
+            for start in range(0, mean.size, piece):
+                a, p = mean[start : start + piece], param[start : start + piece]
+                work = xp.subtract(p, a, out=self._work[: a.size])
+                work *= weight
+                a += work
+
+
+def check_decay(name: str, decay: Any) -> float:
+    """The decay, if it is a number above 0, at most 1. Raises TypeError or ValueError otherwise."""
+    found = check_number(name, decay, above=0.0)
+    if found > 1.0:
+        raise ValueError(f"{name} is {decay}, expected a number above 0, at most 1")
+    return found
 
 
 def scaled_step(param: Array, direction: Array, squares: Array, rate: float, eps: float, work: Array) -> None:

@@ -105,6 +105,10 @@ class TextClassifier(Estimator):
     workers: int = 1
     embeddings: Any = None
     freeze: bool = False
+    label_smoothing: float = 0.0
+    adversarial: float = 0.0
+    virtual: float = 0.0
+    noise_weight: float = 1.0
     _learned = ("model_",)
     _estimator_type = "classifier"
     _input_tags = {"two_d_array": False, "string": True}

@@ -16,7 +16,7 @@ from .backend import blas_threads
 from .checkpoints import ROW, Run, put_params
 from .checks import as_array, as_list, as_sequences, check_flags, check_number, check_sequences, check_sizes, non_finite
 from .files import atomic_write, owned, user_path
-from .optimizers import Optimizer, by_beginning, clip_gradients
+from .optimizers import Average, Optimizer, by_beginning, check_decay, clip_gradients
 from .progress import progress_bar
 from .schedules import Plateau, Schedule, describe
 from .text.batches import Batches
@@ -115,6 +115,7 @@ def fit(
     progress: bool = True,
     workers: Any = 1,
     unfreeze: Mapping[str, int] | None = None,
+    average: float | None = None,
 ) -> History:
     """Train a model (see `Trainable`) in place; with validation data, it ends with the weights of its best epoch.
 
@@ -137,6 +138,8 @@ def fit(
     unfreeze      from which epoch on parameters learn, by the beginnings of their names, the longest one counting:
                   `{"recurrent": 2, "embedding": 3}` (gradual unfreezing, Howard & Ruder 2018). Others learn from the
                   first; those in the model's own `fixed` never
+    average       the decay of a running mean of the weights over the updates, such as 0.999, or 1 for the plain mean
+                  (`optimizers.Average`): validation, callbacks, the best epoch and the model at the end have the mean
 
     With one worker, BLAS gets one thread where the model's matrices are small (see `backend.blas_threads`).
 
@@ -180,6 +183,7 @@ def fit(
 
     if fixed(1) >= set(model.params):
         raise ValueError("no parameter learns in epoch 1, expected at least one that unfreeze and fixed leave")
+    mean = None if average is None else Average(check_decay("average", average))
     team = Team(model, workers)
     batches = make_batches("train", model, train, batch_size, max_length, True, seed)
     held_out = None
@@ -198,11 +202,12 @@ def fit(
         "training data": summary(batches),
         "validation data": None if held_out is None else summary(held_out),
         "fixed": sorted(own) or None,
+        "average": None if mean is None else mean.decay,
         "unfreeze": None if unfreeze is None else {name: int(unfreeze[name]) for name in sorted(unfreeze)},
     }
     if team.size > 1:  # the number of workers changes the bits
         fingerprint["workers"] = team.size
-    run = Run(model, optimizer, plateau, batches, fingerprint, fixed)
+    run = Run(model, optimizer, plateau, batches, fingerprint, fixed, mean)
     base_rate = optimizer.learning_rate
     try:
         with team, blas_threads(model.params, team.size), contextlib.ExitStack() as mine:
@@ -215,7 +220,8 @@ def fit(
                 row = train_epoch(run, team, epochs, schedule or (lambda update: base_rate), clip_norm, progress)
                 check_epoch(model, row)
                 if held_out is not None:
-                    scores = scores_of(model, held_out)
+                    with run.averaged():
+                        scores = scores_of(model, held_out)
                     if monitor not in scores:
                         raise ValueError(f"monitor is {monitor!r}, expected one of {', '.join(map(repr, scores))}")
                     for name in ("loss", monitor):
@@ -226,13 +232,14 @@ def fit(
                 run.finished = patience is not None and len(run.rows) - run.best_epoch > patience
                 if checkpoint is not None:
                     run.save(checkpoint)
-                answers = [callback(model, dict(row)) for callback in callbacks]
+                with run.averaged():
+                    answers = [callback(model, dict(row)) for callback in callbacks]
                 if any(answers) and not run.finished:
                     run.finished = True
                     if checkpoint is not None:
                         run.save(checkpoint)
-            if run.best is not None:
-                put_params(model, run.best)
+            if run.best is not None or mean is not None:
+                put_params(model, run.best or run.weights())
             team.result = run.rows, run.best_epoch
     except (KeyboardInterrupt, WorkerFailed) as error:
         if team.rank:
@@ -326,6 +333,8 @@ def train_epoch(
             run.optimizer.learning_rate = rate_of(rate, run.updates) * run.scale
             loss, figures, norm = train_on(run.model, team, batch, run.optimizer, clip_norm, fixed, epoch, number)
             run.updates += 1
+            if run.average is not None:
+                run.average.update(run.model.params, fixed)
             weight = float(run.model.weight(batch)) if hasattr(run.model, "weight") else 1.0
             examples, norms = examples + weight, norms + norm
             for name, value in {"loss": loss, **figures}.items():

@@ -586,3 +586,22 @@ def test_a_number_of_steps_that_cannot_be_is_refused(age, rng):
         opt.Adam().load_state_dict({**optimizer.state_dict(), "E/steps": age})
     with pytest.raises(ValueError, match="the steps of F, but no slots"):
         opt.Adam().load_state_dict({**optimizer.state_dict(), "F/steps": 2})
+
+
+@pytest.mark.parametrize("piece", [2, 10**6])
+@pytest.mark.parametrize(("decay", "weights"), [(0.5, [1, 2, 4, 8]), (1.0, [1, 1, 1, 1]), (0.25, [1, 4, 16, 64])])
+def test_an_average_weighs_later_steps_by_its_decay_and_the_start_not_at_all(decay, weights, piece, rng, monkeypatch):
+    monkeypatch.setattr(opt, "PIECE", piece)
+    average, steps = opt.Average(decay), [draw(rng) for _ in weights]
+    for step in steps:
+        average.update(step)
+    for name, value in average.values.items():
+        expected = sum(weight * step[name] for weight, step in zip(weights, steps)) / sum(weights)
+        np.testing.assert_allclose(value, expected, rtol=1e-12, err_msg=name)
+    assert average.values["E"] is not steps[0]["E"]
+
+
+@pytest.mark.parametrize("decay", [0.0, 1.5, "0.9"])
+def test_a_decay_that_cannot_be_is_named(decay):
+    with pytest.raises((ValueError, TypeError), match="decay is .*, expected a number"):
+        opt.Average(decay)

@@ -1056,3 +1056,71 @@ def test_what_is_no_schedule_of_parameters_is_named(unfreeze, error, message):
     with pytest.raises(error, match=message):
         run(model, unfreeze=unfreeze)
     assert_same_bits(bits(model), before)
+
+
+@pytest.mark.parametrize("validation", [None, VALIDATION])
+def test_what_is_validated_called_back_with_and_kept_are_the_averaged_weights(validation):
+    model, twin = dropping(), dropping()
+    seen = []
+    history = run(model, 2, None, validation, average=0.9, callbacks=[lambda model, row: seen.append(bits(model))])
+    raw, optimizer, batches = [], Adam(0.01), training.Batches(*TRAIN, batch_size=16, shuffle=True, seed=0)
+    for epoch in range(2):
+        for batch in batches:
+            twin.batch_loss(batch, train=True)[1]()
+            optimizer.step(twin.params, twin.grads)
+            raw.append(bits(twin))
+        weights = 0.9 ** np.arange(len(raw))[::-1]
+        for name, array in seen[epoch].items():
+            expected = sum(weight * step[name].astype(float) for weight, step in zip(weights, raw)) / weights.sum()
+            np.testing.assert_allclose(array, expected, rtol=1e-4, atol=1e-6)
+    assert_same_bits(bits(model), seen[history.best_epoch - 1])
+    if validation is not None:
+        found = evaluate(model, *validation)["loss"]
+        assert found == pytest.approx(history["validation_loss"][history.best_epoch - 1], rel=1e-5)
+
+
+@pytest.mark.parametrize("validation", [None, VALIDATION])
+def test_a_run_with_averaged_weights_goes_on_to_the_same_bits(validation, tmp_path, monkeypatch):
+    whole, part, rest = dropping(), dropping(), dropping(seed=4)
+    options = {"average": 0.95, "validation": validation, "unfreeze": {"embedding": 2}}
+    run(whole, 3, **options)
+    with monkeypatch.context() as patched:
+        interrupt_at(patched, 19)
+        with pytest.raises(KeyboardInterrupt):
+            run(part, 3, checkpoint=tmp_path / "c.npz", **options)
+    run(rest, 3, checkpoint=tmp_path / "c.npz", resume=True, **options)
+    assert_same_bits(bits(rest), bits(whole))
+    with pytest.raises(ValueError, match="its average is 0.95, here it is None"):
+        run(rest, 3, checkpoint=tmp_path / "c.npz", resume=True, **{**options, "average": None})
+
+
+@pytest.mark.parametrize("average", [0.0, 1.01, True])
+def test_an_average_that_cannot_be_is_named(average):
+    with pytest.raises((ValueError, TypeError), match="average is .*, expected a number"):
+        run(classifier(), average=average)
+
+
+def averaged_weights_that(change, tmp_path):
+    path = tmp_path / "run.npz"
+    run(classifier(), 1, average=0.9, checkpoint=path)
+    header, arrays = files.load_arrays(path, checkpoints.CHECKPOINT)
+    change(arrays)
+    files.save_arrays(path, header, arrays)
+    return path
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda arrays: arrays.pop("average/dense.b"),
+        lambda arrays: arrays.update({"average/dense.c": np.zeros(1, np.float32)}),
+        lambda arrays: arrays.update({"average/dense.b": np.zeros(2, np.float32)}),
+        lambda arrays: arrays.update({"average/dense.b": np.full(1, np.nan, np.float32)}),
+    ],
+)
+def test_damaged_averages_are_refused(change, tmp_path):
+    path, model = averaged_weights_that(change, tmp_path), classifier(seed=3)
+    before = bits(model)
+    with pytest.raises(ValueError, match=r"run\.npz.*average"):
+        run(model, 2, average=0.9, checkpoint=path, resume=True)
+    assert_same_bits(bits(model), before)

@@ -5,6 +5,7 @@ No stored state, no I/O; imports nothing but `backend` and `checks`.
 
 from . import (
     activations,
+    adversarial,
     dense,
     dropout,
     embedding,
@@ -22,6 +23,7 @@ from . import (
 
 __all__ = [
     "activations",
+    "adversarial",
     "dense",
     "dropout",
     "embedding",

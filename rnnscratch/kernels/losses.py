@@ -13,24 +13,36 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, get_array_module
-from ..checks import as_array, as_operand, check_shapes, refuse_first
+from ..checks import as_array, as_operand, check_rates, check_shapes, refuse_first
 from .activations import sigmoid
 
-__all__ = ["binary_cross_entropy", "log_softmax", "mean_squared_error", "sigmoid", "softmax", "softmax_cross_entropy"]
+__all__ = [
+    "binary_cross_entropy",
+    "kl_divergence",
+    "log_softmax",
+    "mean_squared_error",
+    "sigmoid",
+    "softmax",
+    "softmax_cross_entropy",
+]
 
 
-def binary_cross_entropy(logits: Any, targets: Any) -> tuple[Array, Array]:
+def binary_cross_entropy(logits: Any, targets: Any, smoothing: float = 0.0) -> tuple[Array, Array]:
     """-mean(y log p + (1 - y) log(1 - p)) with p = sigmoid(logits); its gradient is (p - y) / count.
 
-    logits (...) of any size, targets (...) of the same shape, numbers from 0 to 1 (checked on the host only). Computed
+    logits (...) of any size, targets (...) of the same shape, numbers from 0 to 1 (checked on the host only). With
+    `smoothing` s from 0 to below 1, y is (1 - s) target + s/2 (Szegedy et al. 2016). Computed
     as max(z, 0) - z y + log(1 + exp(-|z|)), in which no exponential can overflow.
     """
+    check_rates(smoothing=smoothing)
     logits, targets = as_operand("logits", logits), as_array("targets", targets, "fiubc")
     check_shapes("logits", logits, targets, logits.shape)
     xp = get_array_module(logits, targets)
     if xp is np:
         refuse_first("targets", targets, (targets.real >= 0) & (targets.real <= 1), "numbers from 0 to 1")
     y = targets.astype(logits.dtype)
+    if smoothing:
+        y = y * (1.0 - smoothing) + 0.5 * smoothing
     positive = logits.real > 0
     minus_size = xp.where(positive, -logits, logits)  # -|z|, analytic on each side of 0
     with np.errstate(under="ignore"):
@@ -38,12 +50,17 @@ def binary_cross_entropy(logits: Any, targets: Any) -> tuple[Array, Array]:
         return losses.mean(), (sigmoid(logits) - y) * (1.0 / logits.size)
 
 
-def softmax_cross_entropy(logits: Any, targets: Any, ignore_index: int | None = None) -> tuple[Array, Array]:
+def softmax_cross_entropy(
+    logits: Any, targets: Any, ignore_index: int | None = None, smoothing: float = 0.0
+) -> tuple[Array, Array]:
     """-mean(log softmax(logits)[target]) over the positions whose target is not `ignore_index`.
 
     logits (..., K), targets (...) integers in [0, K) (the range is checked on the host only). What logits hold at
-    ignored positions changes nothing, and their gradient is 0; when all are ignored, the loss is 0.
+    ignored positions changes nothing, and their gradient is 0; when all are ignored, the loss is 0. With `smoothing` s
+    from 0 to below 1, the target has 1 - s + s/K of the distribution that is to be met, and every other class s/K
+    (Szegedy et al. 2016).
     """
+    check_rates(smoothing=smoothing)
     logits, targets = as_operand("logits", logits), as_array("targets", targets, "iu")
     check_shapes("logits", logits, targets, logits.shape[:-1])
     xp = get_array_module(logits, targets)
@@ -55,12 +72,35 @@ def softmax_cross_entropy(logits: Any, targets: Any, ignore_index: int | None = 
     count = xp.maximum(kept.sum(), 1).astype(logits.dtype)
     log_p = log_softmax(logits).reshape(-1, K)
     at_target = xp.arange(len(kept)), xp.where(kept, targets.reshape(-1), 0)
-    losses = xp.where(kept, -log_p[at_target], 0)
+    losses = -log_p[at_target]
+    if smoothing:
+        losses = losses * (1.0 - smoothing) - log_p.sum(axis=1) * (smoothing / K)
+    losses = xp.where(kept, losses, 0)
     with np.errstate(under="ignore"):
         gradient = xp.exp(log_p)
-        gradient[at_target] -= 1
+        gradient[at_target] -= 1.0 - smoothing
+        if smoothing:
+            gradient -= smoothing / K
         gradient = xp.where(kept[:, None], gradient / count, 0)
         return losses.sum() / count, gradient.reshape(logits.shape)
+
+
+def kl_divergence(logits: Any, reference: Any) -> tuple[Array, Array]:
+    """mean(sum_k p_k (log p_k - log q_k)) with p = softmax(reference), a constant, and q = softmax(logits).
+
+    Both (..., K). The gradient of logits is (q - p) / count.
+    """
+    logits, reference = as_operand("logits", logits), as_operand("reference", reference)
+    get_array_module(logits, reference)
+    if logits.size == 0:
+        raise ValueError(f"logits has shape {logits.shape}, expected at least one number")
+    if reference.shape != logits.shape:
+        raise ValueError(f"reference has shape {reference.shape}, expected {logits.shape} as logits")
+    log_p, log_q = log_softmax(reference), log_softmax(logits)
+    xp, count = get_array_module(logits), logits.size // logits.shape[-1]
+    with np.errstate(under="ignore"):
+        p = xp.exp(log_p)
+        return (p * (log_p - log_q)).sum() / count, (xp.exp(log_q) - p) / count
 
 
 def mean_squared_error(outputs: Any, targets: Any) -> tuple[Array, Array]:

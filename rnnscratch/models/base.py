@@ -49,10 +49,14 @@ class Model:
         for name in sorted(names - mine.keys()):
             raise ValueError(f"fixed holds {name!r}, expected names of parameters: {', '.join(mine):.200}")
         self._fixed = names
-        for part, layer in self._layers():
-            layer.fixed = frozenset(name for name in layer.params if f"{part}.{name}" in names)
+        self._fix_layers(names)
+        for _, layer in self._layers():
             for name in layer.fixed:
                 layer.grads[name][...] = 0
+
+    def _fix_layers(self, names: frozenset[str]) -> None:
+        for part, layer in self._layers():
+            layer.fixed = frozenset(name for name in layer.params if f"{part}.{name}" in names)
 
     @property
     def num_params(self) -> int:

@@ -5,8 +5,9 @@ T steps, B sequences, V words, E embedding_dim, H hidden_size, K classes.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,13 +19,14 @@ from ..checks import (
     check_flags,
     check_ids,
     check_labels,
+    check_number,
     check_rates,
     check_sequences,
     check_shape,
     check_sizes,
     non_finite,
 )
-from ..kernels import losses, pooling
+from ..kernels import adversarial, losses, pooling
 from ..kernels.activations import ACTIVATIONS
 from ..kernels.packing import Packed, Plan
 from ..layers import GRU, LSTM, RNN, Dense, Dropout, Embedding, LayerNormLSTM, PeepholeLSTM, Recurrent
@@ -41,6 +43,8 @@ CELLS: dict[str, type[Recurrent]] = {  # a new cell is entered here alone
 }
 POOLINGS = ("last", "mean", "max", "mean+max")
 CHOICES = {"cell": CELLS, "pooling": POOLINGS, "activation": ACTIVATIONS}
+NOISE = ("adversarial", "virtual", "noise_weight")  # options that are numbers of at least 0
+PROBE = 0.1  # the norm of the noise from which the most harmful virtual one is found
 
 
 class SequenceClassifier(Model):
@@ -54,7 +58,14 @@ class SequenceClassifier(Model):
     cell's, `reset_after` the "gru" cell's.
 
     `embeddings`, an array (V, E) or a `Word2Vec` with that many `vectors`, are where the embedding's table starts; with
-    `freeze` it stays so. `fixed` names the parameters that do not learn.
+    `freeze` it stays so. `fixed` names the parameters that do not learn. `label_smoothing` takes so much of the labels
+    that training is to meet and shares it among all classes.
+
+    Training also meets noise on the word vectors (Miyato et al. 2017), of norm `adversarial` over a sequence, in units
+    of the vectors' standard deviations: the noise that raises the loss the most; and, of norm `virtual`, that which
+    changes the probabilities the most, for which sequences may be without a label, -1. What `noise_weight` times the
+    loss under the former and the Kullback-Leibler divergence under the latter are is added to the loss; of unlabelled
+    sequences it is the divergence alone. Both passes have the same dropout masks.
 
     Raises ValueError or TypeError for an argument that is none of these.
 
@@ -86,6 +97,10 @@ class SequenceClassifier(Model):
         seed: int | np.random.Generator | None = None,
         embeddings: Any = None,
         freeze: bool = False,
+        label_smoothing: float = 0.0,
+        adversarial: float = 0.0,
+        virtual: float = 0.0,
+        noise_weight: float = 1.0,
     ):
         self._config = config = configuration(locals())
         table = None if embeddings is None else as_table(embeddings, config)
@@ -98,11 +113,13 @@ class SequenceClassifier(Model):
         self.dropout = Dropout(dropout, **shared)
         self.dense = Dense(**sizes["dense"], **shared)
         self.vocabulary_size, self.num_classes = config["vocabulary_size"], config["num_classes"]
-        self.pooling, self.word_dropout = pooling, word_dropout
+        self.pooling, self.word_dropout, self.label_smoothing = pooling, word_dropout, label_smoothing
+        self.adversarial, self.virtual, self.noise_weight = adversarial, virtual, noise_weight
         self.dtype, self.xp = self.dense.dtype, self.dense.xp
         self._parts = pooling.split("+")
         self._width = hidden_size * len(self.recurrent.directions)  # of each part
         self._kept_words: Any = None
+        self._noises: dict[str, Any] = {}
         self._back: Any = None
         if table is not None:
             self.embedding.params["E"][...] = self.xp.asarray(table)
@@ -110,7 +127,7 @@ class SequenceClassifier(Model):
 
     @property
     def frozen(self) -> bool:
-        """Whether training passes reuse the dropout masks of the last one, as a gradient check must."""
+        """Whether training passes reuse the dropout masks and noise of the last one, as a gradient check must."""
         return self.recurrent.frozen
 
     @frozen.setter
@@ -123,6 +140,24 @@ class SequenceClassifier(Model):
 
         See layers.py on several calls in one pass, and on `keep`.
         """
+        _, x, embed_back = self._embed(ids, lengths, train, keep)
+        logits, read_back = self._read(x, train, keep)
+        if not keep:
+            return logits, None
+        del x
+
+        def way_back(dlogits: Array) -> None:
+            dx = read_back(dlogits, learns(self.embedding))
+            if dx is not None:
+                embed_back(dx)
+
+        return logits, way_back
+
+    def _embed(self, ids: Array, lengths: Any, train: bool, keep: bool) -> tuple[Packed, Packed, Any]:
+        """The vectors of the words as they are in the table and as they are read, both packed, and the way back.
+
+        The way back takes the gradient of those that are read, and maybe one more of those in the table.
+        """
         ids = as_array("ids", ids, "iu")
         if ids.ndim != 2:
             raise ValueError(f"ids has shape {ids.shape}, expected (T, B) = (steps, sequences)")
@@ -131,11 +166,21 @@ class SequenceClassifier(Model):
         check_ids(ids, self.vocabulary_size)
         if train and self.word_dropout:
             ids = self._drop_words(ids)
-        backs = []
-        x = Packed(plan.pack(ids), plan)
-        for layer in (self.embedding, self.embedding_dropout):
-            x, back = layer.call(x, train, keep)
-            backs.append(back)
+        words, table_back = self.embedding.call(Packed(plan.pack(ids), plan), train, keep)
+        x, dropout_back = self.embedding_dropout.call(words, train, keep)
+
+        def back(dx: Packed, dwords: Array | None = None) -> None:
+            through = dropout_back(dx)
+            table_back(through if dwords is None else Packed(through.data + dwords, plan))
+
+        return words, x, back
+
+    def _read(self, x: Packed, train: bool, keep: bool) -> tuple[Array, Any]:
+        """The logits of packed word vectors, and the way back.
+
+        The way back gives the gradient of the vectors if it is asked to go on to them, else None.
+        """
+        plan, B = x.plan, x.plan.B
         (hs, state), recurrent_back = self.recurrent.call(x, train=train, keep=keep)
         h = state[0] if isinstance(state, tuple) else state
         parts = [pool(part, hs, h, len(self.recurrent.directions)) for part in self._parts]
@@ -147,13 +192,13 @@ class SequenceClassifier(Model):
             return logits[:, 0] if K == 1 else logits, None
         del x, hs, pooled, features
 
-        def way_back(dlogits: Array) -> None:
+        def way_back(dlogits: Array, to_x: bool) -> Packed | None:
             dlogits = check_shape(
                 "dlogits", dlogits, (B,) if K == 1 else (B, K), self.dense.params["W"].dtype, "as the logits"
             )
             dpooled = dropout_back(dense_back(dlogits.reshape(B, K)))
-            if not (learns(self.recurrent) or learns(self.embedding)):
-                return
+            if not (to_x or learns(self.recurrent)):
+                return None
             dhs, dh = None, None
             for k, (part, (_, cache)) in enumerate(zip(self._parts, parts)):
                 dpart = dpooled[:, k * self._width : (k + 1) * self._width]
@@ -168,10 +213,7 @@ class SequenceClassifier(Model):
                 dhs = share if dhs is None else dhs + share
             upstream = None if dhs is None else Packed(dhs, plan)
             dx, _ = recurrent_back(upstream, (dh, None) if isinstance(state, tuple) else dh)
-            if not learns(self.embedding):
-                return
-            for back in reversed(backs):
-                dx = back(dx)
+            return dx if to_x else None
 
         return logits[:, 0] if K == 1 else logits, way_back
 
@@ -192,24 +234,128 @@ class SequenceClassifier(Model):
         """
         if self._back is None:
             raise RuntimeError("SequenceClassifier.backward was called before forward")
-        for _, layer in self._layers():
-            layer._start_from_zero()
+        self._each_layer("_start_from_zero")
         self._back(dlogits)
 
-    def loss(self, logits: Array, labels: Array) -> tuple[Array, Array]:
+    def loss(self, logits: Array, labels: Array, smoothing: float = 0.0) -> tuple[Array, Array]:
         """The mean cross-entropy of the logits against labels (B,) in [0, K), and its gradient with respect to them."""
         if self.num_classes == 2:
-            return losses.binary_cross_entropy(logits, labels)
-        return losses.softmax_cross_entropy(logits, labels)
+            return losses.binary_cross_entropy(logits, labels, smoothing)
+        return losses.softmax_cross_entropy(logits, labels, smoothing=smoothing)
 
     figures = ("loss", "accuracy")  # by which training may choose the best epoch
 
     def batch_loss(self, batch: Batch, train: bool = False) -> tuple[Array, Callable[[], None], dict[str, Array]]:
-        """The mean loss of a batch, its way back, and the accuracy: see `training.Trainable`."""
+        """The mean loss of a batch, its way back, and the accuracy (of the labelled): see `training.Trainable`.
+
+        With noise, `grads` changes before the way back is used, and holds the batch's gradient only after.
+        """
+        if train and (self.adversarial or self.virtual):
+            return self._noisy_loss(batch)
         labels = self.xp.asarray(batch.labels)
         logits = self.forward(self.xp.asarray(batch.ids), batch.lengths, train)
-        loss, dlogits = self.loss(logits, labels)
+        loss, dlogits = self.loss(logits, labels, self.label_smoothing if train else 0.0)
         return loss, lambda: self.backward(dlogits), {"accuracy": (decide(logits) == labels).mean()}
+
+    def _noisy_loss(self, batch: Batch) -> tuple[Array, Callable[[], None], dict[str, Array]]:
+        """`batch_loss` of a training batch as it is and with noise on its word vectors (kernels/adversarial.py)."""
+        B, frozen = len(batch.lengths), self.frozen
+        labels = np.full(B, -1) if batch.labels is None else batch.labels
+        known = np.flatnonzero(labels >= 0)
+        words, x, embed_back = self._embed(self.xp.asarray(batch.ids), batch.lengths, True, True)
+        plan = x.plan
+        s, spread_cache = adversarial.spread(words.data, self._word_weights(plan))
+        logits, read_back = self._read(x, True, True)
+        loss, dlogits = self._known_loss(logits, labels, known)
+        self._each_layer("_start_from_zero")
+        dx = read_back(dlogits, True).data
+        passes = []  # of noise: the noise, the way back, and the gradient of the logits
+
+        def reread(r: Array) -> tuple[Array, Any]:
+            self._each_layer("_go_on")
+            return self._read(Packed(adversarial.perturb(x.data, s, r), plan), True, True)
+
+        def steepest(g: Array, size: float) -> Array:
+            return adversarial.steepest(g * s, plan.sequence, B, size)
+
+        def kept(name: str, make: Callable[[], Any]) -> Any:
+            if not (frozen and name in self._noises and self._noises[name][0].shape == x.data.shape):
+                self._noises[name] = make()
+            return self._noises[name]
+
+        def least_stable() -> tuple[Array, Array]:
+            """The virtual noise, by one step of the power iteration from a random one, and the logits it changes."""
+            random = self.xp.asarray(self.rng.standard_normal(x.data.shape, np.float32).astype(self.dtype))
+            d = adversarial.steepest(random, plan.sequence, B, PROBE)
+            probed, probe_back = reread(d)
+            _, dprobed = divergence(probed, logits)
+            with self._inputs_alone():
+                return steepest(probe_back(dprobed, True).data, self.virtual), logits.real.astype(logits.dtype)
+
+        self.frozen = True
+        try:
+            if self.adversarial:
+                (r,) = kept("adversarial", lambda: (steepest(dx, self.adversarial),))
+                noisy, back = reread(r)
+                further, dnoisy = self._known_loss(noisy, labels, known)
+                loss = loss + further * self.noise_weight
+                passes.append((r, back, dnoisy))
+            if self.virtual:
+                r, reference = kept("virtual", least_stable)
+                noisy, back = reread(r)
+                further, dnoisy = divergence(noisy, reference)
+                loss = loss + further * self.noise_weight
+                passes.append((r, back, dnoisy))
+        finally:
+            self.frozen = frozen
+        accuracy = (decide(logits) == self.xp.asarray(labels)).sum() / max(1, len(known))
+
+        def way_back() -> None:
+            total, ds = dx, self.xp.zeros_like(s)
+            for r, back, dnoisy in passes:
+                through = back(dnoisy * self.noise_weight, learns(self.embedding))
+                if through is not None:
+                    of_x, of_s = adversarial.perturb_backward(r, through.data)
+                    total, ds = total + of_x, ds + of_s
+            if learns(self.embedding):
+                embed_back(Packed(total, plan), adversarial.spread_backward(spread_cache, ds))
+
+        return loss, way_back, {"accuracy": accuracy}
+
+    def _known_loss(self, logits: Array, labels: np.ndarray, known: np.ndarray) -> tuple[Array, Array]:
+        """The loss of the labelled sequences, divided by the number of all, and its gradient."""
+        if len(known) == len(labels):
+            return self.loss(logits, self.xp.asarray(labels), self.label_smoothing)
+        share, places, dlogits = len(known) / len(labels), self.xp.asarray(known), self.xp.zeros_like(logits)
+        if not len(known):
+            return dlogits.sum(), dlogits
+        loss, dknown = self.loss(logits[places], self.xp.asarray(labels[known]), self.label_smoothing)
+        dlogits[places] = dknown * share
+        return loss * share, dlogits
+
+    def _word_weights(self, plan: Plan) -> Array:
+        """(N,) what each packed word counts for: equally much, but those that are dropped nothing."""
+        dtype = self.dense.params["W"].dtype
+        weights = self.xp.ones(plan.N, dtype)
+        if self.word_dropout:
+            kept = plan.pack(self._kept_words).astype(dtype)
+            weights = self.xp.where(kept.sum() == 0, weights, kept)
+        return weights / weights.sum()
+
+    @contextlib.contextmanager
+    def _inputs_alone(self) -> Iterator[None]:
+        """Within, ways back leave the gradients of parameters as they are."""
+        fixed = self._fixed
+        for _, layer in self._layers():
+            layer.fixed = frozenset(layer.params)
+        try:
+            yield
+        finally:
+            self._fix_layers(fixed)
+
+    def _each_layer(self, method: str) -> None:
+        for _, layer in self._layers():
+            getattr(layer, method)()
 
     def weight(self, batch: Batch) -> int:
         """How many sequences the batch holds."""
@@ -232,7 +378,7 @@ class SequenceClassifier(Model):
         """
         if isinstance(data, Batches) or (isinstance(data, list) and data and isinstance(data[0], Batch)):
             return data
-        sequences, labels = check_labels(data, self.num_classes)
+        sequences, labels = check_labels(data, self.num_classes, unlabelled=bool(shuffle and self.virtual))
         check_sequences("sequences", sequences, self.vocabulary_size)
         if shuffle and not any(ids.any() for ids in sequences):
             raise ValueError("sequences hold no token but 0, the unknown word: there is nothing to learn from")
@@ -342,6 +488,15 @@ def probabilities(logits: Array) -> Array:
     return losses.softmax(xp.stack([xp.zeros_like(logits), logits], axis=1))  # 1 - p would be 0 where p rounds to 1
 
 
+def divergence(logits: Array, reference: Array) -> tuple[Array, Array]:
+    """The mean Kullback-Leibler divergence of logits from a reference, a constant, and the gradient of the logits."""
+    if logits.ndim == 2:
+        return losses.kl_divergence(logits, reference)
+    xp = get_array_module(logits)
+    loss, d = losses.kl_divergence(*(xp.stack([xp.zeros_like(z), z], axis=1) for z in (logits, reference)))
+    return loss, d[:, 1]
+
+
 def configuration(given: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a `SequenceClassifier`, but for its seed and embeddings, as plain values that JSON can hold.
 
@@ -365,7 +520,10 @@ def options_of(model: type, given: Mapping[str, Any]) -> dict[str, Any]:
             check_sizes(**{name: value})
             found[name] = int(value)
         elif option.annotation == "float":
-            check_rates(**{name: value})
+            if name in NOISE:
+                check_number(name, value, least=0.0)
+            else:
+                check_rates(**{name: value})
             found[name] = float(value)
         elif option.annotation == "bool":
             check_flags(**{name: value})

@@ -16,7 +16,7 @@ from . import classifier, language_model
 from .base import Model
 
 FORMAT = "rnnscratch model 1"
-LATER = {"freeze"}  # options that older files do not have
+LATER = {"freeze", "label_smoothing", "adversarial", "virtual", "noise_weight"}  # options that older files do not have
 HOMES: dict[str, Any] = {  # each has the class, `configuration` and `parameter_shapes`
     "SequenceClassifier": classifier,
     "LanguageModel": language_model,

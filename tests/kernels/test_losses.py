@@ -28,21 +28,40 @@ def pairs(rng, dtype=complex):
             TOKENS,
             {"ignore_index": -1},
         ),
+        "binary, smoothed": (
+            losses.binary_cross_entropy,
+            rng.standard_normal((4, 3)) * 3,
+            rng.integers(0, 2, (4, 3)),
+            {"smoothing": 0.1},
+        ),
+        "softmax, smoothed": (
+            losses.softmax_cross_entropy,
+            rng.standard_normal((2, 3, 4)) * 3,
+            TOKENS,
+            {"ignore_index": -1, "smoothing": 0.2},
+        ),
         "squared": (losses.mean_squared_error, rng.standard_normal((4, 3)), rng.standard_normal((4, 3)), {}),
     }
 
 
-NAMES = ["binary", "softmax", "ignoring", "squared"]
+NAMES = ["binary", "softmax", "ignoring", "binary, smoothed", "softmax, smoothed", "squared"]
 
 
 def torch_loss(name, outputs, targets):
     targets = torch.tensor(targets)
+    if name == "binary, smoothed":  # of two classes, whose logits are z and 0
+        z = outputs.reshape(-1)
+        two = torch.stack([torch.zeros_like(z), z], dim=1)
+        return torch.nn.functional.cross_entropy(two, targets.reshape(-1), label_smoothing=0.1)
     if name == "binary":
         return torch.nn.functional.binary_cross_entropy_with_logits(outputs, targets)
     if name == "squared":
         return torch.nn.functional.mse_loss(outputs, targets)
     return torch.nn.functional.cross_entropy(
-        outputs.reshape(-1, outputs.shape[-1]), targets.reshape(-1), ignore_index=-1
+        outputs.reshape(-1, outputs.shape[-1]),
+        targets.reshape(-1),
+        ignore_index=-1,
+        label_smoothing=0.2 * ("smoothed" in name),
     )
 
 
@@ -231,3 +250,32 @@ def test_the_device_gets_no_host_arrays_and_gives_the_same_numbers(name, rng):
 def test_wrong_arguments_are_named(function, outputs, targets, error, message):
     with pytest.raises(error, match=message):
         getattr(losses, function)(outputs, targets)
+
+
+@pytest.mark.parametrize("size", [1e-3, 1.0, 100.0])
+def test_the_divergence_and_its_gradient_equal_pytorchs_and_the_complex_step(size, rng):
+    logits, reference = rng.standard_normal((2, 3, 4)) * size, rng.standard_normal((2, 3, 4)) * size
+    tensor = torch.tensor(logits, requires_grad=True)
+    log_p = torch.log_softmax(torch.tensor(reference), dim=-1)
+    right = torch.nn.functional.kl_div(torch.log_softmax(tensor, dim=-1), log_p, reduction="none", log_target=True)
+    right = right.sum(dim=-1).mean()
+    right.backward()
+    loss, gradient = losses.kl_divergence(logits, reference)
+    np.testing.assert_allclose(loss, right.item(), rtol=1e-10, atol=1e-16)
+    np.testing.assert_allclose(gradient, tensor.grad.numpy(), rtol=1e-9, atol=1e-16)
+    step = complex_step(
+        lambda a: losses.kl_divergence(a["z"], reference.astype(complex))[0], {"z": logits.astype(complex)}, "z"
+    )
+    assert relative_error(gradient, step) < 1e-12
+    assert losses.kl_divergence(reference, reference)[0] == 0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_divergence_keeps_dtype_and_device(dtype, rng):
+    z, reference = rng.standard_normal((2, 3, 4)).astype(dtype)
+    loss, gradient = losses.kl_divergence(z, reference)
+    on_device = losses.kl_divergence(strict_xp.asarray(z), strict_xp.asarray(reference))
+    assert loss.dtype == gradient.dtype == dtype
+    np.testing.assert_allclose(on_device[1].get(), gradient, rtol=1e-6)
+    with pytest.raises(ValueError, match=r"reference has shape \(2, 4\), expected \(3, 4\) as logits"):
+        losses.kl_divergence(z, reference[:2])

@@ -14,7 +14,15 @@ from cells import STEP, relative_error
 
 from rnnscratch.kernels import gru
 from rnnscratch.layers import GRU
-from rnnscratch.models.classifier import CELLS, POOLINGS, SequenceClassifier, configuration, parameter_shapes
+from rnnscratch.models.classifier import (
+    CELLS,
+    POOLINGS,
+    SequenceClassifier,
+    configuration,
+    parameter_shapes,
+    probabilities,
+)
+from rnnscratch.text.batches import Batch
 
 IDS = np.array([[1, 4, 2], [3, 1, 0], [2, 0, 0], [5, 3, 0]])
 LENGTHS = [4, 2, 1]
@@ -468,3 +476,19 @@ def test_a_copy_fixes_the_same(copied):
     with pytest.raises(ValueError, match="fixed holds 'dense.V', expected names of parameters"):
         model.fixed = {"dense.V"}
     assert model.fixed == {"dense.W"}
+
+
+@pytest.mark.parametrize("num_classes", [2, 3])
+def test_label_smoothing_acts_in_training_alone(num_classes):
+    model = small(num_classes=num_classes, label_smoothing=0.2, dtype="float64")
+    order = np.argsort([-length for length in LENGTHS])
+    batch = Batch(IDS[:, order], np.array(LENGTHS)[order], np.array([1, 0, 1]), order)
+    logits = model.forward(batch.ids, batch.lengths)
+    target = np.eye(num_classes)[batch.labels] * 0.8 + 0.2 / num_classes
+    log_p = np.log(probabilities(logits))
+    assert model.batch_loss(batch, train=True)[0] == pytest.approx(-(target * log_p).sum(axis=1).mean(), rel=1e-12)
+    assert model.batch_loss(batch)[0] == pytest.approx(-log_p[np.arange(3), batch.labels].mean(), rel=1e-12)
+    model.batch_loss(batch, train=True)[1]()
+    expected = np.exp(log_p) - target
+    db = expected.sum(axis=0) / 3
+    np.testing.assert_allclose(model.grads["dense.b"], db[1:] if num_classes == 2 else db, rtol=1e-12)
