@@ -32,9 +32,11 @@ class Run:
         plateau: Plateau | None,
         batches: Any,
         fingerprint: dict[str, Any],
+        row: Sequence[str] = ROW,
     ):
         self.model, self.optimizer, self.plateau, self.batches = model, optimizer, plateau, batches
         self.fingerprint = fingerprint  # what a run that resumes must have in common with the one that was stopped
+        self.row = row
         self.rows: list[dict[str, float]] = []
         self.best: dict[str, np.ndarray] | None = None
         self.best_score, self.best_epoch = math.inf, 0
@@ -169,7 +171,7 @@ class Run:
         for name, kind in (("start", int), ("best_epoch", int), ("updates", int), ("finished", bool)):
             if type(header[name]) is not kind:
                 raise ValueError(f"{name} is {header[name]!r:.100}, expected {kind.__name__}")
-        check_rows(rows, [*ROW, *(["validation_loss", f"validation_{monitor}"] if validated else [])])
+        check_rows(rows, [*self.row, *(["validation_loss", f"validation_{monitor}"] if validated else [])])
         for group in ("params", *(["best"] if validated and rows else [])):
             if groups[group].keys() != params.keys():
                 names = ", ".join(sorted(groups[group].keys() ^ params.keys()))

@@ -17,6 +17,7 @@ from . import (
     pooling,
     rnn,
     sequence,
+    word2vec,
 )
 
 __all__ = [
@@ -33,4 +34,5 @@ __all__ = [
     "pooling",
     "rnn",
     "sequence",
+    "word2vec",
 ]
