@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # what type checkers and editors know; at run time `__getattr
     from .optimizers import SGD as SGD, Adagrad as Adagrad, Adam as Adam, AdamW as AdamW, Momentum as Momentum
     from .optimizers import RMSProp as RMSProp, clip_gradients as clip_gradients
     from .text_classifier import TextClassifier as TextClassifier
+    from .word2vec import Word2Vec as Word2Vec
 
 __version__ = "0.1.0"
 
@@ -34,6 +35,7 @@ _NAMES_OF = {
     "models.classifier": "SequenceClassifier",
     "models.language_model": "LanguageModel",
     "text_classifier": "TextClassifier",
+    "word2vec": "Word2Vec",
     "optimizers": "SGD Momentum Adagrad RMSProp Adam AdamW clip_gradients",
     "gradcheck": "check_gradients",
     "backend": "get_array_module to_cpu to_gpu gpu_available",

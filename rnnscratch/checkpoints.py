@@ -35,11 +35,13 @@ class Run:
         fingerprint: dict[str, Any],
         fixed: Callable[[int], frozenset[str]] = lambda epoch: frozenset(),
         average: Average | None = None,
+        row: Sequence[str] = ROW,
     ):
         self.model, self.optimizer, self.plateau, self.batches = model, optimizer, plateau, batches
         self.fingerprint = fingerprint  # what a run that resumes must have in common with the one that was stopped
         self.average = average  # whose values are validated, and what the model ends with
         self.fixed = fixed  # which parameters do not learn in an epoch; once one learns, it goes on to
+        self.row = row  # what the row of every epoch has besides its number
         self.rows: list[dict[str, float]] = []
         self.best: dict[str, np.ndarray] | None = None
         self.best_score, self.best_epoch = math.inf, 0
@@ -198,7 +200,7 @@ class Run:
         for name, kind in (("start", int), ("best_epoch", int), ("updates", int), ("finished", bool)):
             if type(header[name]) is not kind:
                 raise ValueError(f"{name} is {header[name]!r:.100}, expected {kind.__name__}")
-        check_rows(rows, [*ROW, *(["validation_loss", f"validation_{monitor}"] if validated else [])])
+        check_rows(rows, [*self.row, *(["validation_loss", f"validation_{monitor}"] if validated else [])])
         averaged = self.average is not None and rows
         for group in ("params", *(["best"] if validated and rows else []), *(["average"] if averaged else [])):
             if groups[group].keys() != params.keys():

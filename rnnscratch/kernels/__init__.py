@@ -19,6 +19,7 @@ from . import (
     rnn,
     sampled_softmax,
     sequence,
+    word2vec,
 )
 
 __all__ = [
@@ -37,4 +38,5 @@ __all__ = [
     "rnn",
     "sampled_softmax",
     "sequence",
+    "word2vec",
 ]

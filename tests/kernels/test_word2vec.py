@@ -1,0 +1,167 @@
+"""Word vectors: all gradients by the complex step, shared negatives against ones of their own, the tree."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from cells import complex_step, relative_error
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rnnscratch.backend import scatter_add
+from rnnscratch.kernels import word2vec as kernel
+
+V, D, N, C, W = 7, 3, 2, 4, 2
+COUNTS = np.array([0, 5, 5, 5, 3, 3, 1])  # ties, and a word that is never seen
+P = COUNTS**0.75 / (COUNTS**0.75).sum()
+WORDS = np.array([1, 2, 2, 3, 2, 1, 4, 1, 5, 6, 6, 2])  # repeated, and targets that are their own context
+CENTRES = np.array([[0, 1, 2, 3, 4, 5, 6, 7], [4, 5, 6, 7, 8, 9, 10, 11]])  # places of each block's words
+BLOCKS = WORDS[CENTRES]
+TARGETS = BLOCKS[:, W : W + C]
+
+
+def near(rng):
+    """A window of random width for each target, one of them without any word."""
+    distance = np.arange(C + 2 * W) - W - np.arange(C)[:, None]
+    found = (np.abs(distance) <= rng.integers(1, W + 1, (N, C, 1))) & (distance != 0)
+    found[1, 2] = False
+    return found.astype(float)
+
+
+def questions(objective, targets, rng):
+    if objective == "negative":
+        return kernel.ask_noise(targets, np.array([2, 1, 2, 6]), 5, P)
+    tree = kernel.huffman(COUNTS)
+    return kernel.ask_path(targets, tree, kernel.tops(tree, {"path": 2, "top": 5}[objective], float))
+
+
+def tables(found, cache_gradients, words, asked):
+    """The gradients of E and the output table, with repeats added up."""
+    dE, dout = np.zeros((V, D), found), np.zeros((V, D), found)
+    dwords, douts = cache_gradients
+    scatter_add(dE, words.reshape(-1), dwords.reshape(-1, D))
+    for (ids, _, _), rows in zip(asked, douts):
+        scatter_add(dout, ids.reshape(-1), rows.reshape(-1, D))
+    return {"E": dE, "out": dout}
+
+
+@pytest.mark.parametrize("mean", [False, True], ids=["skipgram", "cbow"])
+@pytest.mark.parametrize("objective", ["negative", "path", "top"])
+def test_the_gradient_equals_the_complex_step(objective, mean, rng):
+    a = {name: rng.standard_normal((V, D)).astype(complex) for name in ("E", "out")}
+    order = rng.permutation(N * C) if mean else None
+    targets = TARGETS.reshape(-1)[order].reshape(N, C) if mean else TARGETS
+    asked, window, dloss = questions(objective, targets, rng), near(rng), rng.standard_normal()
+
+    def loss(a):
+        return kernel.forward(a["E"], a["out"], BLOCKS, window, asked, mean, order=order)[0] * dloss
+
+    _, cache = kernel.forward(a["E"], a["out"], BLOCKS, window, asked, mean, loss=False, order=order)
+    found = tables(complex, kernel.backward(cache, dloss), BLOCKS, asked)
+    for key in a:
+        assert relative_error(found[key].real, complex_step(loss, a, key)) < 1e-12
+
+
+@pytest.mark.parametrize("mean", [False, True], ids=["skipgram", "cbow"])
+def test_shared_negatives_have_the_expected_gradient_of_ones_that_each_target_draws_alone(mean, rng):
+    """Over all draws of three shared words, against each target's own words, which never are the target."""
+    E, out, window = rng.standard_normal((V, D)), rng.standard_normal((V, D)), near(rng)
+    shared = {"E": 0.0, "out": 0.0}
+    for drawn in itertools.product(range(1, V), repeat=3):
+        asked = kernel.ask_noise(TARGETS, np.array(drawn), 5, P)
+        gradients = kernel.backward(kernel.forward(E, out, BLOCKS, window, asked, mean)[1])
+        for key, gradient in tables(float, gradients, BLOCKS, asked).items():
+            shared[key] = shared[key] + gradient * P[list(drawn)].prod()
+    alone = {"E": np.zeros((V, D)), "out": np.zeros((V, D))}
+    for n, c in np.ndindex(N, C):
+        inside = BLOCKS[n][window[n, c] > 0]
+        t = TARGETS[n, c]
+        for context in [inside] if mean and len(inside) else inside[:, None]:
+            x = E[context].mean(axis=0)
+            slopes = {t: 1 / (1 + np.exp(-x @ out[t])) - 1}
+            slopes |= {w: 5 * P[w] / (1 - P[t]) / (1 + np.exp(-x @ out[w])) for w in range(1, V) if w != t}
+            for w, slope in slopes.items():
+                alone["out"][w] += slope * x
+                np.add.at(alone["E"], context, slope * out[w] / len(context))
+    for key in alone:
+        np.testing.assert_allclose(shared[key], alone[key], rtol=1e-12, atol=1e-13)
+
+
+def paths(tree):
+    """For each word, the answers on its way by node."""
+    return [
+        dict(zip(tree.nodes[a:b].tolist(), tree.yes[a:b].tolist())) for a, b in itertools.pairwise(tree.start.tolist())
+    ]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 6), min_size=2, max_size=30).filter(lambda counts: sum(map(bool, counts)) > 1))
+def test_the_ways_of_the_tree_are_probabilities_that_sum_to_one_and_as_short_as_can_be(counts):
+    tree = kernel.huffman(counts)
+    found, rng = paths(tree), np.random.default_rng(0)
+    yes = rng.uniform(0.1, 0.9, len(counts))  # of each node
+    chance = [np.prod([yes[node] if answer else 1 - yes[node] for node, answer in way.items()]) for way in found]
+    assert sum(p for p, count in zip(chance, counts) if count) == pytest.approx(1.0)
+    assert [len(way) == 0 for way in found] == [count == 0 for count in counts]
+    share = np.array([count for count in counts if count]) / sum(counts)
+    entropy = -(share * np.log2(share)).sum()
+    mean = sum(len(way) * count for way, count in zip(found, counts)) / sum(counts)
+    assert entropy - 1e-9 <= mean < entropy + 1
+    weight = {}  # of each node: of all words whose way goes through it
+    for way, count in zip(found, counts):
+        for node in way:
+            weight[node] = weight.get(node, 0) + count
+    assert sorted(weight) == list(range(share.size - 1))
+    assert [weight[node] for node in sorted(weight)] == sorted(weight.values(), reverse=True)
+
+
+def test_the_questions_of_a_way_are_those_of_the_tree_wherever_it_is_cut():
+    tree = kernel.huffman(COUNTS)
+    for count in (1, 3, 5):
+        asked = kernel.ask_path(TARGETS, tree, kernel.tops(tree, count, float))
+        for n, c in np.ndindex(N, C):
+            found = {}
+            for ids, yes, no in asked:
+                row = ids if ids.ndim == 1 else ids[n]
+                for k in np.flatnonzero(yes[n, c] + no[n, c]):
+                    assert {yes[n, c, k], no[n, c, k]} == {0.0, 1.0}
+                    assert row[k] not in found
+                    found[int(row[k])] = bool(yes[n, c, k])
+            assert found == paths(tree)[TARGETS[n, c]]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex128"])
+@pytest.mark.parametrize("mean", [False, True], ids=["skipgram", "cbow"])
+def test_the_dtype_stays_and_nothing_given_is_changed(dtype, mean, rng):
+    E, out = (rng.standard_normal((V, D)).astype(dtype) for _ in range(2))
+    window = near(rng).astype("f4")
+    for asked in (
+        kernel.ask_noise(TARGETS, np.array([1, 2]), 5, P.astype("f4")),
+        kernel.ask_path(TARGETS, kernel.huffman(COUNTS), kernel.tops(kernel.huffman(COUNTS), 2, np.float32)),
+    ):
+        before = [each.copy() for each in (E, out, window)]
+        loss, cache = kernel.forward(E, out, BLOCKS, window, asked, mean)
+        first, second = kernel.backward(cache), kernel.backward(cache)
+        assert loss.dtype == dtype and first[0].dtype == dtype and all(dy.dtype == dtype for dy in first[1])
+        assert np.array_equal(first[0], second[0])
+        assert all(np.array_equal(one, other) for one, other in zip(first[1], second[1]))
+        assert all(np.array_equal(one, other) for one, other in zip((E, out, window), before))
+
+
+def test_wrong_arguments_are_named(rng):
+    E, window = rng.standard_normal((V, D)), near(rng)
+    asked = kernel.ask_noise(TARGETS, np.array([1, 2]), 5, P)
+    with pytest.raises(ValueError, match=r"out float64 \(7, 4\), expected \(V, D\) and \(rows, D\)"):
+        kernel.forward(E, np.zeros((V, 4)), BLOCKS, window, asked, False)
+    with pytest.raises(ValueError, match=r"words\[1, 7\] is 9, expected 0 to 6"):
+        wrong = BLOCKS.copy()
+        wrong[1, 7] = 9
+        kernel.forward(E, E, wrong, window, asked, False)
+    with pytest.raises(ValueError, match=r"near has shape \(2, 4, 7\), expected \(2, 4, 8\)"):
+        kernel.forward(E, E, BLOCKS, window[:, :, 1:], asked, False)
+    with pytest.raises(ValueError, match=r"ids of questions\[0\] is 8, expected 0 to 6"):
+        kernel.forward(E, E, BLOCKS, window, [kernel.Questions(np.array([8]), None, np.ones((N, C, 1)))], False)
+    with pytest.raises(ValueError, match="1 words with a count, expected at least 2"):
+        kernel.huffman([0, 3, 0])
