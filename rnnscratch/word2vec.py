@@ -116,7 +116,7 @@ class Word2Vec(Estimator):
             "validation data": None,
             "monitor": "loss",
         }
-        run = Run(learner, SGD(self.learning_rate), None, None, fingerprint, ROW)
+        run = Run(learner, SGD(self.learning_rate), None, None, fingerprint, row=ROW)
         try:
             with blas_threads(learner.params), contextlib.ExitStack() as mine:
                 if path is not None:
