@@ -21,7 +21,7 @@ import numpy as np
 
 from .. import __version__
 from ..backend import module_for, to_cpu
-from ..checks import check_number, check_sizes
+from ..checks import check_choice, check_number, check_rates, check_sizes
 from ..files import as_json, atomic_write, owned, place_to_write, read_json, user_path
 from ..hmm import CategoricalHMM, HMMClassifier
 from ..metrics import classification_scores, roc_auc
@@ -34,6 +34,8 @@ from ..text import ImdbData, Reviews, Vocabulary, clean_texts, load_imdb, pad, v
 from ..text.clean import RECIPES
 from ..training import fit, predict
 from .baseline import BagOfWords
+from .pretraining import CHOICES as STARTS
+from .pretraining import starting_point
 from .report import write_report
 from .results import NAMES, Outcome, Prepared
 
@@ -47,7 +49,11 @@ class Settings:
     """One comparison.
 
     `seeds` runs of each network differ in their seed only; `quick` takes a small part of the data; `workers` processes
-    train a network; `model` holds further options of `SequenceClassifier`.
+    train a network; `model` holds further options of `SequenceClassifier`. `pretrain` is where networks start: "none",
+    with "words" at word vectors, with "lm" at a language model that makes so many `passes` (see pretraining.py), from
+    which the embedding and the recurrent weights learn at `embedding_rate` and `recurrent_rate` times the learning
+    rate. `average`, if any, is the decay of the running mean of the weights that is kept (see `training.fit`).
+    `ablation` also trains the networks without each of the ingredients in recipe.py that the settings have.
     """
 
     data: str | None = None
@@ -70,6 +76,12 @@ class Settings:
     embedding_dropout: float = 0.3
     word_dropout: float = 0.5
     clip_norm: float = 1.0
+    pretrain: str = "none"
+    passes: int = 3
+    embedding_rate: float = 1.0
+    recurrent_rate: float = 1.0
+    average: float = 0.0
+    ablation: bool = False
     workers: int = 1
     model: dict[str, Any] = field(default_factory=dict)
 
@@ -85,10 +97,18 @@ class Settings:
         unknown = [model for model in self.models if model not in MODELS]
         if unknown or not self.models:
             raise ValueError(f"models is {', '.join(self.models) or 'empty'}, expected some of {', '.join(MODELS)}")
-        sizes = ("epochs", "hidden", "embedding", "seeds", "vocabulary", "max_length", "batch_size", "workers")
+        sizes = ("epochs", "hidden", "embedding", "seeds", "vocabulary", "max_length", "batch_size", "workers", "passes")
         check_sizes(**{name: getattr(self, name) for name in sizes})
-        for name in ("learning_rate", "clip_norm"):
+        for name in ("learning_rate", "clip_norm", "embedding_rate", "recurrent_rate"):
             check_number(name, getattr(self, name), above=0.0)
+        check_rates(average=self.average)
+        check_choice("pretrain", self.pretrain, STARTS)
+        layers = self.model_options()["num_layers"]
+        if self.pretrain == "lm" and self.bidirectional and layers > 1:
+            raise ValueError(
+                f"num_layers is {layers}, expected 1 where bidirectional networks start from language models, whose "
+                "second layers read in one direction alone"
+            )
         wrong = self.model.keys() - (self.model_options().keys() - vars(self).keys())
         if wrong:
             raise ValueError(f"model holds {', '.join(sorted(wrong))}, expected further options of SequenceClassifier")
@@ -142,19 +162,24 @@ def _run(
 
 
 def prepare(settings: Settings, progress: bool = True) -> Prepared:
-    """Load, split, clean and number the reviews. The vocabulary is that of the training part alone."""
-    data = load_imdb(settings.data, download=settings.download, progress=progress)
+    """Load, split, clean and number the reviews. The vocabulary is that of the training part and the unlabelled ones."""
+    unlabelled = settings.pretrain != "none"
+    data = load_imdb(settings.data, download=settings.download, unlabelled=unlabelled, progress=progress)
     if settings.quick:
         data = _subset(data, 3200, 2000)
     train, validation = validation_split(data.train)
     words = clean_texts(train.texts, settings.recipe, progress=progress)
-    vocabulary = Vocabulary.build(words, min_count=2, max_size=settings.vocabulary)
+    further = clean_texts(data.unlabelled, settings.recipe, progress=progress)
+    vocabulary = Vocabulary.build([*words, *further], min_count=2, max_size=settings.vocabulary)
     validation_ids, test_ids = (
         vocabulary.encode_all(clean_texts(part.texts, settings.recipe, progress=progress))
         for part in (validation, data.test)
     )
     train_ids = vocabulary.encode_all(words)
-    return Prepared(data, validation, vocabulary, train_ids, train.labels, validation_ids, test_ids)
+    unlabelled_ids = [*train_ids, *vocabulary.encode_all(further)] if unlabelled else []
+    return Prepared(
+        data, validation, vocabulary, train_ids, train.labels, validation_ids, test_ids, unlabelled_ids
+    )
 
 
 def train_network(
@@ -169,6 +194,8 @@ def train_network(
         seed=seed,
         **settings.model_options(),
     )
+    start = starting_point(settings, prepared, name, folder.parent, progress)
+    start.give(model)
     max_length, epochs = settings.max_length, settings.epochs
     updates = epochs * -(-len(prepared.train_ids) // settings.batch_size)
     _say(progress, f"{NAMES[name]:>13}, seed {seed}: {model.num_params:,} parameters, {epochs} epochs")
@@ -177,7 +204,10 @@ def train_network(
         model,
         (prepared.train_ids, prepared.train_labels),
         (prepared.validation_ids, prepared.validation.labels),
-        optimizer=Adam(settings.learning_rate),
+        optimizer=Adam(
+            settings.learning_rate,
+            rates={"embedding": settings.embedding_rate, "recurrent": settings.recurrent_rate},
+        ),
         epochs=epochs,
         batch_size=settings.batch_size,
         max_length=max_length,
@@ -189,6 +219,7 @@ def train_network(
         resume=resume,
         progress=progress,
         workers=settings.workers,
+        average=settings.average or None,
     )
     peak = memory.megabytes()
     history.to_csv(folder / "history.csv")
@@ -201,6 +232,7 @@ def train_network(
         "epochs": epochs,
         "best_epoch": history.best_epoch,
         "validation_accuracy": max(history["validation_accuracy"]),
+        "pretrain_seconds": start.seconds,
         "train_seconds": sum(seconds),
         "seconds_per_epoch": sum(seconds) / len(seconds),
         "tokens_per_second": float(np.mean(history["tokens_per_second"])),

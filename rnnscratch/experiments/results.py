@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ COLUMNS = {
     "accuracy": "accuracy",
     "f1": "F1",
     "seconds_per_epoch": "s/epoch",
+    "pretrain_seconds": "before s",
     "train_seconds": "total s",
     "tokens_per_second": "tokens/s",
     "peak_memory_mb": "peak MB",
@@ -49,6 +50,8 @@ class Prepared:
     train_labels: np.ndarray
     validation_ids: list[np.ndarray]
     test_ids: list[np.ndarray]
+    unlabelled_ids: list[np.ndarray] = field(default_factory=list)  # to learn from without labels
+    starts: dict[str, Any] = field(default_factory=dict)  # what was learned from them so far
 
 
 @dataclass
