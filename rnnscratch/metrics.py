@@ -1,4 +1,5 @@
-"""How good a classifier is: accuracy, precision, recall, F1, confusion matrix, ROC AUC, perplexity.
+"""How good a classifier is: accuracy, precision, recall, F1, confusion matrix, ROC AUC, perplexity;
+and whether one is better than another.
 
 All take host data: whatever NumPy can turn into a row. Labels are strings, whole numbers or booleans; strings and
 numbers together are refused. `labels`, where it can be given, are the model's classes: with it a figure means the same
@@ -8,7 +9,7 @@ whichever of them occur in the data, without it they are those that do. A ratio 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -76,6 +77,36 @@ def roc_auc(y_true: Any, scores: Any, labels: Any = (0, 1)) -> float:
     _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]  # mean rank among equals, from 1
     return float((ranks[positive].sum() - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative))
+
+
+class McNemar(NamedTuple):
+    """How two classifiers differ on the same examples."""
+
+    first_only: int  # examples that the first alone classifies right
+    second_only: int
+    p_value: float  # of a difference at least so large, were both equally good
+
+
+def mcnemar(y_true: Any, first: Any, second: Any) -> McNemar:
+    """Is one of two classifiers better, or is it chance? McNemar's exact test on their predictions for N examples.
+
+    Of n examples that just one of them classifies right, either would have half were they equally good: the number is
+    binomial (n, 1/2), and the p-value its two-sided tail, summed exactly, since the usual chi-square approximation is
+    wrong for small n. Without such an example it is 1.
+
+    >>> mcnemar([1, 1, 1, 1, 0], [1, 1, 1, 1, 1], [0, 0, 0, 1, 0])
+    McNemar(first_only=3, second_only=1, p_value=0.625)
+    """
+    right = []
+    for name, predicted in (("first", first), ("second", second)):
+        true, found, _ = _codes(y_true, predicted, None, name)
+        right.append(true == found)
+    first_only, second_only = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
+    n, ways, tail = first_only + second_only, 1, 1  # n choose k, and the sum so far
+    for k in range(1, min(first_only, second_only) + 1):
+        ways = ways * (n - k + 1) // k
+        tail += ways
+    return McNemar(first_only, second_only, min(1.0, 2 * tail / 2**n))
 
 
 def perplexity(negative_log_likelihoods: Any) -> float:
@@ -148,22 +179,22 @@ def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     return np.where(denominator > 0, numerator / np.maximum(denominator, 1), 0.0)
 
 
-def _codes(y_true: Any, y_pred: Any, labels: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _codes(y_true: Any, y_pred: Any, labels: Any, name: str = "y_pred") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Where the true and the predicted label of each example stand among the classes, and the classes."""
-    true, predicted = as_labels("y_true", y_true), as_labels("y_pred", y_pred)
-    _check_pair(true, predicted, "y_pred")
-    check_same_kind("y_pred", predicted, "y_true", true)
+    true, predicted = as_labels("y_true", y_true), as_labels(name, y_pred)
+    _check_pair(true, predicted, name)
+    check_same_kind(name, predicted, "y_true", true)
     if labels is not None:
         classes = as_labels("labels", labels)
         if not len(classes) or len(np.unique(classes)) < len(classes):
             raise ValueError(f"labels is {classes.tolist()!s:.200}, expected different classes")
     else:
         classes = np.unique(np.concatenate(comparable(true, predicted)))
-        for name, these, others in (("y_true", true, predicted), ("y_pred", predicted, true)):
+        for side, these, others in (("y_true", true, predicted), (name, predicted, true)):
             if these.dtype.kind == "f":  # a fraction that only one of them holds is no label, but a probability
                 ours = (these == np.floor(these)) | np.isin(these, others)
-                refuse_first(name, these, ours, "class labels, not probabilities")
-    return positions("y_true", true, classes), positions("y_pred", predicted, classes), classes
+                refuse_first(side, these, ours, "class labels, not probabilities")
+    return positions("y_true", true, classes), positions(name, predicted, classes), classes
 
 
 def _check_pair(y_true: np.ndarray, other: np.ndarray, name: str) -> None:

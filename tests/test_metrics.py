@@ -194,3 +194,44 @@ def test_of_two_named_classes_the_second_is_the_positive_one_of_the_auc():
     scores = [0.9, 0.4, 0.3, 0.2]
     assert metrics.roc_auc(names, scores, ["no", "yes"]) == metrics.roc_auc(numbers, scores) == 0.75
     assert metrics.f1(names, ["yes", "yes", "yes", "no"], positive="yes", labels=["no", "yes"]) == pytest.approx(0.8)
+
+
+def predictions(both, first_only, second_only, neither):
+    """Labels, and predictions of two classifiers of which so many are right."""
+    right = [(1, 1)] * both + [(1, 0)] * first_only + [(0, 1)] * second_only + [(0, 0)] * neither
+    return ([1] * len(right), *np.random.default_rng(0).permutation(right).T)
+
+
+@pytest.mark.parametrize(
+    ("counts", "p_value"),
+    [
+        ((101, 121, 59, 33), 4.434449263755165e-06),  # scipy.stats.binomtest(59, 180).pvalue
+        ((9, 59, 121, 3), 4.434449263755165e-06),
+        ((5, 0, 5, 1), 0.0625),  # binomtest(0, 5)
+        ((5, 3, 7, 1), 0.34375),  # binomtest(3, 10)
+        ((5, 2, 14, 0), 0.004180908203125),  # binomtest(2, 16)
+        ((0, 4, 4, 0), 1.0),
+        ((7, 1, 0, 0), 1.0),
+        ((7, 0, 0, 2), 1.0),
+        ((100, 900, 1100, 50), 8.45708953550381e-06),
+    ],
+)
+def test_mcnemar_is_the_exact_two_sided_binomial_test(counts, p_value):
+    labels, first, second = predictions(*counts)
+    found = metrics.mcnemar(labels, first, second)
+    assert (found.first_only, found.second_only) == counts[1:3]
+    assert found.p_value == pytest.approx(p_value, rel=1e-11)
+
+
+def test_mcnemar_counts_what_is_right_whatever_the_labels_are_called():
+    found = metrics.mcnemar(["a", "b", "c", "c"], ["a", "b", "c", "a"], ["b", "a", "c", "b"])
+    assert found == (2, 0, 0.5)
+    with pytest.raises(ValueError, match=r"second has shape \(1,\), expected \(2,\) as y_true"):
+        metrics.mcnemar([0, 1], [0, 1], [0])
+    with pytest.raises(TypeError, match="first holds 'a' and y_true 0"):
+        metrics.mcnemar([0, 1], ["a", "b"], [0, 1])
+
+
+def test_mcnemar_of_many_examples_is_quick_and_underflows_to_0():
+    labels, first, second = predictions(0, 20_000, 3_000, 0)
+    assert metrics.mcnemar(labels, first, second).p_value == 0.0

@@ -42,6 +42,16 @@ from .results import NAMES, Outcome, Prepared
 MODELS = ("bow", "hmm", *CELLS)  # that can be compared
 DATA_OPTIONS = {"vocabulary_size", "embedding_dim", "hidden_size", "num_classes", "cell", "seed"}  # set for each model
 HMM_STATES, HMM_STEPS = 8, 15
+LATER = (  # settings that older runs lack
+    "model",
+    "workers",
+    "pretrain",
+    "passes",
+    "embedding_rate",
+    "recurrent_rate",
+    "average",
+    "ablation",
+)
 
 
 @dataclass(frozen=True)
@@ -97,7 +107,17 @@ class Settings:
         unknown = [model for model in self.models if model not in MODELS]
         if unknown or not self.models:
             raise ValueError(f"models is {', '.join(self.models) or 'empty'}, expected some of {', '.join(MODELS)}")
-        sizes = ("epochs", "hidden", "embedding", "seeds", "vocabulary", "max_length", "batch_size", "workers", "passes")
+        sizes = (
+            "epochs",
+            "hidden",
+            "embedding",
+            "seeds",
+            "vocabulary",
+            "max_length",
+            "batch_size",
+            "workers",
+            "passes",
+        )
         check_sizes(**{name: getattr(self, name) for name in sizes})
         for name in ("learning_rate", "clip_norm", "embedding_rate", "recurrent_rate"):
             check_number(name, getattr(self, name), above=0.0)
@@ -177,9 +197,7 @@ def prepare(settings: Settings, progress: bool = True) -> Prepared:
     )
     train_ids = vocabulary.encode_all(words)
     unlabelled_ids = [*train_ids, *vocabulary.encode_all(further)] if unlabelled else []
-    return Prepared(
-        data, validation, vocabulary, train_ids, train.labels, validation_ids, test_ids, unlabelled_ids
-    )
+    return Prepared(data, validation, vocabulary, train_ids, train.labels, validation_ids, test_ids, unlabelled_ids)
 
 
 def train_network(
@@ -416,7 +434,7 @@ def _claim(out: Path, settings: Settings, resume: bool) -> dict[Path, Outcome]:
         found = read_json(file)
         if not isinstance(found, dict) or found.keys() - wanted.keys():
             raise ValueError(f"{file} is damaged: it holds {found!r:.200}, expected the settings of a run")
-        found = {"model": {}, "workers": 1, **found}  # that older runs lack
+        found = {**{name: getattr(Settings(), name) for name in LATER}, **found}
         differing = [name for name in wanted if found.get(name) != wanted[name]]
         if differing:
             names = ", ".join(

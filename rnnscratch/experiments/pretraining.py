@@ -100,7 +100,9 @@ def from_language_models(
         Start({"embedding.E": np.vstack([table, np.full_like(table[:1], np.nan)])}).give(model)
         if step < 0:
             model.fixed = ["embedding.E"]
-        train, validation = ([ids[::step] for ids in part] for part in (prepared.unlabelled_ids, prepared.validation_ids))
+        train, validation = (
+            [ids[::step] for ids in part] for part in (prepared.unlabelled_ids, prepared.validation_ids)
+        )
         updates = settings.passes * len(model.batches(train, STREAMS, WINDOW, True, 0))
         if progress:
             say(f"language model of the {NAMES[cell]}, {direction}: {model.num_params:,} parameters")

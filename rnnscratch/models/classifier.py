@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy as np
 from ..backend import Array, check_dtype, generator, get_array_module, module_for, to_cpu
 from ..checks import (
     as_array,
+    as_operand,
     check_choice,
     check_flags,
     check_ids,
@@ -486,6 +487,25 @@ def probabilities(logits: Array) -> Array:
         return losses.softmax(logits)
     xp = get_array_module(logits)
     return losses.softmax(xp.stack([xp.zeros_like(logits), logits], axis=1))  # 1 - p would be 0 where p rounds to 1
+
+
+def ensemble(logits: Sequence[Array]) -> Array:
+    """The mean of the probabilities (B, K) of several classifiers, whose logits are (B,) for two classes or (B, K).
+
+    Raises ValueError where there are none, or where they differ in shape.
+
+    >>> ensemble([np.array([0.0, 9.0]), np.array([np.log(3.0), 9.0])])[0].round(3).tolist()
+    [0.375, 0.625]
+    """
+    members = [as_operand(f"logits[{k}]", each) for k, each in enumerate(logits)]
+    if not members:
+        raise ValueError("logits is empty, expected those of at least one classifier")
+    for k, each in enumerate(members):
+        if each.shape != members[0].shape or each.ndim not in (1, 2):
+            raise ValueError(
+                f"logits[{k}] has shape {each.shape}, expected {members[0].shape} as logits[0], (B,) or (B, K)"
+            )
+    return sum(map(probabilities, members)) * (1.0 / len(members))
 
 
 def divergence(logits: Array, reference: Array) -> tuple[Array, Array]:

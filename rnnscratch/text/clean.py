@@ -226,8 +226,9 @@ def clean_texts(texts: Any, recipe: str = "default", progress: bool = False) -> 
     """
     _check_recipe(recipe)
     check_flags(progress=progress)
-    listed = as_strings("texts", texts)
-    return [clean(text, recipe) for text in progress_bar(listed, progress, desc="cleaning", unit=" texts", leave=False)]
+    bar = progress_bar(as_strings("texts", texts), progress, desc="cleaning", unit=" texts", leave=False)
+    once: dict[str, str] = {}  # each word is held once, however often it comes
+    return [[once.setdefault(word, word) for word in clean(text, recipe)] for text in bar]
 
 
 def _check_recipe(recipe: str) -> None:

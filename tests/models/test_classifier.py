@@ -19,6 +19,7 @@ from rnnscratch.models.classifier import (
     POOLINGS,
     SequenceClassifier,
     configuration,
+    ensemble,
     parameter_shapes,
     probabilities,
 )
@@ -492,3 +493,20 @@ def test_label_smoothing_acts_in_training_alone(num_classes):
     expected = np.exp(log_p) - target
     db = expected.sum(axis=0) / 3
     np.testing.assert_allclose(model.grads["dense.b"], db[1:] if num_classes == 2 else db, rtol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 3)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_an_ensemble_has_the_mean_of_its_members_probabilities(shape, dtype, rng):
+    logits = [(rng.standard_normal(shape) * 3).astype(dtype) for _ in range(3)]
+    found = ensemble(logits)
+    assert found.dtype == dtype
+    np.testing.assert_allclose(found, np.mean([probabilities(each) for each in logits], axis=0), rtol=1e-6)
+    np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-6)
+
+
+def test_members_that_do_not_fit_together_are_named():
+    with pytest.raises(ValueError, match="logits is empty"):
+        ensemble([])
+    with pytest.raises(ValueError, match=r"logits\[1\] has shape \(3,\), expected \(2,\) as logits\[0\]"):
+        ensemble([np.zeros(2), np.zeros(3)])
