@@ -31,16 +31,17 @@ class Questions(NamedTuple):
     ids: Array  # (K,) the same for all blocks, or (N, K)
     yes: Array | None  # (N, C, K), or (C, K) for all blocks
     no: Array | None
+    blocks: slice = slice(None)  # which of the blocks are asked, if not all
 
 
 class Asked(NamedTuple):
     """What `backward` needs of the answers to some questions."""
 
-    ids: Array
     y: Array  # (K, D) or (N, K, D)
     yes: Array | None  # (N, R, K): summed over the targets that ask with a row of x
     no: Array | None
     z: Array  # (N, R, K)
+    blocks: slice
 
 
 class Cache(NamedTuple):
@@ -79,10 +80,21 @@ def forward(
     if E.ndim != 2 or out.ndim != 2 or out.shape[1] != E.shape[1] or out.dtype != E.dtype:
         raise ValueError(f"E is {E.dtype} {E.shape} and out {out.dtype} {out.shape}, expected (V, D) and (rows, D)")
     words = as_array("words", words, "iu") if xp is not np else check_ids(words, len(E), "words")
-    N, Q = words.shape
-    near = check_shape("near", near, (N, near.shape[1], Q), near.dtype, "as words").astype(E.dtype, copy=False)
-    x = E[words]
-    share = None
+    if words.ndim != 2:
+        raise ValueError(f"words has shape {words.shape}, expected (N, Q)")
+    near = as_array("near", near)
+    near = check_shape("near", near, (len(words), *near.shape[1:2], words.shape[1]), near.dtype, "as words")
+    for ids, *_ in questions if xp is np else ():
+        check_ids(ids, len(out), "ids of questions")
+    return unchecked(E, out, words, near.astype(E.dtype, copy=False), questions, mean, loss, order)
+
+
+def unchecked(
+    E: Array, out: Array, words: Array, near: Array, questions: Sequence[Questions], mean: bool, loss: bool, order: Any
+) -> tuple[Any, Cache]:
+    """`forward` of arrays that fit, which training calls: the checks would take 4 % of its time."""
+    xp = get_array_module(E)
+    x, share = E[words], None
     if mean:
         count = near.sum(axis=2, keepdims=True)
         share = near / xp.maximum(count.real, 1)
@@ -91,17 +103,15 @@ def forward(
         if order is not None:
             x, weigh = (each.reshape(-1, each.shape[2])[order].reshape(each.shape) for each in (x, weigh))
     asked, total = [], xp.zeros((), E.dtype) if loss else None
-    for ids, yes, no in questions:
-        if xp is np:
-            check_ids(ids, len(out), "ids of questions")
-        y = out[ids]
-        z = (x.reshape(-1, x.shape[2]) @ y.T).reshape(N, -1, len(y)) if y.ndim == 2 else x @ y.swapaxes(1, 2)
-        yes, no = (
-            None if wanted is None else weigh * wanted if mean else near.swapaxes(1, 2) @ wanted for wanted in (yes, no)
-        )
+    for ids, yes, no, blocks in questions:
+        y, rows = out[ids], x[blocks]
+        z = rows.reshape(-1, rows.shape[2]) @ y.T if y.ndim == 2 else rows @ y.swapaxes(1, 2)
+        z = z.reshape(*rows.shape[:2], ids.shape[-1])
+        weights = weigh[blocks] if mean else near[blocks].swapaxes(1, 2)
+        yes, no = (None if each is None else weights * each if mean else weights @ each for each in (yes, no))
         if loss:
             total = total + _loss(z, yes, no)
-        asked.append(Asked(ids, y, yes, no, z))
+        asked.append(Asked(y, yes, no, z, blocks))
     return total, Cache(x, share, order, asked)
 
 
@@ -114,15 +124,15 @@ def backward(cache: Cache, dloss: Any = 1.0) -> tuple[Array, list[Array]]:
     xp = get_array_module(x)
     D = x.shape[2]
     dx, dout = xp.zeros_like(x), []
-    for asked in reversed(cache.asked):
-        dz = _dloss(asked, dloss)
-        if asked.y.ndim == 2:
-            flat = dz.reshape(-1, len(asked.y))
-            part, dy = (flat @ asked.y).reshape(x.shape), flat.T @ x.reshape(-1, D)  # z = x y
+    for y, yes, no, z, blocks in reversed(cache.asked):
+        dz = _dloss(z, yes, no, dloss)
+        if y.ndim == 2:
+            flat = dz.reshape(-1, len(y))
+            dx[blocks] += (flat @ y).reshape(dx[blocks].shape)  # z = x y
+            dout.append(flat.T @ x[blocks].reshape(-1, D))
         else:
-            part, dy = dz @ asked.y, dz.swapaxes(1, 2) @ x
-        dx += part
-        dout.append(dy)
+            dx[blocks] += dz @ y
+            dout.append(dz.swapaxes(1, 2) @ x[blocks])
     if cache.share is None:
         return dx, dout[::-1]
     if cache.order is not None:
@@ -145,10 +155,9 @@ def _loss(z: Array, yes: Array | None, no: Array | None) -> Array:
     return found
 
 
-def _dloss(asked: Asked, dloss: Any) -> Array:
+def _dloss(z: Array, yes: Array | None, no: Array | None, dloss: Any) -> Array:
     """dL/dz = (yes + no) sigmoid(z) - yes."""
-    yes, no = asked.yes, asked.no
-    dz = sigmoid(asked.z)
+    dz = sigmoid(z)
     if yes is None:
         dz *= no
     else:
@@ -173,15 +182,12 @@ def ask_noise(targets: Array, drawn: Array, count: float, p: Array) -> list[Ques
 
 
 class Tree(NamedTuple):
-    """A Huffman tree: on the way to word w come `nodes[start[w]:start[w + 1]]`, the root first, each with its answer.
+    """A Huffman tree of V words, the longest way from its root to a word being L nodes long."""
 
-    The nodes are numbered by weight, the root 0, so that those with the lowest numbers are on most ways.
-    """
-
-    start: np.ndarray  # (V + 1,)
-    nodes: np.ndarray
-    yes: np.ndarray  # True where the way goes to the lighter side
-    rank: np.ndarray  # (V,) numbers in [0, 1) in the order of the leaves: neighbours share most of their way
+    nodes: np.ndarray  # (V, L): the way to each word, the root (number 0) first, and -1 past its end
+    no: np.ndarray  # (V, L): 0 where it goes to the lighter side, which is the answer yes, else 1
+    steps: np.ndarray  # (V,): how long it is
+    rank: np.ndarray  # (V,): in order of the leaves, in which neighbours have much of their ways in common
 
 
 def huffman(counts: Any) -> Tree:
@@ -195,65 +201,67 @@ def huffman(counts: Any) -> Tree:
     if counts.ndim != 1 or len(seen) < 2:
         raise ValueError(f"counts has shape {counts.shape} and {len(seen)} words with a count, expected at least 2")
     n = len(seen)
+    root = 2 * n - 2
     heap = [(count, k) for k, count in enumerate(counts[seen].tolist())]
     heapq.heapify(heap)
-    parent, lighter = np.zeros(2 * n - 1, np.int64), np.zeros(2 * n - 1, bool)
-    for inner in range(n, 2 * n - 1):
+    parent, heavier = np.zeros((2, root + 1), np.int64)
+    for inner in range(n, root + 1):
         light, heavy = heapq.heappop(heap), heapq.heappop(heap)
         parent[light[1]] = parent[heavy[1]] = inner
-        lighter[light[1]] = True
+        heavier[heavy[1]] = 1
         heapq.heappush(heap, (light[0] + heavy[0], inner))
-    root = 2 * n - 2
-    depth = [0] * (2 * n - 1)
+    depth = [0] * (root + 1)
     for k, above in zip(range(root - 1, -1, -1), parent[root - 1 :: -1].tolist()):
         depth[k] = depth[above] + 1
-    lengths = np.zeros(len(counts) + 1, np.int64)
-    lengths[1 + seen] = depth[:n]
-    start = lengths.cumsum()
-    nodes, yes = np.empty(start[-1], np.int64), np.empty(start[-1], bool)
-    at, place = np.arange(n), start[1 + seen] - 1  # each word climbs, and fills its way from the end
-    while len(at):
-        nodes[place], yes[place] = root - parent[at], lighter[at]
-        at, place = parent[at], place - 1
-        at, place = at[at != root], place[at != root]
-    word = np.repeat(np.arange(len(counts)), lengths[1:])
-    step = np.arange(len(word)) - start[word]
-    rank = np.bincount(word, yes * 0.5 ** (step + 1), minlength=len(counts))
-    return Tree(start, nodes, yes, rank)
+    steps = np.zeros(len(counts), np.int64)
+    steps[seen] = depth[:n]
+    nodes, no = np.full((len(counts), steps.max()), -1, np.int32), np.zeros((len(counts), steps.max()), np.int8)
+    word, at = seen, np.arange(n)  # each word climbs to the root, and fills its way from the end
+    for up in range(1, int(steps.max()) + 1):
+        nodes[word, steps[word] - up], no[word, steps[word] - up] = root - parent[at], heavier[at]
+        word, at = (each[parent[at] != root] for each in (word, parent[at]))
+    return Tree(nodes, no, steps, no @ 0.5 ** np.arange(1, steps.max() + 1))
 
 
-def tops(tree: Tree, count: int, dtype: Any) -> np.ndarray:
-    """For each word, whether its way goes through each of the `count` heaviest nodes: (2, V, count), yes and no."""
-    word = np.repeat(np.arange(len(tree.start) - 1), np.diff(tree.start))
-    found = np.zeros((2, len(tree.start) - 1, count), dtype)
-    kept = tree.nodes < count
-    found[1 - tree.yes[kept].astype(np.int64), word[kept], tree.nodes[kept]] = 1
-    return found
+def by_way(targets: np.ndarray, tree: Tree, C: int) -> np.ndarray:
+    """An order (N C,) of targets in which the C of a block have much of their ways in common, the longest blocks first.
+
+    In CBOW, whose targets may be asked in any order, it halves the nodes that blocks ask about. On the host.
+    """
+    order = np.argsort(tree.rank[targets], kind="stable")
+    apart = np.abs(np.diff(tree.rank[targets[order]], prepend=2.0))
+    fresh = tree.steps[targets[order]] + np.minimum(0.0, np.log2(np.maximum(apart, 2.0**-64)))  # nodes not asked yet
+    blocks = np.argsort(-np.maximum(fresh, 0.0).reshape(-1, C).sum(axis=1), kind="stable")
+    return order.reshape(-1, C)[blocks].reshape(-1)
 
 
-def ask_path(targets: np.ndarray, tree: Tree, top: np.ndarray) -> list[Questions]:
+def ask_path(targets: np.ndarray, tree: Tree, dtype: Any, groups: int = 1) -> list[Questions]:
     """Hierarchical softmax: the answers on the way to each target (N, C), whose product is the target's probability.
 
-    What most ways share, the heaviest nodes (`tops`), are asked about as one group for all blocks, the others each
-    block by itself: the dense products are the smaller. On the host.
+    Targets that follow each other ask together about the nodes that their ways have in common, so the products are the
+    smaller the nearer they are in the tree. As all blocks of a group have as many columns as the longest, several
+    groups are faster where blocks come in order of that (`by_way`). On the host.
     """
     N, C = targets.shape
-    count = top.shape[2]
-    found = [Questions(np.arange(count), top[0][targets], top[1][targets])]
-    flat = targets.reshape(-1)
-    steps = tree.start[flat + 1] - tree.start[flat]
-    target = np.repeat(np.arange(N * C), steps)
-    entry = np.arange(len(target)) + np.repeat(tree.start[flat] - steps.cumsum() + steps, steps)
-    entry, target = (each[tree.nodes[entry] >= count] for each in (entry, target))
-    if not len(entry):
-        return found
-    key, at = np.unique(target // C * len(tree.nodes) + tree.nodes[entry], return_inverse=True)
-    block = key // len(tree.nodes)
-    column = np.arange(len(key)) - np.searchsorted(block, block)
-    ids = np.zeros((N, int(column.max()) + 1), np.int64)
-    ids[block, column] = key % len(tree.nodes)
-    yes, no = np.zeros((2, N, C, ids.shape[1]), top.dtype)
-    block, column = block[at], column[at]
-    yes[block, target % C, column] = tree.yes[entry]
-    no[block, target % C, column] = ~tree.yes[entry]
-    return [*found, Questions(ids, yes, no)]
+    ways = tree.nodes[targets]
+    L = ways.shape[2]
+    asked = ways >= 0
+    new = asked.copy()
+    new[:, 1:] &= ways[:, 1:] != ways[:, :-1]
+    column = new.reshape(N, -1).cumsum(axis=1, dtype=np.int32).reshape(new.shape)
+    width = column[:, -1, -1]
+    column = np.maximum.accumulate(np.where(new, column, 0), axis=1) - 1  # of a node that the last target asks too: its
+    no, found = tree.no[targets], []
+    for blocks in np.array_split(np.arange(N), groups):
+        if not len(blocks) or not width[blocks].any():
+            continue
+        mine, K = slice(blocks[0], blocks[-1] + 1), int(width[blocks].max())
+        places, at = np.flatnonzero(new[mine]), column[mine].reshape(-1)
+        ids = np.zeros((len(blocks), K), np.int64)
+        ids.reshape(-1)[places // (C * L) * K + at[places]] = ways[mine].reshape(-1)[places]
+        places = np.flatnonzero(asked[mine])
+        yes_no = np.zeros((2, len(blocks), C, K), dtype)
+        target = no[mine].reshape(-1)[places].astype(np.int64) * (len(blocks) * C) + places // L
+        yes_no.reshape(-1)[target * K + at[places]] = 1
+        found.append(Questions(ids, yes_no[0], yes_no[1], mine))
+    return found

@@ -33,8 +33,7 @@ def near(rng):
 def questions(objective, targets, rng):
     if objective == "negative":
         return kernel.ask_noise(targets, np.array([2, 1, 2, 6]), 5, P)
-    tree = kernel.huffman(COUNTS)
-    return kernel.ask_path(targets, tree, kernel.tops(tree, {"path": 2, "top": 5}[objective], float))
+    return kernel.ask_path(targets, kernel.huffman(COUNTS), float, {"path": 1, "groups": 2}[objective])
 
 
 def tables(found, cache_gradients, words, asked):
@@ -42,13 +41,13 @@ def tables(found, cache_gradients, words, asked):
     dE, dout = np.zeros((V, D), found), np.zeros((V, D), found)
     dwords, douts = cache_gradients
     scatter_add(dE, words.reshape(-1), dwords.reshape(-1, D))
-    for (ids, _, _), rows in zip(asked, douts):
-        scatter_add(dout, ids.reshape(-1), rows.reshape(-1, D))
+    for each, rows in zip(asked, douts):
+        scatter_add(dout, each.ids.reshape(-1), rows.reshape(-1, D))
     return {"E": dE, "out": dout}
 
 
 @pytest.mark.parametrize("mean", [False, True], ids=["skipgram", "cbow"])
-@pytest.mark.parametrize("objective", ["negative", "path", "top"])
+@pytest.mark.parametrize("objective", ["negative", "path", "groups"])
 def test_the_gradient_equals_the_complex_step(objective, mean, rng):
     a = {name: rng.standard_normal((V, D)).astype(complex) for name in ("E", "out")}
     order = rng.permutation(N * C) if mean else None
@@ -92,7 +91,8 @@ def test_shared_negatives_have_the_expected_gradient_of_ones_that_each_target_dr
 def paths(tree):
     """For each word, the answers on its way by node."""
     return [
-        dict(zip(tree.nodes[a:b].tolist(), tree.yes[a:b].tolist())) for a, b in itertools.pairwise(tree.start.tolist())
+        dict(zip(nodes[:steps].tolist(), (no[:steps] == 0).tolist()))
+        for nodes, no, steps in zip(tree.nodes, tree.no, tree.steps)
     ]
 
 
@@ -117,19 +117,30 @@ def test_the_ways_of_the_tree_are_probabilities_that_sum_to_one_and_as_short_as_
     assert [weight[node] for node in sorted(weight)] == sorted(weight.values(), reverse=True)
 
 
-def test_the_questions_of_a_way_are_those_of_the_tree_wherever_it_is_cut():
+@pytest.mark.parametrize("groups", [1, 2, 5])
+def test_the_questions_of_a_block_are_those_of_the_ways_to_its_targets(groups):
     tree = kernel.huffman(COUNTS)
-    for count in (1, 3, 5):
-        asked = kernel.ask_path(TARGETS, tree, kernel.tops(tree, count, float))
-        for n, c in np.ndindex(N, C):
-            found = {}
-            for ids, yes, no in asked:
-                row = ids if ids.ndim == 1 else ids[n]
-                for k in np.flatnonzero(yes[n, c] + no[n, c]):
-                    assert {yes[n, c, k], no[n, c, k]} == {0.0, 1.0}
-                    assert row[k] not in found
-                    found[int(row[k])] = bool(yes[n, c, k])
-            assert found == paths(tree)[TARGETS[n, c]]
+    found = {place: {} for place in np.ndindex(N, C)}
+    for ids, yes, no, blocks in kernel.ask_path(TARGETS, tree, float, groups):
+        for b, n in enumerate(range(N)[blocks]):
+            for c, k in np.argwhere(yes[b] + no[b]):
+                assert {yes[b, c, k], no[b, c, k]} == {0.0, 1.0}
+                found[n, c][int(ids[b, k])] = bool(yes[b, c, k])
+    ways = paths(tree)
+    assert all(found[n, c] == ways[TARGETS[n, c]] for n, c in np.ndindex(N, C))
+
+
+def test_targets_in_order_of_their_ways_are_all_there_and_ask_about_fewer_nodes(rng):
+    counts = np.append(0, rng.zipf(1.5, 500))
+    tree, targets = kernel.huffman(counts), rng.integers(0, 501, 160)
+    order = kernel.by_way(targets, tree, 16)
+    assert sorted(order) == list(range(160))
+    widths = [
+        [q.ids.shape[1] for q in kernel.ask_path(each.reshape(10, 16), tree, float, 10)]
+        for each in (targets, targets[order])
+    ]
+    assert sum(widths[1]) < 0.5 * sum(widths[0])
+    assert sum(widths[1][:5]) > sum(widths[1][5:])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "complex128"])
@@ -139,7 +150,7 @@ def test_the_dtype_stays_and_nothing_given_is_changed(dtype, mean, rng):
     window = near(rng).astype("f4")
     for asked in (
         kernel.ask_noise(TARGETS, np.array([1, 2]), 5, P.astype("f4")),
-        kernel.ask_path(TARGETS, kernel.huffman(COUNTS), kernel.tops(kernel.huffman(COUNTS), 2, np.float32)),
+        kernel.ask_path(TARGETS, kernel.huffman(COUNTS), np.float32),
     ):
         before = [each.copy() for each in (E, out, window)]
         loss, cache = kernel.forward(E, out, BLOCKS, window, asked, mean)
