@@ -36,6 +36,7 @@ from ..training import fit, predict
 from .baseline import BagOfWords
 from .pretraining import CHOICES as STARTS
 from .pretraining import starting_point
+from .recipe import variants
 from .report import write_report
 from .results import NAMES, Outcome, Prepared
 
@@ -156,7 +157,7 @@ def _run(
     if settings.quick:  # few reviews make few updates: more of them, with less held back
         settings = replace(settings, max_length=min(settings.max_length, 150), batch_size=16)
         settings = replace(settings, word_dropout=min(settings.word_dropout, 0.2))
-    prepared = prepare(settings, progress)
+    prepared = replace(prepare(settings, progress), folder=out)
     _say(progress, prepared.data.describe())
     for folder, outcome in kept.items():
         there = {name: outcome.row[name] for name in ("data", "train_size", "validation_size", "test_size")}
@@ -177,12 +178,43 @@ def _run(
             json.dump(rows, file, indent=1)
         accuracy, f1 = outcome.row["accuracy"], outcome.row["f1"]
         _say(progress, f"{NAMES[name]:>13}, seed {seed}: accuracy {accuracy:.2%}, F1 {f1:.4f}")
-    write_report(out / "report.html", settings, prepared, outcomes)
+    without = ablation(settings, prepared, out, resume, progress) if settings.ablation else {}
+    write_report(out / "report.html", settings, prepared, outcomes, without)
     return [outcome.row for outcome in outcomes]
 
 
+def ablation(
+    settings: Settings, prepared: Prepared, out: Path, resume: bool, progress: bool
+) -> dict[str, list[Outcome]]:
+    """By ingredient, the networks trained without it, tested on the validation reviews: the test reviews choose nothing.
+
+    Their rows go to `ablation.json`.
+    """
+    validation = replace(prepared.data, test=prepared.validation)
+    blind = replace(prepared, data=validation, test_ids=prepared.validation_ids)
+    found: dict[str, list[Outcome]] = {}
+    for ingredient, changed in variants(settings).items():
+        place = out / f"without {ingredient}"
+        place.mkdir(exist_ok=True)
+        found[ingredient] = []
+        for folder, name, seed in _places(place, changed):
+            if name not in CELLS:
+                continue
+            if resume and os.path.lexists(folder / "outcome.npz"):
+                outcome = Outcome.load(folder / "outcome.npz", name, seed)
+            else:
+                outcome = train_network(changed, blind, name, seed, folder, resume, progress)
+                outcome.save(folder / "outcome.npz")
+            found[ingredient].append(outcome)
+            _say(progress, f"{NAMES[name]:>13}, seed {seed}, without {ingredient}: {outcome.row['accuracy']:.2%}")
+            rows = [{"without": name, **each.row} for name, runs in found.items() for each in runs]
+            with atomic_write(out / "ablation.json") as file:
+                json.dump(rows, file, indent=1)
+    return found
+
+
 def prepare(settings: Settings, progress: bool = True) -> Prepared:
-    """Load, split, clean and number the reviews. The vocabulary is that of the training part and the unlabelled ones."""
+    """Load, split, clean and number the reviews. The vocabulary is that of the training part and unlabelled reviews."""
     unlabelled = settings.pretrain != "none"
     data = load_imdb(settings.data, download=settings.download, unlabelled=unlabelled, progress=progress)
     if settings.quick:
@@ -212,7 +244,7 @@ def train_network(
         seed=seed,
         **settings.model_options(),
     )
-    start = starting_point(settings, prepared, name, folder.parent, progress)
+    start = starting_point(settings, prepared, name, progress)
     start.give(model)
     max_length, epochs = settings.max_length, settings.epochs
     updates = epochs * -(-len(prepared.train_ids) // settings.batch_size)

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from ..backend import to_cpu
-from ..models.classifier import SequenceClassifier
 from ..models.language_model import LanguageModel
 from ..optimizers import Adam
 from ..progress import say
@@ -32,7 +31,7 @@ RATE, CLIP = 0.002, 1.0
 
 @dataclass
 class Start:
-    """Values of parameters by name, NaN where a parameter is to stay as it is; what they cost; and a few words on it."""
+    """Values of parameters by name, NaN where one is to stay as it is; what they cost; and a few words on it."""
 
     params: dict[str, np.ndarray]
     seconds: float = 0.0
@@ -41,30 +40,32 @@ class Start:
     def give(self, model: Any) -> None:
         """Put the values in their places."""
         for name, values in self.params.items():
+            if name not in model.params:  # of the direction in which it does not read
+                continue
             known = model.xp.asarray(~np.isnan(values))
             model.params[name][known] = model.xp.asarray(values)[known]
 
 
-def starting_point(settings: Any, prepared: Prepared, cell: str, out: Path, progress: bool) -> Start:
+def starting_point(settings: Any, prepared: Prepared, cell: str, progress: bool) -> Start:
     """What `settings.pretrain` says for networks of this cell, learned when it is first asked for in a run."""
     if settings.pretrain == "none":
         return Start({})
     starts: dict[str, Start] = prepared.starts
     if "words" not in starts:
-        starts["words"] = from_words(settings, prepared, out, progress)
+        starts["words"] = from_words(settings, prepared, progress)
     if settings.pretrain == "words":
         return starts["words"]
     if cell not in starts:
-        starts[cell] = from_language_models(settings, prepared, cell, starts["words"], out, progress)
+        starts[cell] = from_language_models(settings, prepared, cell, starts["words"], progress)
     return starts[cell]
 
 
-def from_words(settings: Any, prepared: Prepared, out: Path, progress: bool) -> Start:
+def from_words(settings: Any, prepared: Prepared, progress: bool) -> Start:
     """Skip-gram vectors of words as the embedding."""
     words = prepared.vocabulary.words
     sentences = [[words[k] for k in ids] for ids in prepared.unlabelled_ids]
     model = Word2Vec(settings.embedding, progress=progress)
-    model.fit(sentences, checkpoint=out / "words.npz", resume=True)
+    model.fit(sentences, checkpoint=prepared.folder / "words.npz", resume=True)
     rows, vectors = word_vectors(model, words, settings.embedding)
     table = np.full((len(words), settings.embedding), np.nan, np.float32)
     table[rows] = vectors
@@ -75,9 +76,7 @@ def from_words(settings: Any, prepared: Prepared, out: Path, progress: bool) -> 
     return Start({"embedding.E": table}, seconds, said)
 
 
-def from_language_models(
-    settings: Any, prepared: Prepared, cell: str, words: Start, out: Path, progress: bool
-) -> Start:
+def from_language_models(settings: Any, prepared: Prepared, cell: str, words: Start, progress: bool) -> Start:
     """The embedding and recurrent weights of a language model that began with the word vectors (Dai & Le 2015).
 
     The weights that read backwards come from a second one, which reads the texts from their ends with the embedding
@@ -116,7 +115,7 @@ def from_language_models(
             max_length=WINDOW,
             schedule=warm_up(cosine_schedule(RATE, updates, RATE / 20), min(200, updates)),
             clip_norm=CLIP,
-            checkpoint=out / f"{cell}-{direction}.npz",
+            checkpoint=prepared.folder / f"{cell}-{direction}.npz",
             resume=True,
             progress=progress,
             workers=settings.workers,

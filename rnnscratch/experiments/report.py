@@ -6,10 +6,11 @@ import base64
 import importlib.util
 import math
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from html import escape
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,10 @@ import numpy as np
 from .. import plots
 from ..files import atomic_write
 from ..kernels.losses import sigmoid
-from ..metrics import confusion_matrix
+from ..metrics import confusion_matrix, mcnemar
+from ..models.classifier import ensemble
 from ..text import groups_by_length
-from .results import NAMES, Outcome, Prepared, lines
+from .results import NAMES, Outcome, Prepared, figure, lines
 
 STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a}
@@ -31,8 +33,17 @@ th:first-child,td:first-child{text-align:left}thead th{border-bottom:2px solid #
 """
 
 
-def write_report(path: Path, settings: Any, prepared: Prepared, outcomes: Sequence[Outcome]) -> None:
-    """Write the page; without matplotlib (extra `plots`) it has no pictures and says so."""
+def write_report(
+    path: Path,
+    settings: Any,
+    prepared: Prepared,
+    outcomes: Sequence[Outcome],
+    without: Mapping[str, Sequence[Outcome]] = MappingProxyType({}),
+) -> None:
+    """Write the page; without matplotlib (extra `plots`) it has no pictures and says so.
+
+    `without` holds, by ingredient, the networks trained without it.
+    """
     parts = [
         "<h1>RNN, LSTM and GRU on IMDB reviews</h1>",
         f"<p>{escape(prepared.data.describe())}. {len(prepared.validation_ids):,} reviews of the training set "
@@ -42,6 +53,7 @@ def write_report(path: Path, settings: Any, prepared: Prepared, outcomes: Sequen
         "<h2>In words</h2>",
         *(f"<p>{escape(sentence)}</p>" for sentence in comparison(prepared, outcomes)),
     ]
+    parts += beginnings(prepared) + ablation_table(outcomes, without)
     if importlib.util.find_spec("matplotlib"):
         parts += pictures(prepared, outcomes)
     else:
@@ -78,6 +90,35 @@ def results_table(rows: Sequence[dict[str, Any]]) -> str:
     return f"<table><thead><tr>{top}</thead><tbody>{rest}</tbody></table>"
 
 
+def beginnings(prepared: Prepared) -> list[str]:
+    """What the networks started from."""
+    if not prepared.starts:
+        return []
+    parts = ["<h2>Where the networks started</h2>"]
+    for name, start in prepared.starts.items():
+        if name != "words" or len(prepared.starts) == 1:
+            whose = "All networks" if name == "words" else f"The {NAMES[name]}"
+            parts.append(f"<p>{escape(whose)}: {escape(start.said)}. All seeds started from the same.</p>")
+    return parts
+
+
+def ablation_table(outcomes: Sequence[Outcome], without: Mapping[str, Sequence[Outcome]]) -> list[str]:
+    """Accuracy on the validation reviews without each ingredient, as a table for each network."""
+    parts = ["<h2>Without each ingredient</h2>"] if without else []
+    for name in dict.fromkeys(outcome.row["model"] for runs in without.values() for outcome in runs):
+        whole = [o.row["validation_accuracy"] for o in outcomes if o.row["model"] == name]
+        body = [f"<tr><td>all of it<td>{figure(whole, 'accuracy')}<td>"]
+        for ingredient, runs in without.items():
+            found = [o.row["validation_accuracy"] for o in runs if o.row["model"] == name]
+            loss = float(np.mean(found) - np.mean(whole))
+            body.append(f"<tr><td>without {escape(ingredient)}<td>{figure(found, 'accuracy')}<td>{loss:+.2%}")
+        parts.append(
+            f"<h3>{escape(NAMES[name])}</h3><table><thead><tr><th><th>validation accuracy<th>difference</thead>"
+            f"<tbody>{''.join(body).replace('+-', '±')}</tbody></table>"
+        )
+    return parts
+
+
 def comparison(prepared: Prepared, outcomes: Sequence[Outcome]) -> list[str]:
     """Sentences on who is better, by how much, whether chance could explain it, and what it costs."""
     labels = prepared.data.test.labels
@@ -89,12 +130,20 @@ def comparison(prepared: Prepared, outcomes: Sequence[Outcome]) -> list[str]:
         f"test reviews (95 % of such samples lie within ±{interval(best.row['accuracy'], len(labels)):.2%})."
     ]
     for other in ranked[1:]:
-        only_best, only_other, p = mcnemar(labels, best.logits > 0, other.logits > 0)
+        only_best, only_other, p = mcnemar(labels, (best.logits > 0).astype(int), (other.logits > 0).astype(int))
         verdict = "chance alone would hardly do that" if p < 0.01 else "chance alone could do that"
         sentences.append(
             f"Against the {NAMES[other.row['model']]} ({other.row['accuracy']:.2%}) it is right alone "
             f"{only_best:,} times and wrong alone {only_other:,} times: {verdict} (McNemar's test, p = {p:.2g})."
         )
+    for name in first:
+        runs = [outcome.logits for outcome in outcomes if outcome.row["model"] == name]
+        if len(runs) > 1:
+            together = ensemble(runs)
+            right = float(((together[:, 1] > 0.5) == labels).mean())
+            sentences.append(
+                f"Together, by the mean of their probabilities, {len(runs)} runs of the {NAMES[name]} are right on {right:.2%}."
+            )
     networks = [outcome for outcome in first.values() if outcome.history]
     if len(networks) > 1:
         fastest = min(networks, key=lambda outcome: outcome.row["seconds_per_epoch"])
@@ -124,19 +173,6 @@ def comparison(prepared: Prepared, outcomes: Sequence[Outcome]) -> list[str]:
 def interval(share: float, count: int) -> float:
     """Half the width of the 95 % interval of a share among `count` independent examples (normal approximation)."""
     return 1.96 * math.sqrt(share * (1 - share) / count)
-
-
-def mcnemar(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> tuple[int, int, float]:
-    """How often only the first is right, only the second, and the two-sided p-value that both are equally good.
-
-    McNemar's test on the pairs, normal approximation with continuity correction.
-    """
-    only_first = int(((first == labels) & (second != labels)).sum())
-    only_second = int(((first != labels) & (second == labels)).sum())
-    if only_first + only_second == 0:
-        return 0, 0, 1.0
-    z = max(abs(only_first - only_second) - 1, 0) / math.sqrt(only_first + only_second)
-    return only_first, only_second, math.erfc(z / math.sqrt(2))
 
 
 def reach(lag: np.ndarray) -> int | None:

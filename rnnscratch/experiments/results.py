@@ -51,7 +51,8 @@ class Prepared:
     validation_ids: list[np.ndarray]
     test_ids: list[np.ndarray]
     unlabelled_ids: list[np.ndarray] = field(default_factory=list)  # to learn from without labels
-    starts: dict[str, Any] = field(default_factory=dict)  # what was learned from them so far
+    starts: dict[str, Any] = field(default_factory=dict)  # what was learned from them so far (pretraining.py)
+    folder: Path = Path()  # of the run
 
 
 @dataclass

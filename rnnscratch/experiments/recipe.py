@@ -1,0 +1,45 @@
+"""The strongest recipe that was found, on validation reviews of films of their own, and what it is made of."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+BEST: dict[str, Any] = {  # settings and options of the model that differ from the usual
+    "models": ("bow", "nb", "lstm"),
+    "pretrain": "lm",
+    "vocabulary": 30000,
+    "embedding": 128,
+    "hidden": 256,
+    "max_length": 600,
+    "pooling": "mean+max",
+    "epochs": 4,
+    "learning_rate": 0.001,
+    "average": 0.99,
+    "adversarial": 5.0,
+}
+INGREDIENTS: dict[str, dict[str, Any]] = {  # what each is without
+    "language models": {"pretrain": "words"},  # but with word vectors
+    "any pre-training": {"pretrain": "none"},
+    "adversarial noise": {"adversarial": 0.0, "virtual": 0.0},
+    "averaged weights": {"average": 0.0},
+    "reading backwards": {"bidirectional": False},
+    "words left out": {"word_dropout": 0.0},
+    "dropout": {"dropout": 0.0, "embedding_dropout": 0.0},
+}
+
+
+def variants(settings: Any) -> dict[str, Any]:
+    """By ingredient, the settings without it; ingredients that they do not have are left out."""
+    found = {}
+    for name, changes in INGREDIENTS.items():
+        if name == "language models" and settings.pretrain != "lm":
+            continue
+        own = {key: value for key, value in changes.items() if key in vars(settings)}
+        model = {**settings.model, **{key: value for key, value in changes.items() if key not in own}}
+        changed = replace(settings, **own, model=model, ablation=False)
+        before = {**settings.model_options(), **vars(settings), "model": None}
+        after = {**changed.model_options(), **vars(changed), "model": None, "ablation": settings.ablation}
+        if before != after:
+            found[name] = changed
+    return found
