@@ -25,9 +25,11 @@ HELP = {
 }
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command's options."""
+def parser(best: bool = False) -> argparse.ArgumentParser:
+    """The command's options; their defaults are those of the strongest recipe if `best`."""
     from .experiments.imdb import MODELS, Settings
+    from .experiments.pretraining import CHOICES as STARTS
+    from .experiments.recipe import BEST
     from .models.classifier import CHOICES
     from .text.clean import RECIPES
 
@@ -68,8 +70,24 @@ def parser() -> argparse.ArgumentParser:
     add("--max-length", type=int, default=default.max_length, help="last words of a review that are read")
     add("--seeds", type=int, default=default.seeds, metavar="N", help="runs of each network, for mean and spread")
     add("--workers", type=int, default=default.workers, metavar="N", help="processes that train a network together")
+    add(
+        "--pretrain",
+        choices=STARTS,
+        default=default.pretrain,
+        help="where networks start, learned from reviews without labels: word vectors, or a language model from these",
+    )
+    add("--passes", type=int, default=default.passes, metavar="N", help="of a language model over the reviews")
+    add("--learning-rate", type=float, default=default.learning_rate, metavar="A", help="the largest")
+    for part in ("embedding", "recurrent"):
+        name = f"{part}_rate"
+        add(f"--{part}-rate", type=float, default=getattr(default, name), metavar="F", help="times the learning rate")
+    add("--average", type=float, default=default.average, metavar="D", help="keep the running mean of weights; 0: none")
+    add("--best", action="store_true", help="the strongest recipe for all that is not given")
+    add("--ablation", action="store_true", help="train without each ingredient too, judged on the validation reviews")
     add("--out", metavar="FOLDER", default=None, help="run folder (default: runs/imdb, or the next free number)")
     add("--resume", action="store_true", help="go on with a run that was stopped (default: the last one in runs)")
+    if best:
+        imdb.set_defaults(**BEST)
     return top
 
 
@@ -93,7 +111,9 @@ def command(arguments: Sequence[str] | None) -> int:
 
         top = parser()
     options = vars(top.parse_args(arguments))
-    options.pop("command")
+    if options["best"]:
+        options = vars(parser(best=True).parse_args(arguments))
+    del options["command"], options["best"]
     resume, out = options.pop("resume"), options.pop("out")
     options["models"] = tuple(options["models"])
     further = options.keys() - vars(imdb.Settings()).keys()

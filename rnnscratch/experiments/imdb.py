@@ -186,7 +186,7 @@ def _run(
 def ablation(
     settings: Settings, prepared: Prepared, out: Path, resume: bool, progress: bool
 ) -> dict[str, list[Outcome]]:
-    """By ingredient, the networks trained without it, tested on the validation reviews: the test reviews choose nothing.
+    """By ingredient, the networks trained without it, tested on the validation reviews.
 
     Their rows go to `ablation.json`.
     """

@@ -9,7 +9,6 @@ seeds of a network start alike.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np

@@ -19,7 +19,7 @@ from .. import plots
 from ..files import atomic_write
 from ..kernels.losses import sigmoid
 from ..metrics import confusion_matrix, mcnemar
-from ..models.classifier import ensemble
+from ..models.classifier import CELLS, ensemble
 from ..text import groups_by_length
 from .results import NAMES, Outcome, Prepared, figure, lines
 
@@ -136,13 +136,13 @@ def comparison(prepared: Prepared, outcomes: Sequence[Outcome]) -> list[str]:
             f"Against the {NAMES[other.row['model']]} ({other.row['accuracy']:.2%}) it is right alone "
             f"{only_best:,} times and wrong alone {only_other:,} times: {verdict} (McNemar's test, p = {p:.2g})."
         )
-    for name in first:
+    for name in (name for name in first if name in CELLS):
         runs = [outcome.logits for outcome in outcomes if outcome.row["model"] == name]
         if len(runs) > 1:
             together = ensemble(runs)
             right = float(((together[:, 1] > 0.5) == labels).mean())
             sentences.append(
-                f"Together, by the mean of their probabilities, {len(runs)} runs of the {NAMES[name]} are right on {right:.2%}."
+                f"The mean of the probabilities of {len(runs)} runs of the {NAMES[name]} is right on {right:.2%}."
             )
     networks = [outcome for outcome in first.values() if outcome.history]
     if len(networks) > 1:
