@@ -22,7 +22,7 @@ COLUMNS = {
     "accuracy": "accuracy",
     "f1": "F1",
     "seconds_per_epoch": "s/epoch",
-    "pretrain_seconds": "before s",
+    "pretrain_seconds": "pre-training s",  # where there was any
     "train_seconds": "total s",
     "tokens_per_second": "tokens/s",
     "peak_memory_mb": "peak MB",
@@ -101,11 +101,17 @@ class Outcome:
 
 def lines(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
     """The table's head, and a line for each model; several seeds as mean +- standard deviation."""
-    found = [list(COLUMNS.values())]
+    columns = {key: title for key, title in COLUMNS.items() if key != "pretrain_seconds" or any(map(pretrained, rows))}
+    found = [list(columns.values())]
     for name in dict.fromkeys(row["model"] for row in rows):
         runs = [row for row in rows if row["model"] == name]
-        found.append([NAMES[name], *(figure([run[key] for run in runs], key) for key in list(COLUMNS)[1:])])
+        found.append([NAMES[name], *(figure([run.get(key, 0.0) for run in runs], key) for key in list(columns)[1:])])
     return found
+
+
+def pretrained(row: dict[str, Any]) -> bool:
+    """Whether this network started from something learned."""
+    return row.get("pretrain_seconds", 0.0) > 0
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import os
 import re
@@ -13,9 +14,10 @@ import numpy as np
 import pytest
 
 from rnnscratch import cli, files
-from rnnscratch.experiments import baseline, imdb, report, results
-from rnnscratch.models.classifier import CELLS
+from rnnscratch.experiments import baseline, imdb, pretraining, recipe, report, results
+from rnnscratch.models.classifier import CELLS, SequenceClassifier
 from rnnscratch.models.saved import load_model
+from rnnscratch.text import clean_texts
 
 GOOD, BAD = ["superb", "moving", "great"], ["dull", "awful", "boring"]
 PLAIN = ["the", "film", "a", "plot", "of", "and", "it", "was"]
@@ -358,16 +360,6 @@ def test_the_bag_of_words_agrees_with_scikit_learn(rng):
     np.testing.assert_allclose(ours.decision(texts), theirs.decision_function(table), atol=5e-3)
 
 
-def test_mcnemar_counts_who_is_right_alone():
-    labels = np.array([1] * 100)
-    first, second = np.ones(100, int), np.ones(100, int)
-    first[:5], second[80:] = 0, 0
-    only_first, only_second, p = report.mcnemar(labels, first, second)
-    assert (only_first, only_second) == (20, 5)
-    assert p == pytest.approx(0.005110, rel=1e-3)  # chi-square (|20 - 5| - 1)^2 / 25 with one degree of freedom
-    assert report.mcnemar(labels, first, first) == (0, 0, 1.0)
-
-
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_gradient_by_lag_is_that_of_the_network_that_reads_forwards(bidirectional, rng):
     model = imdb.SequenceClassifier(20, 4, 5, cell="rnn", bidirectional=bidirectional, dtype="float64", seed=0)
@@ -407,3 +399,102 @@ def test_the_bag_of_words_takes_any_container_and_names_what_is_wrong():
     ):
         with pytest.raises((TypeError, ValueError), match=message):
             call()
+
+
+@pytest.fixture(scope="module")
+def with_unlabelled(folder, tmp_path_factory):
+    """The same reviews, and others without a label."""
+    root, rng = tmp_path_factory.mktemp("unlabelled") / "aclImdb", np.random.default_rng(1)
+    shutil.copytree(folder, root)
+    (root / "train" / "unsup").mkdir()
+    for k in range(60):
+        words = [*rng.choice(PLAIN, 12), *rng.choice([GOOD, BAD][k % 2], 3), "unheard"]
+        rng.shuffle(words)
+        (root / "train" / "unsup" / f"{k}_0.txt").write_text(" ".join(words))
+    return root
+
+
+PRETRAINED = {**SMALL, "epochs": 2, "pretrain": "lm", "passes": 2, "models": ("bow", "gru"), "average": 0.9}
+
+
+def test_networks_start_from_language_models_that_never_saw_the_test_reviews(with_unlabelled, tmp_path, monkeypatch):
+    settings = imdb.Settings(data=str(with_unlabelled), **PRETRAINED)
+    seen, fit = [], pretraining.fit
+    monkeypatch.setattr(
+        pretraining, "fit", lambda model, train, *rest, **more: seen.append(train) or fit(model, train, *rest, **more)
+    )
+    started, train = {}, imdb.fit
+
+    def first_weights(model, *rest, **more):
+        started.update({name: array.copy() for name, array in model.params.items()})
+        return train(model, *rest, **more)
+
+    monkeypatch.setattr(imdb, "fit", first_weights)
+    row = imdb.run(settings, tmp_path / "run", progress=False)[1]
+    prepared = imdb.prepare(settings, progress=False)
+    assert row["pretrain_seconds"] > 0 and prepared.vocabulary["unheard"]
+    learned = sorted(
+        ids.tolist()
+        for ids in [*prepared.train_ids, *prepared.vocabulary.encode_all(clean_texts(prepared.data.unlabelled))]
+    )
+    assert sorted(ids.tolist() for ids in seen[0]) == learned == sorted(ids[::-1].tolist() for ids in seen[1])
+    forwards, backwards = (np.load(tmp_path / "run" / f"gru-{way}.npz") for way in ("forwards", "backwards"))
+    V = len(prepared.vocabulary)
+    assert np.array_equal(started["embedding.E"], forwards["params/embedding.E"][:V])
+    assert np.array_equal(started["embedding.E"], backwards["params/embedding.E"][:V])
+    for name in ("W_l0", "U_l0", "b_l0"):
+        assert np.array_equal(started[f"recurrent.{name}"], forwards[f"params/recurrent.{name}"])
+        assert np.array_equal(started[f"recurrent.{name}_reverse"], backwards[f"params/recurrent.{name}"])
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "Where the networks started" in page and "of perplexity" in page
+
+
+def test_word_vectors_start_the_embedding_and_unknown_words_are_as_usual(with_unlabelled, tmp_path):
+    settings = imdb.Settings(data=str(with_unlabelled), **{**PRETRAINED, "pretrain": "words"})
+    prepared = dataclasses.replace(imdb.prepare(settings, progress=False), folder=tmp_path)
+    start = pretraining.starting_point(settings, prepared, "gru", progress=False)
+    table = start.params["embedding.E"]
+    known = ~np.isnan(table).any(axis=1)
+    assert known[prepared.vocabulary["superb"]] and known[prepared.vocabulary["unheard"]] and not known[0]
+    model = SequenceClassifier(len(prepared.vocabulary), 8, 6, cell="gru", seed=0)
+    before = model.params["embedding.E"].copy()
+    start.give(model)
+    assert np.array_equal(model.params["embedding.E"], np.where(known[:, None], table, before))
+
+
+def test_an_ablation_leaves_out_one_ingredient_at_a_time_and_looks_at_no_test_review(with_unlabelled, tmp_path):
+    settings = imdb.Settings(data=str(with_unlabelled), **PRETRAINED, ablation=True, model={"adversarial": 0.5})
+    imdb.run(settings, tmp_path / "run", progress=False)
+    rows = json.loads((tmp_path / "run" / "ablation.json").read_text())
+    assert [row["without"] for row in rows] == list(recipe.INGREDIENTS)
+    prepared = imdb.prepare(settings, progress=False)
+    for row in rows:
+        assert row["model"] == "gru" and row["test_size"] == len(prepared.validation_ids)
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert all(f"without {name}" in page for name in recipe.INGREDIENTS)
+    again = imdb.run(settings, tmp_path / "run", resume=True, progress=False)
+    assert again == json.loads((tmp_path / "run" / "results.json").read_text())
+    assert json.loads((tmp_path / "run" / "ablation.json").read_text()) == rows
+
+
+def test_a_run_stopped_in_its_language_model_goes_on_to_the_same_weights(with_unlabelled, tmp_path, monkeypatch):
+    settings = imdb.Settings(data=str(with_unlabelled), **PRETRAINED)
+    imdb.run(settings, tmp_path / "whole", progress=False)
+    fit = pretraining.fit
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pretraining, "fit", lambda *given, **more: fit(*given, **more, callbacks=[stop]))
+    with pytest.raises(KeyboardInterrupt):
+        imdb.run(settings, tmp_path / "part", progress=False)
+    monkeypatch.setattr(pretraining, "fit", fit)
+    imdb.run(settings, tmp_path / "part", resume=True, progress=False)
+    first, second = (load_model(tmp_path / each / "gru-seed0" / "model.npz")[0] for each in ("whole", "part"))
+    for name, array in first.params.items():
+        assert np.array_equal(array, second.params[name]), name
+
+
+def test_stacked_networks_in_both_directions_have_no_language_model_to_start_from(folder):
+    with pytest.raises(ValueError, match="num_layers is 2, expected 1 where bidirectional networks start"):
+        imdb.Settings(data=str(folder), pretrain="lm", model={"num_layers": 2}).check()
