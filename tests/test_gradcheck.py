@@ -721,3 +721,10 @@ def test_a_wrong_row_of_a_large_table_is_found_though_most_rows_have_no_gradient
     assert rs.check_gradients(rs.Embedding(500, 4, seed=0), ids).ok
     report = rs.check_gradients(RowBeside(500, 4, seed=0), ids)
     assert not report.ok and report.cause != "not independent", str(report)
+
+
+def test_gradients_of_fixed_parameters_are_checked_too_and_stay_fixed():
+    model = rs.SequenceClassifier(10, 3, 4, seed=0, freeze=True)
+    report = rs.check_gradients(model, np.array([[1, 2], [3, 4]]))
+    assert report.ok and "embedding.E" in {row.name for row in report.rows}
+    assert model.fixed == {"embedding.E"}

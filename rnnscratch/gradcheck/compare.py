@@ -137,6 +137,8 @@ class Setup:
                 raise TypeError(f"target cannot be copied, as a check needs: {error}") from error
             converted: dict[int, np.ndarray] = {}
             for owner in owners(target):
+                if getattr(owner, "fixed", None):
+                    owner.fixed = frozenset()  # what does not learn has a gradient all the same
                 for name, array in owner.params.items():
                     converted[id(array)] = convert(array)
                     if self.symmetric and name.partition("_")[0] == "U":

@@ -260,55 +260,31 @@ class SequenceClassifier(Model):
 
     def _noisy_loss(self, batch: Batch) -> tuple[Array, Callable[[], None], dict[str, Array]]:
         """`batch_loss` of a training batch as it is and with noise on its word vectors (kernels/adversarial.py)."""
-        B, frozen = len(batch.lengths), self.frozen
-        labels = np.full(B, -1) if batch.labels is None else batch.labels
+        labels = np.full(len(batch.lengths), -1) if batch.labels is None else batch.labels
         known = np.flatnonzero(labels >= 0)
         words, x, embed_back = self._embed(self.xp.asarray(batch.ids), batch.lengths, True, True)
-        plan = x.plan
-        s, spread_cache = adversarial.spread(words.data, self._word_weights(plan))
+        s, spread_cache = adversarial.spread(words.data, self._word_weights(x.plan))
         logits, read_back = self._read(x, True, True)
         loss, dlogits = self._known_loss(logits, labels, known)
         self._each_layer("_start_from_zero")
         dx = read_back(dlogits, True).data
-        passes = []  # of noise: the noise, the way back, and the gradient of the logits
-
-        def reread(r: Array) -> tuple[Array, Any]:
-            self._each_layer("_go_on")
-            return self._read(Packed(adversarial.perturb(x.data, s, r), plan), True, True)
-
-        def steepest(g: Array, size: float) -> Array:
-            return adversarial.steepest(g * s, plan.sequence, B, size)
-
-        def kept(name: str, make: Callable[[], Any]) -> Any:
-            if not (frozen and name in self._noises and self._noises[name][0].shape == x.data.shape):
-                self._noises[name] = make()
-            return self._noises[name]
-
-        def least_stable() -> tuple[Array, Array]:
-            """The virtual noise, by one step of the power iteration from a random one, and the logits it changes."""
-            random = self.xp.asarray(self.rng.standard_normal(x.data.shape, np.float32).astype(self.dtype))
-            d = adversarial.steepest(random, plan.sequence, B, PROBE)
-            probed, probe_back = reread(d)
-            _, dprobed = divergence(probed, logits)
-            with self._inputs_alone():
-                return steepest(probe_back(dprobed, True).data, self.virtual), logits.real.astype(logits.dtype)
-
-        self.frozen = True
-        try:
+        passes = []  # with noise: the noise, the way back, and the gradient of the logits
+        old = self._noises if self.frozen and self._noises.get("shape") == x.shape else {}
+        new = self._noises = {"shape": x.shape}
+        with self._same_masks():
             if self.adversarial:
-                (r,) = kept("adversarial", lambda: (steepest(dx, self.adversarial),))
-                noisy, back = reread(r)
+                r = new["r"] = old["r"] if old else self._steepest(dx, x.plan, s, self.adversarial)
+                noisy, back = self._reread(x, s, r)
                 further, dnoisy = self._known_loss(noisy, labels, known)
                 loss = loss + further * self.noise_weight
                 passes.append((r, back, dnoisy))
             if self.virtual:
-                r, reference = kept("virtual", least_stable)
-                noisy, back = reread(r)
+                r = new["virtual r"] = old["virtual r"] if old else self._least_stable(x, s, logits)
+                reference = new["reference"] = old["reference"] if old else logits
+                noisy, back = self._reread(x, s, r)
                 further, dnoisy = divergence(noisy, reference)
                 loss = loss + further * self.noise_weight
                 passes.append((r, back, dnoisy))
-        finally:
-            self.frozen = frozen
         accuracy = (decide(logits) == self.xp.asarray(labels)).sum() / max(1, len(known))
 
         def way_back() -> None:
@@ -319,9 +295,36 @@ class SequenceClassifier(Model):
                     of_x, of_s = adversarial.perturb_backward(r, through.data)
                     total, ds = total + of_x, ds + of_s
             if learns(self.embedding):
-                embed_back(Packed(total, plan), adversarial.spread_backward(spread_cache, ds))
+                embed_back(Packed(total, x.plan), adversarial.spread_backward(spread_cache, ds))
 
         return loss, way_back, {"accuracy": accuracy}
+
+    def _steepest(self, g: Array, plan: Plan, s: Array, size: float) -> Array:
+        """The noise of this size along the gradient g of the vectors, in units of their standard deviations s."""
+        return adversarial.steepest(g * s, plan.sequence, plan.B, size)
+
+    def _least_stable(self, x: Packed, s: Array, logits: Array) -> Array:
+        """The noise that changes the probabilities the most, by one step of the power iteration from a random one."""
+        random = self.rng.standard_normal(x.data.shape, np.float32).astype(self.dtype)
+        probe = adversarial.steepest(self.xp.asarray(random), x.plan.sequence, x.plan.B, PROBE)
+        probed, back = self._reread(x, s, probe)
+        _, dprobed = divergence(probed, logits)
+        with self._inputs_alone():
+            return self._steepest(back(dprobed, True).data, x.plan, s, self.virtual)
+
+    def _reread(self, x: Packed, s: Array, r: Array) -> tuple[Array, Any]:
+        """`_read` in the same pass, with noise on the vectors."""
+        self._each_layer("_go_on")
+        return self._read(Packed(adversarial.perturb(x.data, s, r), x.plan), True, True)
+
+    @contextlib.contextmanager
+    def _same_masks(self) -> Iterator[None]:
+        """Within, passes have the dropout masks of the last one."""
+        frozen, self.frozen = self.frozen, True
+        try:
+            yield
+        finally:
+            self.frozen = frozen
 
     def _known_loss(self, logits: Array, labels: np.ndarray, known: np.ndarray) -> tuple[Array, Array]:
         """The loss of the labelled sequences, divided by the number of all, and its gradient."""

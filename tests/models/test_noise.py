@@ -135,7 +135,7 @@ def test_the_noise_raises_the_loss_more_than_any_other_of_its_size():
     batch = batch_of([1, 0, 1])
     base = float(plain.batch_loss(batch, train=True)[0])
     risen = float(model.batch_loss(batch, train=True)[0]) - 2 * base
-    (r,) = model._noises["adversarial"]
+    r = model._noises["r"]
     rng = np.random.default_rng(0)
     model.frozen = True
     for _ in range(20):
@@ -143,7 +143,7 @@ def test_the_noise_raises_the_loss_more_than_any_other_of_its_size():
         sequence = np.concatenate([np.flatnonzero(t < LENGTHS) for t in range(5)])
         for b in range(3):
             other[sequence == b] *= 0.05 / np.linalg.norm(other[sequence == b])
-        model._noises["adversarial"] = (other,)
+        model._noises["r"] = other
         assert float(model.batch_loss(batch, train=True)[0]) - 2 * base < risen
 
 
