@@ -14,12 +14,13 @@ README = Path(__file__).parents[1] / "README.md"
 
 def test_the_examples_run(capsys):
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
-    assert len(blocks) == 6
+    assert len(blocks) == 7
     names: dict = {}
     for block in blocks:
         exec(compile(block, str(README), "exec"), names)
     assert "gradients are right" in capsys.readouterr().out
     assert names["history"]["accuracy"][-1] > 0.95
+    assert names["lm"].perplexity(names["text"]) < 1.5
     assert sorted(names["hmm"].means_.round().ravel()) == [0, 5] and len(set(names["states"])) == 2
     assert names["clf"].predict(["good", "bad"]).tolist() == ["yes", "no"]
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, get_array_module, scatter_add
-from ..checks import as_array, as_operand, as_weights, check_ids, check_shape, check_sizes
+from ..checks import as_array, as_column, as_operand, as_weights, check_ids, check_shape, check_sizes, refuse_first
 
 PIECE = 2**19  # scores worked on at a time: what the processor's cache holds
 FULL_PIECE = 2**23  # over all words: each piece adds to the whole gradient of W, so there are few
@@ -38,16 +38,14 @@ def inclusion(frequencies: Any, size: int) -> np.ndarray:
     Raises ValueError for frequencies that are not positive, or a size below 1.
     """
     check_sizes(size=size)
-    p = as_operand("frequencies", frequencies, np.float64).astype(np.float64)
-    if p.ndim != 1 or not len(p) or not (np.isfinite(p) & (p > 0)).all():
-        raise ValueError("frequencies expected as a row of numbers above 0")
+    p = as_column("frequencies", frequencies).astype(np.float64)
+    refuse_first("frequencies", p, np.isfinite(p) & (p > 0), "a number above 0")
     if size >= len(p):
         return np.ones(len(p))
     ranked = np.sort(p)[::-1]
     rest = np.cumsum(ranked[::-1])[::-1]  # the sum of all from rank m on
-    scales = (size - np.arange(size)) / rest[:size]  # if the first m are always in
-    fits = scales * ranked[:size] <= 1.0
-    return np.minimum(p * (scales[np.argmax(fits)] if fits.any() else np.inf), 1.0)
+    scales = (size - np.arange(size)) / rest[:size]  # c, if the first m are always in: the first that keeps pi_m <= 1
+    return np.minimum(p * scales[np.argmax(scales * ranked[:size] <= 1.0)], 1.0)
 
 
 def draw(pi: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -234,9 +234,17 @@ def test_what_does_not_fit_is_named(change, error, rng):
         sampled_loss(**a)
 
 
-@pytest.mark.parametrize("frequencies", [[], [0.5, 0.0], [0.5, np.nan], [[1.0]], [1.0, -1.0]])
-def test_frequencies_must_be_positive(frequencies):
-    with pytest.raises(ValueError, match="frequencies"):
+@pytest.mark.parametrize(
+    "frequencies, error",
+    [
+        ([0.5, 0.0], r"frequencies\[1\] is 0.0, expected a number above 0"),
+        ([0.5, np.nan], r"frequencies\[1\] is nan, expected a number above 0"),
+        ([[1.0, 2.0]], r"frequencies has shape \(1, 2\), expected one row or column"),
+        ("abc", "frequencies is one string, expected a list"),
+    ],
+)
+def test_frequencies_must_be_positive(frequencies, error):
+    with pytest.raises((ValueError, TypeError), match=error):
         inclusion(frequencies, 2)
 
 

@@ -1,0 +1,495 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 10. The language model
+#
+# A network that says what comes next can be judged by how surprised it is, can be taught from any text without a single
+# label, and can write. This notebook derives the measure (perplexity), the training (windows of streams that carry a
+# state on), and the trick that makes large vocabularies affordable (sampled softmax, with the correction that it
+# needs); then it asks what the state remembers, and lets the model write. You need notebook 4.
+
+# %%
+import os
+import subprocess
+import sys
+
+if "google.colab" in sys.modules:
+    subprocess.check_call([sys.executable, "-m", "pip", "install", "-q", "rnnscratch[imdb,notebooks]"])
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+import rnnscratch as rs
+
+QUICK = os.environ.get("RNNSCRATCH_QUICK") == "1"  # smaller sizes, for a quick check
+import itertools
+import time
+
+from rnnscratch import text, training
+from rnnscratch.kernels import losses, sampled_softmax
+from rnnscratch.models.language_model import next_probabilities
+
+# %% [markdown]
+# ## 1. Cross-entropy and perplexity
+#
+# Whatever a text $w_1, \dots, w_N$ is, its probability is a product over what is still to come, by nothing but the
+# definition of a conditional probability:
+#
+# $$p(w_1, \dots, w_N) = \prod_{t=1}^{N} p(w_t \mid w_1, \dots, w_{t-1})$$
+#
+# A recurrent network computes the factors: its state $h_{t-1}$ stands for all that came before, and a softmax over the
+# vocabulary says what comes next. The mean of their negative logarithms is the cross-entropy of Eq. 3, here per word,
+# and its exponential is the **perplexity**:
+#
+# $$L = -\frac{1}{N-1} \sum_{t=2}^{N} \log p(w_t \mid w_1, \dots, w_{t-1}), \qquad \mathrm{PPL} = e^L =
+# \Big(\prod_{t=2}^{N} \frac{1}{p(w_t \mid \dots)}\Big)^{1/(N-1)}$$
+#
+# (The first word is read but not predicted: nothing comes before it.) It is the geometric mean of $1/p$: as many words
+# as the model is torn between. Who knows nothing of $V$ words has $V$; who is sure and right has 1; who is sure and
+# wrong once has $\infty$. By hand, one step at a time, on a network that has learned nothing yet:
+
+# %%
+small = rs.LanguageModel(vocabulary_size=5, embedding_dim=3, hidden_size=4, dtype="float64", seed=0)
+words = [1, 4, 2, 2, 3, 1]
+state, log_p = None, []
+for now, after in itertools.pairwise(words):
+    logits, state = small.forward(np.array([[now]]), state)  # one step of one stream
+    p = losses.softmax(logits[0, 0])
+    log_p.append(np.log(p[after]))
+    print(f"after {now} comes {after}: p = {p[after]:.4f}   (all: {p.round(3)})")
+by_hand = np.exp(-np.mean(log_p))
+print(f"perplexity {by_hand:.6f}, with 5 words")
+np.testing.assert_allclose(small.perplexity(words), by_hand, rtol=1e-13)
+
+# %% [markdown]
+# ## 2. A text, and what counting can do
+#
+# Reviews, as characters: few different ones, so that the softmax is cheap and the samples can be read. Reviews that are
+# held out tell whether anything was learned but those read.
+
+# %%
+SIZE, HELD_OUT = (6_000, 1_500) if QUICK else (160_000, 24_000)
+reviews = text.load_imdb(progress=False).train.texts
+kept = "abcdefghijklmnopqrstuvwxyz .,!?'\n"
+joined = "\n".join(reviews[: SIZE // 200]).lower().replace("<br />", " ")
+joined = "".join(c for c in joined if c in kept)
+vocabulary = text.Vocabulary.build([list(joined)])
+ids = vocabulary.encode(list(joined))
+train, held_out = ids[:SIZE], ids[SIZE : SIZE + HELD_OUT]
+V = len(vocabulary)
+print(f"{len(train):,} characters to learn from, {len(held_out):,} held out, {V} different ones (0 is the unknown one)")
+print("".join(vocabulary.decode(train[:200])))
+
+# %% [markdown]
+# Before networks, count. A model without memory knows how frequent characters are; the Markov chain of notebook 8 knows
+# which one came before. Every count begins at one half, so that nothing is impossible.
+
+
+# %%
+def perplexity_of_counts(order):
+    """Of the chain in which `order` characters decide about the next."""
+    counts = np.full((V,) * (order + 1), 0.5)
+    np.add.at(counts, tuple(train[k : len(train) - order + k] for k in range(order + 1)), 1)
+    p = counts / counts.sum(axis=-1, keepdims=True)
+    return float(np.exp(-np.log(p[tuple(held_out[k : len(held_out) - order + k] for k in range(order + 1))]).mean()))
+
+
+counted = {f"chain of order {order}": perplexity_of_counts(order) for order in (0, 1, 2, 3)}
+for name, value in {"uniform": float(V), **counted}.items():
+    print(f"{name:<18} perplexity {value:6.2f} = {np.log2(value):.2f} bits a character")
+
+# %% [markdown]
+# A chain of order $n$ has $V^n$ rows to fill, and most will never be seen. A network shares what it learns among
+# contexts that its state makes alike.
+#
+# ## 3. Windows of streams
+#
+# The text is one sequence of hundreds of thousands of steps. Back-propagation through all of it would keep every state;
+# and one stream gives products of a single row. So it is cut into $B$ streams that are read side by side, a window of
+# $T$ steps at a time. **The state goes on from window to window; the gradient does not** (truncated BPTT, notebook 1):
+
+# %%
+for window in text.Windows([np.arange(1, 18)], batch_size=2, window=3):
+    read, comes = (a.T.tolist() for a in (window.ids, window.targets))
+    print(f"after {window.start} steps: the streams read {read}, what comes next is {comes}")
+
+# %% [markdown]
+# With weights that stay as they are, the loss of all windows together is that of the whole streams: nothing is lost at
+# the seams but gradients.
+
+# %%
+check = rs.LanguageModel(V, 8, 8, dtype="float64", seed=0)
+(whole,) = text.Windows([train[:400]], batch_size=4, window=1000)
+in_windows = [(check.batch_loss(w)[0], check.weight(w)) for w in text.Windows([train[:400]], batch_size=4, window=7)]
+total = sum(loss * weight for loss, weight in in_windows) / sum(weight for _, weight in in_windows)
+print(f"loss in windows {total:.12f}, of the streams as a whole {check.batch_loss(whole)[0]:.12f}")
+np.testing.assert_allclose(total, check.batch_loss(whole)[0], rtol=1e-13)
+
+# %% [markdown]
+# Now learn. The embedding is the output matrix too (tied weights, Press & Wolf 2017): what a character means when it
+# is read is what it means when it is expected.
+
+# %%
+HIDDEN, PASSES = (16, 2) if QUICK else (128, 4)
+models, histories = {}, {}
+for cell in ("rnn", "lstm"):
+    models[cell] = rs.LanguageModel(V, HIDDEN, HIDDEN, cell=cell, tied=True, dropout=0.1, seed=0)
+    histories[cell] = training.fit(
+        models[cell],
+        train,
+        held_out,
+        optimizer=rs.Adam(),
+        schedule=rs.optimizers.cosine_schedule(0.006, PASSES * (len(train) // (16 * 50))),
+        epochs=PASSES,
+        batch_size=16,
+        max_length=50,
+        clip_norm=1.0,
+        progress=False,
+    )
+    row = ", ".join(f"{value:.2f}" for value in histories[cell]["validation_perplexity"])
+    print(f"{cell}: held-out perplexity after each pass: {row}")
+lm = models["lstm"]
+
+# %%
+fig, ax = plt.subplots(figsize=(6, 3.6), layout="constrained")
+for cell, style in (("rnn", "o--"), ("lstm", "s-")):
+    ax.plot(range(1, PASSES + 1), histories[cell]["validation_perplexity"], style, label=cell.upper())
+for name, value in counted.items():
+    ax.axhline(value, color="0.6", lw=1)
+    ax.text(1.0, value, f" {name}", fontsize=8, va="bottom", color="0.4")
+ax.set(xlabel="pass over the text", ylabel="held-out perplexity", yscale="log", xticks=range(1, PASSES + 1))
+ax.legend()
+plt.show()
+if not QUICK:
+    assert histories["lstm"]["validation_perplexity"][-1] < min(counted.values())
+
+# %% [markdown]
+# ## 4. What does the state remember?
+#
+# Three questions. **Does it need what lies far back?** Read the held-out text in pieces of $n$ characters, each from
+# the state zero, and see how much worse the model is when it lacks what came before.
+
+# %%
+lengths = [1, 2, 4, 8, 16, 32, 64, 128, 256]
+broken = {cell: [] for cell in models}
+for cell, model in models.items():
+    for n in lengths:
+        count = (len(held_out) - 1) // n
+        x, y = (held_out[k : k + n * count].reshape(count, n).T for k in (0, 1))
+        logits, _ = model.forward(x)
+        broken[cell].append(float(np.exp(model.loss(logits, y)[0])))
+    print(f"{cell}: " + ", ".join(f"n={n} {value:.2f}" for n, value in zip(lengths, broken[cell])))
+
+# %% [markdown]
+# **How much does one character matter, $k$ steps later?** Replace it by another, and measure how far the distribution
+# of what comes next moves: the Kullback-Leibler divergence $\sum_w p(w) \log \frac{p(w)}{p'(w)}$, over many places.
+
+# %%
+rng = np.random.default_rng(0)
+SPAN, PLACES = 40, (20 if QUICK else 400)
+begin = rng.integers(0, len(held_out) - SPAN, PLACES)
+contexts = held_out[begin + np.arange(SPAN)[:, None]]  # (SPAN, PLACES)
+influence = {}
+for cell, model in models.items():
+    log_p = losses.log_softmax(model.forward(contexts)[0][-1])
+    moved = []
+    for k in range(1, SPAN):
+        other = contexts.copy()
+        other[-k] = train[rng.integers(0, len(train), PLACES)]
+        log_q = losses.log_softmax(model.forward(other)[0][-1])
+        changed = other[-k] != contexts[-k]
+        moved.append(float((np.exp(log_p) * (log_p - log_q)).sum(axis=1)[changed].mean()))
+    influence[cell] = moved
+fig, axes = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+for cell, style in (("rnn", "o--"), ("lstm", "s-")):
+    axes[0].plot(lengths, broken[cell], style, label=cell.upper())
+    axes[1].plot(range(1, SPAN), influence[cell], style, ms=3, label=cell.upper())
+axes[0].set(xlabel="characters read from the state zero", ylabel="perplexity", xscale="log", yscale="log")
+axes[1].set(xlabel="k: characters before the one that is guessed", ylabel="divergence, nats", yscale="log")
+axes[1].set_ylim(bottom=1e-8)  # single precision sees no less
+for ax in axes:
+    ax.legend()
+plt.show()
+for cell, moved in influence.items():
+    figures = f"{moved[0]:.3f} nats at k = 1, {moved[9]:.5f} at 10, {moved[-1]:.6f} at {SPAN - 1}"
+    print(f"{cell}: one character matters {figures}")
+
+# %% [markdown]
+# On the left: after some dozens of characters, more memory hardly helps, in this text and with this training. (With
+# $n = 1$ a network knows as much as the chain of order 1, and does worse: in training it saw the state zero once a
+# pass.) On the right: what a character adds fades by about the same factor at every step, as notebook 3 has it for
+# gradients. The LSTM's line bends up where the vanilla network's goes on falling: some cells keep what they have seen.
+#
+# **Can a unit count?** Take a language in which the past matters for certain: brackets. Between them are letters; what
+# is open must be closed before the line ends, and the model is never told so.
+
+
+# %%
+def brackets(lines, rng):
+    """Lines of brackets and letters, never more than 6 open at once, all closed at the end."""
+    out, depth = [], 0
+    for _ in range(lines):
+        for _ in range(int(rng.integers(5, 25))):
+            if depth < 6 and rng.random() < 0.35:
+                out.append("(")
+                depth += 1
+            elif depth and rng.random() < 0.4:
+                out.append(")")
+                depth -= 1
+            else:
+                out.append(rng.choice(list("ab")))
+        out += [")"] * depth + ["\n"]
+        depth = 0
+    return out
+
+
+signs = text.Vocabulary(["<unk>", "(", ")", "a", "b", "\n"])
+strings = signs.encode(brackets(300 if QUICK else 5000, rng))
+counter = rs.LanguageModel(len(signs), 8, 16, seed=1)
+history = training.fit(
+    counter,
+    strings[:-2000],
+    strings[-2000:],
+    optimizer=rs.Adam(0.01),
+    epochs=2 if QUICK else 5,
+    batch_size=16,
+    max_length=40,
+    clip_norm=1.0,
+    progress=False,
+)
+print(f"held-out perplexity {history['validation_perplexity'][-1]:.3f}")
+sample = strings[len(strings) - 2000 + strings[-2000:].tolist().index(5) + 1 :]  # from the beginning of a line
+depth = np.cumsum((sample == 1).astype(int) - (sample == 2))
+cells_, state, p_close = [], None, []
+for sign in sample:
+    logits, state = counter.forward(np.array([[sign]]), state)
+    cells_.append(state[1][0, 0])  # c of the LSTM
+    p_close.append(losses.softmax(logits[0, 0])[2])
+cells_, p_close = np.array(cells_), np.array(p_close)
+correlation = np.array([np.corrcoef(unit, depth)[0, 1] for unit in cells_.T])
+best = int(np.abs(correlation).argmax())
+print(f"c of unit {best} and the number of open brackets: correlation {correlation[best]:+.3f}")
+print(
+    f"p of a closing bracket: {p_close[depth == 0].mean():.5f} where none is open, {p_close[depth > 0].mean():.3f} else"
+)
+fig, ax = plt.subplots(figsize=(10, 3), layout="constrained")
+ax.step(range(80), depth[:80], where="mid", color="0.5", label="open brackets")
+ax.set(xticks=range(80), xticklabels=[s.replace("\n", "⏎") for s in signs.decode(sample[:80])], ylabel="open brackets")
+ax.tick_params(axis="x", labelsize=8, length=0)
+twin = ax.twinx()
+twin.plot(cells_[:80, best], "C1", label=f"c of unit {best}")
+twin.set_ylabel(f"c of unit {best}")
+fig.legend(loc="outside upper right", ncols=2)
+plt.show()
+if not QUICK:
+    assert abs(correlation[best]) > 0.8 and p_close[depth == 0].mean() < 0.05
+
+# %% [markdown]
+# No gradient ever told a unit to count; counting makes the text less surprising.
+#
+# ## 5. Sampled softmax
+#
+# With words in the place of characters, $V$ is tens of thousands, and the softmax costs more than the network:
+# $6 N H V$ operations for $N$ positions, forward and back. But one position needs the score of *one* right word, and of
+# enough wrong ones to be told from. Draw a sample: word $j$ is in it with probability $\pi_j$, independently of the
+# others; the target $y$ joins it in any case. **Given the candidates $C$, which of them is the target?** The others
+# came in with their $\pi$, the target for certain, so by Bayes' rule
+#
+# $$p(y \mid C) \propto p(y)\, p(C \mid y) = p(y) \prod_{j \in C,\, j \ne y} \pi_j \prod_{j \notin C} (1 - \pi_j)
+# \propto \frac{p(y)}{\pi_y}$$
+#
+# If the scores are to be $s_k = \log p(k)$, the softmax over the candidates must therefore be that of
+# $s_k - \log \pi_k$ (Jean et al. 2015). Frequent words, which are drawn often, are held down by the correction and need
+# not be by their score. The gradient of the scores is what it always is, softmax minus one-hot, over $C$ alone:
+#
+# $$L_C = -\log \frac{e^{s_y - \log \pi_y}}{\sum_{k \in C} e^{s_k - \log \pi_k}}, \qquad
+# \frac{\partial L_C}{\partial s_k} = \frac{e^{s_k - \log \pi_k}}{\sum_{l \in C} e^{s_l - \log \pi_l}} - [k = y]$$
+#
+# Is the mean of that gradient zero where it should be, at $s = \log p$? Over *all* samples and targets:
+
+# %%
+p = np.array([0.4, 0.25, 0.15, 0.12, 0.08])
+pi = sampled_softmax.inclusion([5, 4, 3, 2, 1], 2)  # 2 words on average
+print("pi:", pi.round(4), "together", pi.sum())
+
+
+def mean_slope(s, log_pi):
+    """The expected gradient of the scores s: a sum over 2^5 samples and 5 targets."""
+    total = np.zeros(5)
+    for chosen in itertools.product((False, True), repeat=5):
+        weight = np.where(chosen, pi, 1 - pi).prod()
+        for y in range(5):
+            _, (_, rows, _, db) = sampled_softmax.sampled_loss(
+                np.zeros((1, 1)), np.zeros((5, 1)), s, [y], np.flatnonzero(chosen), log_pi
+            )
+            total[rows] += weight * p[y] * db
+    return total
+
+
+print("with the correction:   ", mean_slope(np.log(p), np.log(pi)).round(17))
+print("without:               ", mean_slope(np.log(p), np.zeros(5)).round(4))
+print("without, at log(p/pi): ", mean_slope(np.log(p / pi), np.zeros(5)).round(17))
+np.testing.assert_allclose(mean_slope(np.log(p), np.log(pi)), 0, atol=1e-15)
+np.testing.assert_allclose(mean_slope(np.log(p / pi), np.zeros(5)), 0, atol=1e-15)
+
+# %% [markdown]
+# Without the correction the model would learn $p/\pi$, and write rare words all the time. The derivative itself, by the
+# complex step of notebook 2, on a small network's output with repeated targets:
+
+# %%
+h, W, b = (rng.standard_normal(shape).astype(complex) for shape in ((4, 3), (5, 3), 5))
+targets, drawn = np.array([1, 3, 1, 0]), np.array([0, 1, 4])
+log_pi = np.log(pi).astype(complex)
+_, (dh, rows, dW, db) = sampled_softmax.sampled_loss(h, W, b, targets, drawn, log_pi)
+for array, gradient, at in ((h, dh, (2, 1)), (W, dW[rows.tolist().index(1)], (1, 2)), (b, db, (3,))):
+    moved = array.copy()
+    moved[at] += 1e-200j
+    given = [moved if each is array else each for each in (h, W, b)]
+    exact = sampled_softmax.sampled_loss(*given, targets, drawn, log_pi)[0].imag / 1e-200
+    mine = gradient[at[1]] if array is W else gradient[at] if array is h else gradient[rows.tolist().index(3)]
+    print(f"by the kernel {mine.real:+.15f}, by the complex step {exact:+.15f}")
+    np.testing.assert_allclose(mine.real, exact, rtol=1e-12)
+
+# %% [markdown]
+# And what it saves. The loss and all gradients of 1,000 positions, for more and more words:
+
+# %%
+N, H = (100, 32) if QUICK else (1000, 128)
+sizes = [1000, 3000, 10000] if QUICK else [1000, 3000, 10000, 30000]
+took = {"all words": [], "1,024 sampled": []}
+for size in sizes:
+    h, W = (rng.standard_normal((n, H)).astype("float32") * 0.1 for n in (N, size))
+    b, targets = np.zeros(size, "float32"), rng.integers(0, size, N)
+    pi = sampled_softmax.inclusion(sampled_softmax.log_uniform(size), 1024)
+    drawn, log_pi = sampled_softmax.draw(pi, rng), np.log(pi).astype("float32")
+    contestants = {
+        "all words": (sampled_softmax.full_loss, (h, W, b, targets)),
+        "1,024 sampled": (sampled_softmax.sampled_loss, (h, W, b, targets, drawn, log_pi)),
+    }
+    for name, (work, given) in contestants.items():
+        seconds = []
+        for _ in range(5):
+            start = time.perf_counter()
+            work(*given)
+            seconds.append(time.perf_counter() - start)
+        took[name].append(1e3 * min(seconds))
+fig, ax = plt.subplots(figsize=(6, 3.4), layout="constrained")
+for (name, milliseconds), style in zip(took.items(), ("o--", "s-")):
+    ax.plot(sizes, milliseconds, style, label=name)
+    print(f"{name:<14}" + ", ".join(f"V={size:,}: {each:.1f} ms" for size, each in zip(sizes, milliseconds)))
+ax.set(xlabel="words V", ylabel="ms for loss and gradients", xscale="log", yscale="log")
+ax.legend()
+plt.show()
+
+# %% [markdown]
+# The frequent words are in every sample ($\pi = 1$), so it is the rare ones that are saved. Scores that count,
+# perplexity above all, are always over all words; the library takes the positions in pieces, so that memory stays
+# bounded.
+#
+# ## 6. Writing
+#
+# To write, draw the next character from the model's own distribution, read it, and go on. Dividing the scores by a
+# *temperature* $\tau$ sharpens ($\tau < 1$) or flattens ($\tau > 1$) it; *top-k* and *top-p* (the nucleus, Holtzman et
+# al. 2020) cut off the tail, in which many small probabilities together make many errors.
+
+# %%
+prompt = vocabulary.encode(list("the film is "))
+logits, _ = lm.forward(prompt[:, None])
+options = {"τ = 0.5": {"temperature": 0.5}, "τ = 1": {}, "τ = 2": {"temperature": 2.0}, "top-p = 0.9": {"top_p": 0.9}}
+order = np.argsort(-logits[-1, 0])[:14]
+fig, ax = plt.subplots(figsize=(9, 3.2), layout="constrained")
+for k, (name, given) in enumerate(options.items()):
+    p = next_probabilities(logits[-1, 0], **given)
+    np.testing.assert_allclose(p.sum(), 1, rtol=1e-12)
+    entropy = -(p[p > 0] * np.log(p[p > 0])).sum()
+    ax.bar(np.arange(14) + 0.2 * k - 0.3, p[order], 0.2, label=f"{name}: {np.exp(entropy):.1f} characters")
+ax.set(
+    xticks=range(14), xticklabels=[repr(c)[1:-1] for c in vocabulary.decode(order)], ylabel="p of the next character"
+)
+ax.legend(title="exp of the entropy")
+plt.show()
+scaled = np.exp(logits[-1, 0].astype(float) / 0.5)
+np.testing.assert_allclose(next_probabilities(logits[-1, 0], 0.5), scaled / scaled.sum(), rtol=1e-10)
+
+# %%
+for name, given in {"τ = 0.3": {"temperature": 0.3}, **options}.items():
+    new = lm.generate(prompt, 60 if QUICK else 240, seed=1, **given)
+    print(f"--- {name}: perplexity {lm.perplexity([*prompt, *new]):.2f} by the model's own judgement")
+    print("the film is " + "".join(vocabulary.decode(new)))
+
+# %% [markdown]
+# At a low temperature it says what is most common, again and again; at a high one the words fall apart. A state is all
+# that a step needs of the past, so a character costs one step however long the text is.
+#
+# ## Exercises
+#
+# **1.** A model's perplexity is 4 per character, and a word with its space has 5.5 characters on average. What is its
+# perplexity per word? Why must perplexities be compared over the same units only?
+#
+# <details><summary>Solution</summary>
+#
+# The probability of the text is the same, but its logarithm is shared among fewer units: $4^{5.5} = 2048$. Two models
+# with different vocabularies (or numbers of unknown words) have different units.
+#
+# ```python
+# bits = np.log2(4) * 5.5
+# np.testing.assert_allclose(2**bits, 2048)
+# ```
+# </details>
+#
+# **2.** Show that all $\pi$ may be multiplied by one number and the sampled loss stays as it is. What follows for a
+# sample in which all words are equally probable?
+#
+# <details><summary>Solution</summary>
+#
+# $\log \pi_k + a$ takes $a$ from every score, and a softmax does not see it. So with equal $\pi$ no correction is
+# needed at all: the case of Jean et al.
+#
+# ```python
+# s, none = rng.standard_normal(5), np.zeros((1, 1))
+# first, second = (
+#     sampled_softmax.sampled_loss(none, np.zeros((5, 1)), s, [2], [0, 4], log_pi)[0]
+#     for log_pi in (np.zeros(5), np.full(5, -1.7))
+# )
+# np.testing.assert_allclose(first, second, rtol=1e-14)
+# ```
+# </details>
+#
+# **3.** What do temperature 0, top-k = 1 and a tiny top-p have in common?
+#
+# <details><summary>Solution</summary>
+#
+# They leave the most probable character alone.
+#
+# ```python
+# shapes = ({"temperature": 0}, {"top_k": 1}, {"top_p": 1e-9})
+# assert len({lm.generate(prompt, 30, seed=seed, **shape).tobytes() for seed, shape in enumerate(shapes)}) == 1
+# ```
+# </details>
+#
+# **4.** Which perplexity has a text that the model wrote itself at temperature 1, in the mean? Is it lower or higher
+# than that of real text?
+#
+# <details><summary>Solution</summary>
+#
+# $e$ to the mean entropy of its own distributions, since each character is drawn from the one that judges it. Real text
+# is drawn from another distribution $q$, and the cross-entropy is $H(q) + \mathrm{KL}(q \,\|\, p)$. The model's own is
+# its entropy alone: usually lower, if the model has learned at all.
+#
+# ```python
+# own = lm.generate(prompt, 400, seed=0)
+# logits, _ = lm.forward(np.concatenate([prompt, own])[:-1, None])
+# log_p = losses.log_softmax(logits[len(prompt) - 1 :, 0])
+# entropy = -(np.exp(log_p) * log_p).sum(axis=1)
+# surprise = -log_p[np.arange(400), own]
+# assert abs((surprise - entropy).mean()) < 4 * (surprise - entropy).std() / 20
+# ```
+# </details>
