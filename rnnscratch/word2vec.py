@@ -41,7 +41,7 @@ from .training import ADVICE, History, NonFiniteLoss
 BLOCK = 16  # targets whose products are made together
 STRETCH = {"skipgram": 256, "cbow": 768}  # targets after which the vectors move
 OFTEN = 8  # times that one word may be in a stretch, on average: its gradients add up, and too many overshoot
-SHARED = 32  # drawn words that the targets of a stretch share
+SHARED = 16  # drawn words that the targets of a block share
 GROUPS = 6  # of blocks with as many nodes, in CBOW with a tree: 1.3 times as fast as one
 LEAST_RATE = 1e-4  # what the learning rate falls to, as a share of what it was
 SAMPLED = 16  # the loss is that of every 16th stretch
@@ -351,6 +351,8 @@ class Learner:
         self.noise, self.cumulative = noise.astype(np.float32), noise.cumsum()
         if options.objective == "hierarchical":
             self.tree = kernel.huffman(counts)
+        # A word's share in a mean is 1 / (window + 1) or so, as is its gradient: so much longer are its steps
+        self.pace = options.window + 1 if options.model == "cbow" else 1
         self.C = max(BLOCK, 2 * options.window)
         often = (share * self.kept).max() / (share * self.kept).sum()
         stretch = min(OFTEN / often, STRETCH[options.model]) * min(1.0, 0.025 / options.learning_rate)
@@ -412,7 +414,7 @@ class Learner:
         E, out = self.params["E"], self.params["out"]
         mean, order, near = self.options.model == "cbow", None, stretch.near
         if self.options.objective == "negative":
-            drawn = np.searchsorted(self.cumulative, self.rng.random(SHARED) * self.cumulative[-1], "right")
+            drawn = np.searchsorted(self.cumulative, self.rng.random((self.N, SHARED)) * self.cumulative[-1], "right")
             questions = kernel.ask_noise(stretch.targets, drawn, self.options.negative, self.noise)
         else:
             targets = stretch.targets
@@ -428,6 +430,7 @@ class Learner:
         both = np.zeros((self.N + 1, self.C, E.shape[1]), np.float32)  # words that two blocks have, added up
         both[:-1] = dwords[:, : self.C]
         both[1:, : 2 * self.options.window] += dwords[:, self.C :]
+        both *= self.pace
         scatter_add(E, stretch.ids, both.reshape(-1, E.shape[1]))
         for asked, rows in zip(questions, dout):
             scatter_add(out, asked.ids.reshape(-1), rows.reshape(-1, E.shape[1]))

@@ -28,7 +28,7 @@ from .activations import sigmoid
 class Questions(NamedTuple):
     """Rows of the output table, and with which weight each target wants yes and no there (None: nowhere)."""
 
-    ids: Array  # (K,) the same for all blocks, or (N, K)
+    ids: Array  # (N, K)
     yes: Array | None  # (N, C, K), or (C, K) for all blocks
     no: Array | None
     blocks: slice = slice(None)  # which of the blocks are asked, if not all
@@ -37,7 +37,7 @@ class Questions(NamedTuple):
 class Asked(NamedTuple):
     """What `backward` needs of the answers to some questions."""
 
-    y: Array  # (K, D) or (N, K, D)
+    y: Array  # (N, K, D)
     yes: Array | None  # (N, R, K): summed over the targets that ask with a row of x
     no: Array | None
     z: Array  # (N, R, K)
@@ -105,8 +105,7 @@ def unchecked(
     asked, total = [], xp.zeros((), E.dtype) if loss else None
     for ids, yes, no, blocks in questions:
         y, rows = out[ids], x[blocks]
-        z = rows.reshape(-1, rows.shape[2]) @ y.T if y.ndim == 2 else rows @ y.swapaxes(1, 2)
-        z = z.reshape(*rows.shape[:2], ids.shape[-1])
+        z = rows @ y.swapaxes(1, 2)
         weights = weigh[blocks] if mean else near[blocks].swapaxes(1, 2)
         yes, no = (None if each is None else weights * each if mean else weights @ each for each in (yes, no))
         if loss:
@@ -126,13 +125,8 @@ def backward(cache: Cache, dloss: Any = 1.0) -> tuple[Array, list[Array]]:
     dx, dout = xp.zeros_like(x), []
     for y, yes, no, z, blocks in reversed(cache.asked):
         dz = _dloss(z, yes, no, dloss)
-        if y.ndim == 2:
-            flat = dz.reshape(-1, len(y))
-            dx[blocks] += (flat @ y).reshape(dx[blocks].shape)  # z = x y
-            dout.append(flat.T @ x[blocks].reshape(-1, D))
-        else:
-            dx[blocks] += dz @ y
-            dout.append(dz.swapaxes(1, 2) @ x[blocks])
+        dx[blocks] += dz @ y  # z = x y
+        dout.append(dz.swapaxes(1, 2) @ x[blocks])
     if cache.share is None:
         return dx, dout[::-1]
     if cache.order is not None:
@@ -168,17 +162,17 @@ def _dloss(z: Array, yes: Array | None, no: Array | None, dloss: Any) -> Array:
 
 
 def ask_noise(targets: Array, drawn: Array, count: float, p: Array) -> list[Questions]:
-    """Negative sampling: yes at the target, and no at drawn words, which all targets share (arXiv 1604.04661).
+    """Negative sampling: yes at the target, no at drawn words, which a block's targets share (arXiv 1604.04661).
 
-    targets (N, C) and drawn (K,) ids, p (V,) the probabilities by which they were drawn. The weights are such that the
-    expected gradient is that of `count` words drawn for each target alone, until they are not the target: a word w has
-    then the probability p(w) / (1 - p(target)), so w weighs count / K / (1 - p(target)), and 0 where it is the target.
+    targets (N, C) and drawn (N, K) ids, p (V,) the probabilities by which they were drawn. The weights are such that
+    the expected gradient is that of `count` words drawn for each target alone, again while they are the target: a word
+    w has then the probability p(w) / (1 - p(target)), so it weighs count / K / (1 - p(target)), and 0 if it is the
+    target.
     """
     xp = get_array_module(targets, drawn, p)
-    C, K = targets.shape[1], len(drawn)
-    weights = (count / K) / (1 - p[targets])
-    no = xp.where(targets[:, :, None] == drawn, 0, weights[:, :, None]).astype(p.dtype)
-    return [Questions(targets, xp.eye(C, dtype=p.dtype), None), Questions(drawn, None, no)]
+    weights = (count / drawn.shape[1]) / (1 - p[targets])
+    no = xp.where(targets[:, :, None] == drawn[:, None, :], 0, weights[:, :, None]).astype(p.dtype)
+    return [Questions(targets, xp.eye(targets.shape[1], dtype=p.dtype), None), Questions(drawn, None, no)]
 
 
 class Tree(NamedTuple):
