@@ -205,15 +205,25 @@ def test_words_that_are_no_strings_are_named():
         make().fit("a b c")
 
 
-def test_a_rate_that_is_too_large_is_an_error_and_leaves_the_object_as_it_was(fitted):
+def test_a_training_that_bursts_is_an_error_and_leaves_the_object_as_it_was(fitted, monkeypatch):
     before = fitted.vectors.copy()
+    monkeypatch.setattr(word2vec, "OFTEN", {"skipgram": 1e9, "cbow": 1e9})
     fitted.set_params(learning_rate=1e6)
     try:
-        with pytest.raises(NonFiniteLoss, match="epoch 1.*a smaller learning rate"):
+        with pytest.raises(NonFiniteLoss, match="epoch 1, stretch .*a smaller learning rate"):
             fitted.fit(text())
     finally:
         fitted.set_params(learning_rate=0.025)
     assert np.array_equal(fitted.vectors, before)
+
+
+@pytest.mark.parametrize(("model", "objective"), MODES)
+@pytest.mark.parametrize("rate", [0.025, 0.1, 10.0])
+def test_few_words_in_every_stretch_do_not_make_it_burst(model, objective, rate):
+    rng = np.random.default_rng(0)
+    sentences = [[f"w{word}" for word in np.minimum(rng.zipf(1.3, 20), 50)] for _ in range(60)]
+    wv = make(model, objective, learning_rate=rate).fit(sentences)
+    assert max(wv.history_["loss"]) < 5 and np.abs(wv.vectors).max() < 10
 
 
 def test_vectors_similarities_and_analogies_are_what_they_say(fitted):

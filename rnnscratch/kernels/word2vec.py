@@ -99,17 +99,17 @@ def unchecked(
         count = near.sum(axis=2, keepdims=True)
         share = near / xp.maximum(count.real, 1)
         x = share @ x
-        weigh = (count.real > 0).astype(E.dtype)  # (N, C, 1)
+        asks = (count.real > 0).astype(E.dtype)  # (N, C, 1); else x is 0 and leads nowhere, but would have a loss
         if order is not None:
-            x, weigh = (each.reshape(-1, each.shape[2])[order].reshape(each.shape) for each in (x, weigh))
+            x, asks = (each.reshape(-1, each.shape[2])[order].reshape(each.shape) for each in (x, asks))
     asked, total = [], xp.zeros((), E.dtype) if loss else None
     for ids, yes, no, blocks in questions:
         y, rows = out[ids], x[blocks]
         z = rows @ y.swapaxes(1, 2)
-        weights = weigh[blocks] if mean else near[blocks].swapaxes(1, 2)
-        yes, no = (None if each is None else weights * each if mean else weights @ each for each in (yes, no))
+        if not mean:
+            yes, no = (None if each is None else near[blocks].swapaxes(1, 2) @ each for each in (yes, no))
         if loss:
-            total = total + _loss(z, yes, no)
+            total = total + _loss(z, yes, no, asks[blocks] if mean else 1)
         asked.append(Asked(y, yes, no, z, blocks))
     return total, Cache(x, share, order, asked)
 
@@ -135,7 +135,7 @@ def backward(cache: Cache, dloss: Any = 1.0) -> tuple[Array, list[Array]]:
     return cache.share.swapaxes(1, 2) @ dx, dout[::-1]
 
 
-def _loss(z: Array, yes: Array | None, no: Array | None) -> Array:
+def _loss(z: Array, yes: Array | None, no: Array | None, asks: Any) -> Array:
     """-(yes log sigmoid(z) + no log sigmoid(-z)), summed, with log(1 + e^z) = max(z, 0) + log(1 + e^-|z|)."""
     xp = get_array_module(z)
     positive = z.real > 0
@@ -143,9 +143,9 @@ def _loss(z: Array, yes: Array | None, no: Array | None) -> Array:
         rest = xp.log1p(xp.exp(xp.where(positive, -z, z)))
     found = xp.zeros((), z.dtype)
     if yes is not None:
-        found = found + (yes * (rest - xp.where(positive, 0, z))).sum()
+        found = found + (asks * yes * (rest - xp.where(positive, 0, z))).sum()
     if no is not None:
-        found = found + (no * (rest + xp.where(positive, z, 0))).sum()
+        found = found + (asks * no * (rest + xp.where(positive, z, 0))).sum()
     return found
 
 
@@ -237,15 +237,15 @@ def ask_path(targets: np.ndarray, tree: Tree, dtype: Any, groups: int = 1) -> li
     groups are faster where blocks come in order of that (`by_way`). On the host.
     """
     N, C = targets.shape
-    ways = tree.nodes[targets]
-    L = ways.shape[2]
+    L = int(tree.steps[targets].max(initial=0))
+    ways, no = tree.nodes[targets, :L], tree.no[targets, :L]
     asked = ways >= 0
     new = asked.copy()
     new[:, 1:] &= ways[:, 1:] != ways[:, :-1]
     column = new.reshape(N, -1).cumsum(axis=1, dtype=np.int32).reshape(new.shape)
     width = column[:, -1, -1]
     column = np.maximum.accumulate(np.where(new, column, 0), axis=1) - 1  # of a node that the last target asks too: its
-    no, found = tree.no[targets], []
+    found = []
     for blocks in np.array_split(np.arange(N), groups):
         if not len(blocks) or not width[blocks].any():
             continue
