@@ -7,7 +7,6 @@ arXiv 1604.04661); the mathematics is in `kernels/word2vec.py`.
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import time
 import zlib
@@ -39,10 +38,11 @@ from .text.vocabulary import UNKNOWN
 from .training import ADVICE, History, NonFiniteLoss
 
 BLOCK = 16  # targets whose products are made together
-STRETCH = {"skipgram": 256, "cbow": 768}  # targets after which the vectors move
-OFTEN = 8  # times that one word may be in a stretch, on average: its gradients add up, and too many overshoot
-SHARED = 32  # drawn words that the targets of a stretch share
+STRETCH = {"skipgram": 256, "cbow": 1024}  # targets after which the vectors move, at most, and
+OFTEN = {"skipgram": 5, "cbow": 12}  # times that one of them may be the same word, on average: more would overshoot
+SHARED = 16  # drawn words that the targets of a block share
 GROUPS = 6  # of blocks with as many nodes, in CBOW with a tree: 1.3 times as fast as one
+WORST = 1000.0  # a loss of a prediction that only a training which has burst can have
 LEAST_RATE = 1e-4  # what the learning rate falls to, as a share of what it was
 SAMPLED = 16  # the loss is that of every 16th stretch
 ROW = ("loss", "learning_rate", "seconds", "words_per_second")
@@ -60,7 +60,8 @@ class Word2Vec(Estimator):
                    "hierarchical": the answers on the way to it in a Huffman tree, about log2 V of them
     min_count      words seen less often are left out, as is what goes beyond `max_size` entries of the vocabulary
     sample         a word of frequency f is kept with probability sqrt(sample / f) + sample / f in each epoch; 0: always
-    learning_rate  falls linearly over all epochs to nearly 0
+    learning_rate  falls linearly over all epochs to nearly 0; of few words, which then stand many times among those
+                   whose updates are made together, the steps are shorter, so that they do not overshoot
     seed           fixes all chance: a whole number, None for another result each time, or a generator
 
     `fit` sets `vocabulary` (with "<unk>" at 0), `vectors` (V, vector_size) float32, whose row 0 is zeros, and
@@ -351,14 +352,17 @@ class Learner:
         self.noise, self.cumulative = noise.astype(np.float32), noise.cumsum()
         if options.objective == "hierarchical":
             self.tree = kernel.huffman(counts)
+        # A word's share in a mean is 1 / (window + 1) or so, as is its gradient: so much longer are its steps
+        self.pace = options.window + 1 if options.model == "cbow" else 1
         self.C = max(BLOCK, 2 * options.window)
         often = (share * self.kept).max() / (share * self.kept).sum()
-        stretch = min(OFTEN / often, STRETCH[options.model]) * min(1.0, 0.025 / options.learning_rate)
+        stretch = min(OFTEN[options.model] / often, STRETCH[options.model]) * min(1.0, 0.025 / options.learning_rate)
         self.N = max(1, int(stretch) // self.C)
+        self.rate = options.learning_rate * min(1.0, stretch / self.C)  # of few words, even one block has too many
 
     def epoch(self, number: int, epochs: int, progress: bool) -> dict[str, float]:
         """One pass over the text; its row of figures."""
-        start, total, base = time.perf_counter(), len(self.text.ids), self.options.learning_rate
+        start, total, base = time.perf_counter(), len(self.text.ids), self.rate
         stretches, count = self.stretches()
         loss, predictions, rate = 0.0, 0.0, base
         options = {"desc": f"epoch {number}/{epochs}", "unit": " words", "unit_scale": True, "leave": False}
@@ -367,10 +371,11 @@ class Learner:
                 rate = base * max(1 - (number - 1 + k / count) / epochs, LEAST_RATE)
                 found = self.update(stretch, rate, k % SAMPLED == 0)
                 if found is not None:
-                    if not math.isfinite(found):
-                        raise NonFiniteLoss(f"loss {found} in epoch {number}, stretch {k + 1} of {count}; {ADVICE}")
-                    loss += found
-                    predictions += self.predictions(stretch)
+                    asked = self.predictions(stretch)
+                    if not found <= WORST * max(asked, 1):
+                        where = f"epoch {number}, stretch {k + 1} of {count}"
+                        raise NonFiniteLoss(f"loss {found / max(asked, 1):.3g} in {where}; {ADVICE}")
+                    loss, predictions = loss + found, predictions + asked
                     bar.set_postfix_str(f"loss {loss / max(predictions, 1):.3f}")
                 bar.update(total * (k + 1) // count - total * k // count)
         spoilt = non_finite(self.params)
@@ -412,7 +417,7 @@ class Learner:
         E, out = self.params["E"], self.params["out"]
         mean, order, near = self.options.model == "cbow", None, stretch.near
         if self.options.objective == "negative":
-            drawn = np.searchsorted(self.cumulative, self.rng.random(SHARED) * self.cumulative[-1], "right")
+            drawn = np.searchsorted(self.cumulative, self.rng.random((self.N, SHARED)) * self.cumulative[-1], "right")
             questions = kernel.ask_noise(stretch.targets, drawn, self.options.negative, self.noise)
         else:
             targets = stretch.targets
@@ -428,6 +433,7 @@ class Learner:
         both = np.zeros((self.N + 1, self.C, E.shape[1]), np.float32)  # words that two blocks have, added up
         both[:-1] = dwords[:, : self.C]
         both[1:, : 2 * self.options.window] += dwords[:, self.C :]
+        both *= self.pace
         scatter_add(E, stretch.ids, both.reshape(-1, E.shape[1]))
         for asked, rows in zip(questions, dout):
             scatter_add(out, asked.ids.reshape(-1), rows.reshape(-1, E.shape[1]))

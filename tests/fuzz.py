@@ -93,6 +93,36 @@ def read_text_classifier(path: Path) -> Any:
     return bits(clf.model_.params), clf.vocabulary_.words, clf.classes_.tolist(), repr(clf)
 
 
+def word_vectors() -> rs.Word2Vec:
+    return rs.Word2Vec(vector_size=2, min_count=1, epochs=1).fit([text.split() for text in TEXTS])
+
+
+def make_word_vectors(folder: Path) -> Path:
+    word_vectors().save(folder / "vectors.npz")
+    return folder / "vectors.npz"
+
+
+def read_word_vectors(path: Path) -> Any:
+    wv = rs.Word2Vec.load(path)
+    assert len(wv.most_similar(wv.vectors[-1], topn=1)) == min(1, len(wv.vocabulary) - 1)
+    return wv.vocabulary.words, wv.vectors.tobytes(), repr(wv)
+
+
+def make_word2vec_text(folder: Path) -> Path:
+    word_vectors().save_word2vec_format(folder / "vectors.txt")
+    return folder / "vectors.txt"
+
+
+def make_word2vec_binary(folder: Path) -> Path:
+    word_vectors().save_word2vec_format(folder / "vectors.bin", binary=True)
+    return folder / "vectors.bin"
+
+
+def read_word2vec(path: Path) -> Any:
+    wv = rs.Word2Vec.load_word2vec_format(path, binary=path.suffix == ".bin")
+    return wv.vocabulary.words, wv.vectors.tobytes()
+
+
 def make_hmm(folder: Path) -> Path:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -245,6 +275,9 @@ KINDS = {
     "model": Kind(make_model, read_model, True),
     "text classifier": Kind(make_text_classifier, read_text_classifier, True),
     "checkpoint": Kind(make_checkpoint, read_checkpoint, True),
+    "word vectors": Kind(make_word_vectors, read_word_vectors, True),
+    "word2vec's text": Kind(make_word2vec_text, read_word2vec, False),
+    "word2vec's binary": Kind(make_word2vec_binary, read_word2vec, False),
     "categorical HMM": Kind(make_hmm, read_hmm, True),
     "Gaussian HMM": Kind(make_gaussian, read_hmm, True),
     "Markov chain": Kind(make_chain, read_chain, True),
@@ -412,7 +445,7 @@ def cases(name: str, seeds: range, folder: Path) -> Iterator[tuple[int, str | No
             shutil.rmtree(path)
             kind.make(folder)
             change_folder(path, rng)
-        elif rng.random() < 0.4:
+        elif rng.random() < 0.4 or path.suffix in (".txt", ".bin"):
             path.write_bytes(change_bytes(good, rng))
         elif path.suffix == ".npz":
             path.write_bytes(change_npz(good, rng))

@@ -28,7 +28,7 @@ from .activations import sigmoid
 class Questions(NamedTuple):
     """Rows of the output table, and with which weight each target wants yes and no there (None: nowhere)."""
 
-    ids: Array  # (K,) the same for all blocks, or (N, K)
+    ids: Array  # (N, K)
     yes: Array | None  # (N, C, K), or (C, K) for all blocks
     no: Array | None
     blocks: slice = slice(None)  # which of the blocks are asked, if not all
@@ -37,7 +37,7 @@ class Questions(NamedTuple):
 class Asked(NamedTuple):
     """What `backward` needs of the answers to some questions."""
 
-    y: Array  # (K, D) or (N, K, D)
+    y: Array  # (N, K, D)
     yes: Array | None  # (N, R, K): summed over the targets that ask with a row of x
     no: Array | None
     z: Array  # (N, R, K)
@@ -99,18 +99,17 @@ def unchecked(
         count = near.sum(axis=2, keepdims=True)
         share = near / xp.maximum(count.real, 1)
         x = share @ x
-        weigh = (count.real > 0).astype(E.dtype)  # (N, C, 1)
+        asks = (count.real > 0).astype(E.dtype)  # (N, C, 1); else x is 0 and leads nowhere, but would have a loss
         if order is not None:
-            x, weigh = (each.reshape(-1, each.shape[2])[order].reshape(each.shape) for each in (x, weigh))
+            x, asks = (each.reshape(-1, each.shape[2])[order].reshape(each.shape) for each in (x, asks))
     asked, total = [], xp.zeros((), E.dtype) if loss else None
     for ids, yes, no, blocks in questions:
         y, rows = out[ids], x[blocks]
-        z = rows.reshape(-1, rows.shape[2]) @ y.T if y.ndim == 2 else rows @ y.swapaxes(1, 2)
-        z = z.reshape(*rows.shape[:2], ids.shape[-1])
-        weights = weigh[blocks] if mean else near[blocks].swapaxes(1, 2)
-        yes, no = (None if each is None else weights * each if mean else weights @ each for each in (yes, no))
+        z = rows @ y.swapaxes(1, 2)
+        if not mean:
+            yes, no = (None if each is None else near[blocks].swapaxes(1, 2) @ each for each in (yes, no))
         if loss:
-            total = total + _loss(z, yes, no)
+            total = total + _loss(z, yes, no, asks[blocks] if mean else 1)
         asked.append(Asked(y, yes, no, z, blocks))
     return total, Cache(x, share, order, asked)
 
@@ -126,13 +125,8 @@ def backward(cache: Cache, dloss: Any = 1.0) -> tuple[Array, list[Array]]:
     dx, dout = xp.zeros_like(x), []
     for y, yes, no, z, blocks in reversed(cache.asked):
         dz = _dloss(z, yes, no, dloss)
-        if y.ndim == 2:
-            flat = dz.reshape(-1, len(y))
-            dx[blocks] += (flat @ y).reshape(dx[blocks].shape)  # z = x y
-            dout.append(flat.T @ x[blocks].reshape(-1, D))
-        else:
-            dx[blocks] += dz @ y
-            dout.append(dz.swapaxes(1, 2) @ x[blocks])
+        dx[blocks] += dz @ y  # z = x y
+        dout.append(dz.swapaxes(1, 2) @ x[blocks])
     if cache.share is None:
         return dx, dout[::-1]
     if cache.order is not None:
@@ -141,7 +135,7 @@ def backward(cache: Cache, dloss: Any = 1.0) -> tuple[Array, list[Array]]:
     return cache.share.swapaxes(1, 2) @ dx, dout[::-1]
 
 
-def _loss(z: Array, yes: Array | None, no: Array | None) -> Array:
+def _loss(z: Array, yes: Array | None, no: Array | None, asks: Any) -> Array:
     """-(yes log sigmoid(z) + no log sigmoid(-z)), summed, with log(1 + e^z) = max(z, 0) + log(1 + e^-|z|)."""
     xp = get_array_module(z)
     positive = z.real > 0
@@ -149,9 +143,9 @@ def _loss(z: Array, yes: Array | None, no: Array | None) -> Array:
         rest = xp.log1p(xp.exp(xp.where(positive, -z, z)))
     found = xp.zeros((), z.dtype)
     if yes is not None:
-        found = found + (yes * (rest - xp.where(positive, 0, z))).sum()
+        found = found + (asks * yes * (rest - xp.where(positive, 0, z))).sum()
     if no is not None:
-        found = found + (no * (rest + xp.where(positive, z, 0))).sum()
+        found = found + (asks * no * (rest + xp.where(positive, z, 0))).sum()
     return found
 
 
@@ -168,17 +162,17 @@ def _dloss(z: Array, yes: Array | None, no: Array | None, dloss: Any) -> Array:
 
 
 def ask_noise(targets: Array, drawn: Array, count: float, p: Array) -> list[Questions]:
-    """Negative sampling: yes at the target, and no at drawn words, which all targets share (arXiv 1604.04661).
+    """Negative sampling: yes at the target, no at drawn words, which a block's targets share (arXiv 1604.04661).
 
-    targets (N, C) and drawn (K,) ids, p (V,) the probabilities by which they were drawn. The weights are such that the
-    expected gradient is that of `count` words drawn for each target alone, until they are not the target: a word w has
-    then the probability p(w) / (1 - p(target)), so w weighs count / K / (1 - p(target)), and 0 where it is the target.
+    targets (N, C) and drawn (N, K) ids, p (V,) the probabilities by which they were drawn. The weights are such that
+    the expected gradient is that of `count` words drawn for each target alone, again while they are the target: a word
+    w has then the probability p(w) / (1 - p(target)), so it weighs count / K / (1 - p(target)), and 0 if it is the
+    target.
     """
     xp = get_array_module(targets, drawn, p)
-    C, K = targets.shape[1], len(drawn)
-    weights = (count / K) / (1 - p[targets])
-    no = xp.where(targets[:, :, None] == drawn, 0, weights[:, :, None]).astype(p.dtype)
-    return [Questions(targets, xp.eye(C, dtype=p.dtype), None), Questions(drawn, None, no)]
+    weights = (count / drawn.shape[1]) / (1 - p[targets])
+    no = xp.where(targets[:, :, None] == drawn[:, None, :], 0, weights[:, :, None]).astype(p.dtype)
+    return [Questions(targets, xp.eye(targets.shape[1], dtype=p.dtype), None), Questions(drawn, None, no)]
 
 
 class Tree(NamedTuple):
@@ -243,15 +237,15 @@ def ask_path(targets: np.ndarray, tree: Tree, dtype: Any, groups: int = 1) -> li
     groups are faster where blocks come in order of that (`by_way`). On the host.
     """
     N, C = targets.shape
-    ways = tree.nodes[targets]
-    L = ways.shape[2]
+    L = int(tree.steps[targets].max(initial=0))
+    ways, no = tree.nodes[targets, :L], tree.no[targets, :L]
     asked = ways >= 0
     new = asked.copy()
     new[:, 1:] &= ways[:, 1:] != ways[:, :-1]
     column = new.reshape(N, -1).cumsum(axis=1, dtype=np.int32).reshape(new.shape)
     width = column[:, -1, -1]
     column = np.maximum.accumulate(np.where(new, column, 0), axis=1) - 1  # of a node that the last target asks too: its
-    no, found = tree.no[targets], []
+    found = []
     for blocks in np.array_split(np.arange(N), groups):
         if not len(blocks) or not width[blocks].any():
             continue

@@ -32,7 +32,7 @@ def near(rng):
 
 def questions(objective, targets, rng):
     if objective == "negative":
-        return kernel.ask_noise(targets, np.array([2, 1, 2, 6]), 5, P)
+        return kernel.ask_noise(targets, np.array([[2, 1, 2, 6], [4, 4, 3, 2]]), 5, P)
     return kernel.ask_path(targets, kernel.huffman(COUNTS), float, {"path": 1, "groups": 2}[objective])
 
 
@@ -65,11 +65,11 @@ def test_the_gradient_equals_the_complex_step(objective, mean, rng):
 
 @pytest.mark.parametrize("mean", [False, True], ids=["skipgram", "cbow"])
 def test_shared_negatives_have_the_expected_gradient_of_ones_that_each_target_draws_alone(mean, rng):
-    """Over all draws of three shared words, against each target's own words, which never are the target."""
+    """Over all draws of two words for each block, against each target's own words, which never are the target."""
     E, out, window = rng.standard_normal((V, D)), rng.standard_normal((V, D)), near(rng)
     shared = {"E": 0.0, "out": 0.0}
-    for drawn in itertools.product(range(1, V), repeat=3):
-        asked = kernel.ask_noise(TARGETS, np.array(drawn), 5, P)
+    for drawn in itertools.product(range(1, V), repeat=4):
+        asked = kernel.ask_noise(TARGETS, np.reshape(drawn, (2, 2)), 5, P)
         gradients = kernel.backward(kernel.forward(E, out, BLOCKS, window, asked, mean)[1])
         for key, gradient in tables(float, gradients, BLOCKS, asked).items():
             shared[key] = shared[key] + gradient * P[list(drawn)].prod()
@@ -149,7 +149,7 @@ def test_the_dtype_stays_and_nothing_given_is_changed(dtype, mean, rng):
     E, out = (rng.standard_normal((V, D)).astype(dtype) for _ in range(2))
     window = near(rng).astype("f4")
     for asked in (
-        kernel.ask_noise(TARGETS, np.array([1, 2]), 5, P.astype("f4")),
+        kernel.ask_noise(TARGETS, np.array([[1, 2], [2, 6]]), 5, P.astype("f4")),
         kernel.ask_path(TARGETS, kernel.huffman(COUNTS), np.float32),
     ):
         before = [each.copy() for each in (E, out, window)]
@@ -163,7 +163,7 @@ def test_the_dtype_stays_and_nothing_given_is_changed(dtype, mean, rng):
 
 def test_wrong_arguments_are_named(rng):
     E, window = rng.standard_normal((V, D)), near(rng)
-    asked = kernel.ask_noise(TARGETS, np.array([1, 2]), 5, P)
+    asked = kernel.ask_noise(TARGETS, np.array([[1, 2], [2, 6]]), 5, P)
     with pytest.raises(ValueError, match=r"out float64 \(7, 4\), expected \(V, D\) and \(rows, D\)"):
         kernel.forward(E, np.zeros((V, 4)), BLOCKS, window, asked, False)
     with pytest.raises(ValueError, match=r"words\[1, 7\] is 9, expected 0 to 6"):
@@ -172,7 +172,7 @@ def test_wrong_arguments_are_named(rng):
         kernel.forward(E, E, wrong, window, asked, False)
     with pytest.raises(ValueError, match=r"near has shape \(2, 4, 7\), expected \(2, 4, 8\)"):
         kernel.forward(E, E, BLOCKS, window[:, :, 1:], asked, False)
-    with pytest.raises(ValueError, match=r"ids of questions\[0\] is 8, expected 0 to 6"):
-        kernel.forward(E, E, BLOCKS, window, [kernel.Questions(np.array([8]), None, np.ones((N, C, 1)))], False)
+    with pytest.raises(ValueError, match=r"ids of questions\[0, 0\] is 8, expected 0 to 6"):
+        kernel.forward(E, E, BLOCKS, window, [kernel.Questions(np.array([[8], [1]]), None, np.ones((N, C, 1)))], False)
     with pytest.raises(ValueError, match="1 words with a count, expected at least 2"):
         kernel.huffman([0, 3, 0])
