@@ -33,14 +33,15 @@ from ..schedules import cosine_schedule, warm_up
 from ..text import ImdbData, Reviews, Vocabulary, clean_texts, load_imdb, pad, validation_split
 from ..text.clean import RECIPES
 from ..training import fit, predict
-from .baseline import BagOfWords
+from .baseline import BagOfWords, NbBigrams
 from .pretraining import CHOICES as STARTS
 from .pretraining import starting_point
 from .recipe import variants
 from .report import write_report
 from .results import NAMES, Outcome, Prepared
 
-MODELS = ("bow", "hmm", *CELLS)  # that can be compared
+BASELINES = {"bow": BagOfWords, "nb": NbBigrams}  # which no chance has a part in, so one run of each will do
+MODELS = (*BASELINES, "hmm", *CELLS)  # that can be compared
 DATA_OPTIONS = {"vocabulary_size", "embedding_dim", "hidden_size", "num_classes", "cell", "seed"}  # set for each model
 HMM_STATES, HMM_STEPS = 8, 15
 LATER = (  # settings that older runs lack
@@ -169,7 +170,7 @@ def _run(
         if folder in kept:
             outcome = kept[folder]
         else:
-            train = {"bow": train_baseline, "hmm": train_hmm}.get(name, train_network)
+            train = train_baseline if name in BASELINES else train_hmm if name == "hmm" else train_network
             outcome = train(settings, prepared, name, seed, folder, resume, progress)
             outcome.save(folder / "outcome.npz")
         outcomes.append(outcome)
@@ -294,9 +295,9 @@ def train_network(
 def train_baseline(
     settings: Settings, prepared: Prepared, name: str, seed: int, folder: Path, resume: bool, progress: bool
 ) -> Outcome:
-    """Train the bag of words on the same reviews and words, and test it."""
+    """Train a linear model on the same reviews and words, and test it."""
     memory, start = PeakMemory("cpu"), time.perf_counter()
-    model = BagOfWords(len(prepared.vocabulary)).fit(prepared.train_ids, prepared.train_labels)
+    model = BASELINES[name](len(prepared.vocabulary)).fit(prepared.train_ids, prepared.train_labels)
     seconds = time.perf_counter() - start
     figures = {"parameters": model.num_params, "epochs": model.steps, "peak_memory_mb": memory.megabytes()}
     return _other_outcome(settings, prepared, name, seed, figures, seconds, model.decision)
@@ -444,9 +445,9 @@ def _subset(data: ImdbData, train: int, test: int) -> ImdbData:
 def _places(out: Path, settings: Settings) -> list[tuple[Path, str, int]]:
     """The folder of each model and seed."""
     return [
-        (out / (name if name == "bow" else f"{name}-seed{seed}"), name, seed)
+        (out / (name if name in BASELINES else f"{name}-seed{seed}"), name, seed)
         for name in settings.models
-        for seed in range(1 if name == "bow" else settings.seeds)
+        for seed in range(1 if name in BASELINES else settings.seeds)
     ]
 
 

@@ -14,7 +14,7 @@ from ..files import load_arrays, reading, save_arrays
 from ..models.classifier import CELLS
 from ..text import ImdbData, Reviews, Vocabulary
 
-NAMES = {"rnn": "vanilla RNN", "lstm": "LSTM", "gru": "GRU", "bow": "bag of words", "hmm": "HMM"}
+NAMES = {"rnn": "vanilla RNN", "lstm": "LSTM", "gru": "GRU", "bow": "bag of words", "nb": "NB bigrams", "hmm": "HMM"}
 NAMES |= {cell: cell.replace("_", " ") for cell in CELLS if cell not in NAMES}
 COLUMNS = {
     "model": "model",

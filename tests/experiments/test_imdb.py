@@ -59,7 +59,7 @@ def settings(folder):
 @pytest.fixture(scope="module")
 def finished(folder, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "run"
-    settings = imdb.Settings(data=str(folder), seeds=2, **SMALL)
+    settings = imdb.Settings(data=str(folder), seeds=2, **SMALL, models=("bow", "nb", "hmm", "rnn", "lstm", "gru"))
     return out, settings, imdb.run(settings, out, progress=False)
 
 
@@ -68,6 +68,7 @@ def test_every_model_and_seed_has_its_row_and_learns(finished):
     assert rows == json.loads((out / "results.json").read_text())
     assert [(row["model"], row["seed"]) for row in rows] == [
         ("bow", 0),
+        ("nb", 0),
         *((model, seed) for model in ("hmm", "rnn", "lstm", "gru") for seed in (0, 1)),
     ]
     needed = {"model", "accuracy", "precision", "recall", "f1", "train_seconds", "epochs", "parameters", "seed"}
@@ -94,7 +95,7 @@ def test_the_run_folder_holds_history_and_a_model_that_gives_the_same_answers(fi
 def test_the_report_is_one_file_with_pictures_table_and_words(finished):
     out, _, rows = finished
     page = (out / "report.html").read_text(encoding="utf-8")
-    assert page.count("data:image/png;base64,") == 4 + 2 + 5  # curves, lengths and time, confusion
+    assert page.count("data:image/png;base64,") == 4 + 2 + 6  # curves, lengths and time, confusion
     assert not re.search(r'(?:src|href)="(?!data:)', page)
     for text in ("vanilla RNN", "LSTM", "GRU", "bag of words", "McNemar", "Most confidently wrong", "±"):
         assert text in page
