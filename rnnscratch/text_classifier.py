@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -156,6 +157,11 @@ class TextClassifier(Estimator):
         )
         self.classes_, self.vocabulary_, self.model_, self.history_ = classes, vocabulary, model, history
         return self
+
+    def __sklearn_clone__(self) -> TextClassifier:
+        """For scikit-learn's `clone`: unfitted, with the same embeddings, since a Word2Vec's clone has no vectors."""
+        given = self.get_params(deep=False)
+        return type(self)(**{k: value if k == "embeddings" else copy.deepcopy(value) for k, value in given.items()})
 
     def _check_options(self) -> None:
         check_choice("recipe", self.recipe, RECIPES)

@@ -284,6 +284,28 @@ def test_words_start_with_the_vectors_given_and_others_as_usual(embeddings):
     assert clf.get_params()["embeddings"] is embeddings
 
 
+class Estimated(Vectors):
+    """A Word2Vec is an estimator too, of which scikit-learn's clone would keep the parameters alone."""
+
+    def get_params(self, deep=True):
+        return {}
+
+
+def test_scikit_learn_clones_keep_the_embeddings_and_search_with_them():
+    from sklearn.base import clone
+    from sklearn.model_selection import GridSearchCV
+
+    embeddings = Estimated(WORDS, VECTORS)
+    clf = classifier(embeddings=embeddings, epochs=1, random_state=np.random.default_rng(0))
+    copied = clone(clf)
+    assert copied.embeddings is embeddings and copied.get_params().keys() == clf.get_params().keys()
+    assert copied.random_state is not clf.random_state and not hasattr(copied, "model_")
+    search = GridSearchCV(classifier(embeddings=embeddings, epochs=1), {"freeze": [True, False]}, cv=2)
+    search.fit(TEXTS[:20], LABELS[:20])
+    found = search.best_estimator_.model_.config()["freeze"]
+    assert found is search.best_params_["freeze"]
+
+
 def test_a_file_holds_what_was_learned_of_embeddings(tmp_path):
     clf = classifier(embeddings={"good": np.ones(8)}, freeze=True, epochs=1).fit(TEXTS, LABELS)
     clf.save(tmp_path / "clf.npz")

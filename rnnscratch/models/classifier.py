@@ -66,7 +66,8 @@ class SequenceClassifier(Model):
     of the vectors' standard deviations: the noise that raises the loss the most; and, of norm `virtual`, that which
     changes the probabilities the most, for which sequences may be without a label, -1. What `noise_weight` times the
     loss under the former and the Kullback-Leibler divergence under the latter are is added to the loss; of unlabelled
-    sequences it is the divergence alone. Both passes have the same dropout masks.
+    sequences it is the divergence alone. Passes with and without noise have the same dropout masks. Each of several
+    workers measures the deviations on its own part of the batch.
 
     Raises ValueError or TypeError for an argument that is none of these.
 
