@@ -108,15 +108,9 @@ def scatter_add(target: Array, indices: Array, values: Array) -> None:
     """
     xp = get_array_module(target, indices, values)
     if xp is np and target.flags.c_contiguous:  # entry by entry: NumPy's loop for 1-d indices is faster
-        width, flat = target.shape[1], target.reshape(-1)
-        first, columns, piece = (
-            indices.astype(np.intp)[:, None] * width,
-            np.arange(width),
-            max(1, 2**16 // (width or 1)),
-        )
-        for start in range(0, len(first), piece):  # of which the cache holds the entries' places
-            entries, part = first[start : start + piece] + columns, values[start : start + piece]
-            np.add.at(flat, entries.reshape(-1), part.reshape(-1))
+        width = target.shape[1]
+        entries = indices.astype(np.intp)[:, None] * width + np.arange(width)
+        np.add.at(target.reshape(-1), entries.reshape(-1), values.reshape(-1))
     else:
         xp.add.at(target, indices, values)
 
