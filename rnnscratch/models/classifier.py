@@ -261,7 +261,7 @@ class SequenceClassifier(Model):
 
     def _noisy_loss(self, batch: Batch) -> tuple[Array, Callable[[], None], dict[str, Array]]:
         """`batch_loss` of a training batch as it is and with noise on its word vectors (kernels/adversarial.py)."""
-        labels = np.full(len(batch.lengths), -1) if batch.labels is None else batch.labels
+        labels = np.full(len(batch.lengths), -1) if batch.labels is None else to_cpu(batch.labels)
         known = np.flatnonzero(labels >= 0)
         words, x, embed_back = self._embed(self.xp.asarray(batch.ids), batch.lengths, True, True)
         s, spread_cache = adversarial.spread(words.data, self._word_weights(x.plan))
