@@ -348,8 +348,9 @@ class Learner:
         share = counts / counts.sum()
         rarity = options.sample / np.maximum(share, TINY) if options.sample else np.ones(V)
         self.kept = np.minimum(1.0, np.sqrt(rarity) + rarity)
-        noise = counts**0.75 / (counts**0.75).sum()
-        self.noise, self.cumulative = noise.astype(np.float32), noise.cumsum()
+        self.noise = counts**0.75 / (counts**0.75).sum()
+        self.drawn_by = kernel.evened(self.noise)
+        self.cumulative = self.drawn_by.cumsum()
         if options.objective == "hierarchical":
             self.tree = kernel.huffman(counts)
         # A word's share in a mean is 1 / (window + 1) or so, as is its gradient: so much longer are its steps
@@ -418,7 +419,9 @@ class Learner:
         mean, order, near = self.options.model == "cbow", None, stretch.near
         if self.options.objective == "negative":
             drawn = np.searchsorted(self.cumulative, self.rng.random((self.N, SHARED)) * self.cumulative[-1], "right")
-            questions = kernel.ask_noise(stretch.targets, drawn, self.options.negative, self.noise)
+            questions = kernel.ask_noise(
+                stretch.targets, drawn, self.options.negative, self.noise, self.drawn_by, E.dtype
+            )
         else:
             targets = stretch.targets
             if mean:

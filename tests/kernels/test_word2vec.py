@@ -63,16 +63,19 @@ def test_the_gradient_equals_the_complex_step(objective, mean, rng):
         assert relative_error(found[key].real, complex_step(loss, a, key)) < 1e-12
 
 
+@pytest.mark.parametrize("evened", [False, True], ids=["drawn by p", "drawn by q"])
 @pytest.mark.parametrize("mean", [False, True], ids=["skipgram", "cbow"])
-def test_shared_negatives_have_the_expected_gradient_of_ones_that_each_target_draws_alone(mean, rng):
+def test_shared_negatives_have_the_expected_gradient_of_ones_that_each_target_draws_alone(mean, evened, rng):
     """Over all draws of two words for each block, against each target's own words, which never are the target."""
     E, out, window = rng.standard_normal((V, D)), rng.standard_normal((V, D)), near(rng)
+    P = np.array([0, 0.05, 0.7, 0.1, 0.1, 0.03, 0.02])
+    q = kernel.evened(P) if evened else P
     shared = {"E": 0.0, "out": 0.0}
     for drawn in itertools.product(range(1, V), repeat=4):
-        asked = kernel.ask_noise(TARGETS, np.reshape(drawn, (2, 2)), 5, P)
+        asked = kernel.ask_noise(TARGETS, np.reshape(drawn, (2, 2)), 5, P, q if evened else None)
         gradients = kernel.backward(kernel.forward(E, out, BLOCKS, window, asked, mean)[1])
         for key, gradient in tables(float, gradients, BLOCKS, asked).items():
-            shared[key] = shared[key] + gradient * P[list(drawn)].prod()
+            shared[key] = shared[key] + gradient * q[list(drawn)].prod()
     alone = {"E": np.zeros((V, D)), "out": np.zeros((V, D))}
     for n, c in np.ndindex(N, C):
         inside = BLOCKS[n][window[n, c] > 0]
@@ -86,6 +89,11 @@ def test_shared_negatives_have_the_expected_gradient_of_ones_that_each_target_dr
                 np.add.at(alone["E"], context, slope * out[w] / len(context))
     for key in alone:
         np.testing.assert_allclose(shared[key], alone[key], rtol=1e-12, atol=1e-13)
+
+
+def test_what_is_drawn_by_gives_no_word_more_than_half_and_the_others_what_they_had_among_themselves():
+    assert np.array_equal(kernel.evened(P), P)
+    np.testing.assert_allclose(kernel.evened(np.array([0.0, 0.9, 0.06, 0.04])), [0, 0.5, 0.3, 0.2], rtol=1e-15)
 
 
 def paths(tree):
@@ -128,6 +136,17 @@ def test_the_questions_of_a_block_are_those_of_the_ways_to_its_targets(groups):
                 found[n, c][int(ids[b, k])] = bool(yes[b, c, k])
     ways = paths(tree)
     assert all(found[n, c] == ways[TARGETS[n, c]] for n, c in np.ndindex(N, C))
+
+
+def test_a_target_is_asked_as_many_questions_as_the_report_counts():
+    """Of V words that are all as frequent: log2 V for a mean of words (Eq. 60), and for each of C words (Eq. 61)."""
+    V, window = 64, np.ones((1, 4, 9))
+    ids = np.arange(1, 10)[None]
+    asked = kernel.ask_path(ids[:, 3:7], kernel.huffman([5] * V), float)
+    E = np.zeros((V, 2))
+    for mean, words in ((True, 1), (False, window.sum(axis=2)[0, 0])):
+        _, cache = kernel.forward(E, E, ids, window, asked, mean)
+        assert sum((each.yes + each.no).sum() for each in cache.asked) == 4 * words * np.log2(V)
 
 
 def test_targets_in_order_of_their_ways_are_all_there_and_ask_about_fewer_nodes(rng):
