@@ -357,9 +357,10 @@ class Learner:
         self.pace = options.window + 1 if options.model == "cbow" else 1
         self.C = max(BLOCK, 2 * options.window)
         often = (share * self.kept).max() / (share * self.kept).sum()
-        stretch = min(OFTEN[options.model] / often, STRETCH[options.model]) * min(1.0, 0.025 / options.learning_rate)
-        self.N = max(1, int(stretch) // self.C)
-        self.rate = options.learning_rate * min(1.0, stretch / self.C)  # of few words, even one block has too many
+        slower = min(1.0, 0.025 / options.learning_rate)
+        most = OFTEN[options.model] / often * slower
+        self.N = max(1, int(min(most, STRETCH[options.model] * slower)) // self.C)
+        self.rate = options.learning_rate * min(1.0, most / self.C)  # of few words, even one block has too many
 
     def epoch(self, number: int, epochs: int, progress: bool) -> dict[str, float]:
         """One pass over the text; its row of figures."""

@@ -6,6 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
+import strict_xp
 from cells import complex_step, relative_error
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -178,6 +179,25 @@ def test_the_dtype_stays_and_nothing_given_is_changed(dtype, mean, rng):
         assert np.array_equal(first[0], second[0])
         assert all(np.array_equal(one, other) for one, other in zip(first[1], second[1]))
         assert all(np.array_equal(one, other) for one, other in zip((E, out, window), before))
+
+
+@pytest.mark.parametrize("mean", [False, True], ids=["skipgram", "cbow"])
+def test_the_device_gets_no_host_arrays_and_gives_the_same_bits(mean, rng):
+    E, out, window, drawn = rng.standard_normal((V, D)), rng.standard_normal((V, D)), near(rng), np.array([[1], [6]])
+    moved = [strict_xp.asarray(array) for array in (E, out, BLOCKS, window)]
+    order = rng.permutation(N * C) if mean else None
+    questions = [*kernel.ask_noise(TARGETS, drawn, 5, P), *kernel.ask_path(TARGETS, kernel.huffman(COUNTS), float)]
+    asked = kernel.ask_noise(*map(strict_xp.asarray, (TARGETS, drawn)), 5, *map(strict_xp.asarray, (P, P)))
+    asked += [kernel.Questions(*map(strict_xp.asarray, each[:3]), each.blocks) for each in questions[2:]]
+    strict_xp.moves["to_host"] = 0
+    device_order = None if order is None else strict_xp.asarray(order)
+    loss, cache = kernel.forward(*moved, asked, mean, order=device_order)
+    dwords, douts = kernel.backward(cache)
+    assert strict_xp.moves["to_host"] == 0
+    right_loss, cache = kernel.forward(E, out, BLOCKS, window, questions, mean, order=order)
+    right, of_questions = kernel.backward(cache)
+    assert loss.get() == right_loss and np.array_equal(dwords.get(), right)
+    assert all(np.array_equal(one.get(), other) for one, other in zip(douts, of_questions))
 
 
 def test_wrong_arguments_are_named(rng):
