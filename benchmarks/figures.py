@@ -136,7 +136,31 @@ def memory() -> str:
     )
 
 
-BLOCKS: dict[str, Callable[[], str]] = {each.__name__: each for each in (imdb, cells, training, threads, memory)}
+def word2vec() -> str:
+    """Word vectors beside gensim's: thousands of words a second, accuracy, and what the tree costs."""
+    found = load("word2vec")
+    names = {"skipgram": "skip-gram", "cbow": "CBOW", "negative": "negative sampling", "hierarchical": "tree"}
+    lines = []
+    for speed, worth in zip(found["speed"], found["worth"]):
+        speeds = [f"{speed[who] / 1e3:.0f}" for who in ("ours", "gensim")] + [f"{speed['ratio']:.2f}"]
+        shares = [f"{sum(worth[who]) / len(worth[who]):.2%}" for who in ("ours", "gensim")]
+        lines.append([", ".join(names[part] for part in speed["mode"]), *speeds, *shares])
+    head = ["Model", "Ours", "gensim", "Ratio", "Accuracy, ours", "Accuracy, gensim"]
+    tree = [row for row in found["cost"] if row["mode"] == ["skipgram", "hierarchical"] and row["C"] == 5]
+    few, *_, many = sorted(tree, key=lambda row: row["V"])
+    remark = (
+        f"From {few['V']:,} to {many['V']:,} words the mean way in the tree grows {many['way'] / few['way']:.1f}-fold, "
+        f"and the time of skip-gram {many['microseconds'] / few['microseconds']:.1f}-fold. gensim "
+        f"{found['machine']['gensim']}, one thread each; {found['sizes']['train']:,} reviews to learn from, "
+        f"{found['sizes']['held out']:,} of other movies held out, {found['sizes']['epochs']} epochs. On "
+        f"{on(found['machine'])}."
+    )
+    return f"{table(head, lines)}\n\n{wrapped(remark)}"
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    each.__name__: each for each in (imdb, cells, training, threads, memory, word2vec)
+}
 
 
 def renewed(text: str) -> str:

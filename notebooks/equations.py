@@ -46,7 +46,6 @@ NAMES = {
     (78, 78): "GRU state", (79, 79): "model 3, output", (80, 80): "model 3, loss",
 }  # fmt: skip
 NO_CODE = dict.fromkeys((4, 7, 13), "an error of the report: one of two terms; the code computes Eqs 5, 8, 14")
-NOWHERE = dict.fromkeys((60, 61), "counts the operations of word2vec, which the library does not have yet")
 
 
 class Place(NamedTuple):
@@ -124,12 +123,11 @@ def collect() -> dict[str, dict[int, list[Place]]]:
 
 def missing(found: dict[str, dict[int, list[Place]]]) -> list[str]:
     """The equations without a place in code, course or tests, and without a reason; reasons without need."""
-    reasons = {"code": NO_CODE | NOWHERE, "notebook": NOWHERE, "test": NOWHERE}
     wrong = []
     for kind, places in found.items():
-        absent = [n for n in range(1, LAST + 1) if n not in places and n not in reasons[kind]]
+        absent = [n for n in range(1, LAST + 1) if n not in places and not (kind == "code" and n in NO_CODE)]
         wrong += [f"Eq. {number}: no {kind} cites it" for number in absent]
-    unneeded = [number for number in NO_CODE | NOWHERE if number in found["code"]]
+    unneeded = [number for number in NO_CODE if number in found["code"]]
     return wrong + [f"Eq. {number}: there is code, and a reason for none" for number in unneeded]
 
 
@@ -139,8 +137,8 @@ def table(found: dict[str, dict[int, list[Place]]]) -> str:
     names = {n: name for (first, last), name in NAMES.items() for n in range(first, last + 1)}
     for number in range(1, LAST + 1):
         cells = [_cell(found[kind].get(number, []), kind) for kind in ("code", "notebook", "test")]
-        if number in NO_CODE or number in NOWHERE:
-            cells[0] = f"none: {(NO_CODE | NOWHERE)[number]}"
+        if number in NO_CODE:
+            cells[0] = f"none: {NO_CODE[number]}"
         rows.append(f"| {number} | {names[number]} | {' | '.join(cells)} |")
     return "\n".join(rows)
 

@@ -348,17 +348,19 @@ class Learner:
         share = counts / counts.sum()
         rarity = options.sample / np.maximum(share, TINY) if options.sample else np.ones(V)
         self.kept = np.minimum(1.0, np.sqrt(rarity) + rarity)
-        noise = counts**0.75 / (counts**0.75).sum()
-        self.noise, self.cumulative = noise.astype(np.float32), noise.cumsum()
+        self.noise = counts**0.75 / (counts**0.75).sum()
+        self.drawn_by = kernel.evened(self.noise)
+        self.cumulative = self.drawn_by.cumsum()
         if options.objective == "hierarchical":
             self.tree = kernel.huffman(counts)
         # A word's share in a mean is 1 / (window + 1) or so, as is its gradient: so much longer are its steps
         self.pace = options.window + 1 if options.model == "cbow" else 1
         self.C = max(BLOCK, 2 * options.window)
         often = (share * self.kept).max() / (share * self.kept).sum()
-        stretch = min(OFTEN[options.model] / often, STRETCH[options.model]) * min(1.0, 0.025 / options.learning_rate)
-        self.N = max(1, int(stretch) // self.C)
-        self.rate = options.learning_rate * min(1.0, stretch / self.C)  # of few words, even one block has too many
+        slower = min(1.0, 0.025 / options.learning_rate)
+        most = OFTEN[options.model] / often * slower
+        self.N = max(1, int(min(most, STRETCH[options.model] * slower)) // self.C)
+        self.rate = options.learning_rate * min(1.0, most / self.C)  # of few words, even one block has too many
 
     def epoch(self, number: int, epochs: int, progress: bool) -> dict[str, float]:
         """One pass over the text; its row of figures."""
@@ -418,7 +420,9 @@ class Learner:
         mean, order, near = self.options.model == "cbow", None, stretch.near
         if self.options.objective == "negative":
             drawn = np.searchsorted(self.cumulative, self.rng.random((self.N, SHARED)) * self.cumulative[-1], "right")
-            questions = kernel.ask_noise(stretch.targets, drawn, self.options.negative, self.noise)
+            questions = kernel.ask_noise(
+                stretch.targets, drawn, self.options.negative, self.noise, self.drawn_by, E.dtype
+            )
         else:
             targets = stretch.targets
             if mean:

@@ -26,8 +26,8 @@ def equations():
     return load("equations")
 
 
-def test_all_are_there_with_source_and_notebook():
-    assert [name[:2] for name in NAMES] == [*(f"0{k}" for k in range(1, 9)), "10"]
+def test_all_ten_are_there_with_source_and_notebook():
+    assert [name[:2] for name in NAMES] == [f"{k:02}" for k in range(1, 11)]
     assert [path.stem for path in sorted(NOTEBOOKS.glob("*.ipynb"))] == NAMES
 
 

@@ -5,8 +5,8 @@
 
 That is all of it (Mikolov et al. 2013, arXiv 1310.4546). Skip-gram asks about a target with the vector of each word
 around it, CBOW with their mean. Negative sampling asks "is it this word?": yes for the target, no for drawn ones;
-hierarchical softmax asks at each node on the way from the root of a Huffman tree to the target "left?", which are the
-log2 V questions of Eqs 60 and 61.
+hierarchical softmax asks at each node on the way from the root of a Huffman tree to the target "to the lighter side?",
+which are the log2 V questions of Eqs 60 and 61.
 
 A stretch of text is cut in blocks, so that all is done by matrix products: N blocks of C targets, each block with its
 Q = C + 2W words, W of them on each side; K rows of the output table (V, D) that are asked about.
@@ -161,18 +161,35 @@ def _dloss(z: Array, yes: Array | None, no: Array | None, dloss: Any) -> Array:
     return dz
 
 
-def ask_noise(targets: Array, drawn: Array, count: float, p: Array) -> list[Questions]:
+def ask_noise(
+    targets: Array, drawn: Array, count: float, p: Array, q: Any = None, dtype: Any = None
+) -> list[Questions]:
     """Negative sampling: yes at the target, no at drawn words, which a block's targets share (arXiv 1604.04661).
 
-    targets (N, C) and drawn (N, K) ids, p (V,) the probabilities by which they were drawn. The weights are such that
-    the expected gradient is that of `count` words drawn for each target alone, again while they are the target: a word
-    w has then the probability p(w) / (1 - p(target)), so it weighs count / K / (1 - p(target)), and 0 if it is the
-    target.
+    targets (N, C) ids, drawn (N, K) ids that were drawn with probabilities q (V,), p where None. The weights are such
+    that the expected gradient is that of `count` words drawn by p (V,) for each target alone, again while they are the
+    target: a word w then comes with probability p(w) / (1 - p(target)), so that it weighs count / K p(w) / q(w) /
+    (1 - p(target)), and 0 where it is the target.
     """
     xp = get_array_module(targets, drawn, p)
-    weights = (count / drawn.shape[1]) / (1 - p[targets])
-    no = xp.where(targets[:, :, None] == drawn[:, None, :], 0, weights[:, :, None]).astype(p.dtype)
-    return [Questions(targets, xp.eye(targets.shape[1], dtype=p.dtype), None), Questions(drawn, None, no)]
+    weights = (count / drawn.shape[1]) / (1 - p[targets])[:, :, None]
+    if q is not None:
+        weights = weights * (p[drawn] / q[drawn])[:, None, :]
+    no = xp.where(targets[:, :, None] == drawn[:, None, :], 0, weights).astype(dtype or p.dtype)
+    return [Questions(targets, xp.eye(targets.shape[1], dtype=no.dtype), None), Questions(drawn, None, no)]
+
+
+def evened(p: np.ndarray) -> np.ndarray:
+    """The probabilities with the largest cut to 1/2: to draw by, since of one word alone there is nothing to learn.
+
+    With p / q of `ask_noise` as weight, none is then larger than twice count / K.
+    """
+    top = int(p.argmax())
+    if p[top] <= 0.5:
+        return p
+    found = p / (2 * (p.sum() - p[top]))
+    found[top] = 0.5
+    return found
 
 
 class Tree(NamedTuple):

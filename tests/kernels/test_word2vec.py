@@ -6,6 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
+import strict_xp
 from cells import complex_step, relative_error
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -63,16 +64,19 @@ def test_the_gradient_equals_the_complex_step(objective, mean, rng):
         assert relative_error(found[key].real, complex_step(loss, a, key)) < 1e-12
 
 
+@pytest.mark.parametrize("evened", [False, True], ids=["drawn by p", "drawn by q"])
 @pytest.mark.parametrize("mean", [False, True], ids=["skipgram", "cbow"])
-def test_shared_negatives_have_the_expected_gradient_of_ones_that_each_target_draws_alone(mean, rng):
+def test_shared_negatives_have_the_expected_gradient_of_ones_that_each_target_draws_alone(mean, evened, rng):
     """Over all draws of two words for each block, against each target's own words, which never are the target."""
     E, out, window = rng.standard_normal((V, D)), rng.standard_normal((V, D)), near(rng)
+    P = np.array([0, 0.05, 0.7, 0.1, 0.1, 0.03, 0.02])
+    q = kernel.evened(P) if evened else P
     shared = {"E": 0.0, "out": 0.0}
     for drawn in itertools.product(range(1, V), repeat=4):
-        asked = kernel.ask_noise(TARGETS, np.reshape(drawn, (2, 2)), 5, P)
+        asked = kernel.ask_noise(TARGETS, np.reshape(drawn, (2, 2)), 5, P, q if evened else None)
         gradients = kernel.backward(kernel.forward(E, out, BLOCKS, window, asked, mean)[1])
         for key, gradient in tables(float, gradients, BLOCKS, asked).items():
-            shared[key] = shared[key] + gradient * P[list(drawn)].prod()
+            shared[key] = shared[key] + gradient * q[list(drawn)].prod()
     alone = {"E": np.zeros((V, D)), "out": np.zeros((V, D))}
     for n, c in np.ndindex(N, C):
         inside = BLOCKS[n][window[n, c] > 0]
@@ -86,6 +90,11 @@ def test_shared_negatives_have_the_expected_gradient_of_ones_that_each_target_dr
                 np.add.at(alone["E"], context, slope * out[w] / len(context))
     for key in alone:
         np.testing.assert_allclose(shared[key], alone[key], rtol=1e-12, atol=1e-13)
+
+
+def test_what_is_drawn_by_gives_no_word_more_than_half_and_the_others_what_they_had_among_themselves():
+    assert np.array_equal(kernel.evened(P), P)
+    np.testing.assert_allclose(kernel.evened(np.array([0.0, 0.9, 0.06, 0.04])), [0, 0.5, 0.3, 0.2], rtol=1e-15)
 
 
 def paths(tree):
@@ -130,6 +139,17 @@ def test_the_questions_of_a_block_are_those_of_the_ways_to_its_targets(groups):
     assert all(found[n, c] == ways[TARGETS[n, c]] for n, c in np.ndindex(N, C))
 
 
+def test_a_target_is_asked_as_many_questions_as_the_report_counts():
+    """Of V words that are all as frequent: log2 V for a mean of words (Eq. 60), and for each of C words (Eq. 61)."""
+    V, window = 64, np.ones((1, 4, 9))
+    ids = np.arange(1, 10)[None]
+    asked = kernel.ask_path(ids[:, 3:7], kernel.huffman([5] * V), float)
+    E = np.zeros((V, 2))
+    for mean, words in ((True, 1), (False, window.sum(axis=2)[0, 0])):
+        _, cache = kernel.forward(E, E, ids, window, asked, mean)
+        assert sum((each.yes + each.no).sum() for each in cache.asked) == 4 * words * np.log2(V)
+
+
 def test_targets_in_order_of_their_ways_are_all_there_and_ask_about_fewer_nodes(rng):
     counts = np.append(0, rng.zipf(1.5, 500))
     tree, targets = kernel.huffman(counts), rng.integers(0, 501, 160)
@@ -159,6 +179,25 @@ def test_the_dtype_stays_and_nothing_given_is_changed(dtype, mean, rng):
         assert np.array_equal(first[0], second[0])
         assert all(np.array_equal(one, other) for one, other in zip(first[1], second[1]))
         assert all(np.array_equal(one, other) for one, other in zip((E, out, window), before))
+
+
+@pytest.mark.parametrize("mean", [False, True], ids=["skipgram", "cbow"])
+def test_the_device_gets_no_host_arrays_and_gives_the_same_bits(mean, rng):
+    E, out, window, drawn = rng.standard_normal((V, D)), rng.standard_normal((V, D)), near(rng), np.array([[1], [6]])
+    moved = [strict_xp.asarray(array) for array in (E, out, BLOCKS, window)]
+    order = rng.permutation(N * C) if mean else None
+    questions = [*kernel.ask_noise(TARGETS, drawn, 5, P), *kernel.ask_path(TARGETS, kernel.huffman(COUNTS), float)]
+    asked = kernel.ask_noise(*map(strict_xp.asarray, (TARGETS, drawn)), 5, *map(strict_xp.asarray, (P, P)))
+    asked += [kernel.Questions(*map(strict_xp.asarray, each[:3]), each.blocks) for each in questions[2:]]
+    strict_xp.moves["to_host"] = 0
+    device_order = None if order is None else strict_xp.asarray(order)
+    loss, cache = kernel.forward(*moved, asked, mean, order=device_order)
+    dwords, douts = kernel.backward(cache)
+    assert strict_xp.moves["to_host"] == 0
+    right_loss, cache = kernel.forward(E, out, BLOCKS, window, questions, mean, order=order)
+    right, of_questions = kernel.backward(cache)
+    assert loss.get() == right_loss and np.array_equal(dwords.get(), right)
+    assert all(np.array_equal(one.get(), other) for one, other in zip(douts, of_questions))
 
 
 def test_wrong_arguments_are_named(rng):

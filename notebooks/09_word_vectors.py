@@ -1,0 +1,480 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 9. Word vectors
+#
+# A network reads vectors, not words. Where do they come from? Section 2.2.8 of the report has two answers of Mikolov
+# et al. (2013), skip-gram and CBOW: a word's vector is what tells its neighbours apart from other words. Here their
+# gradients are derived index by index, two ways are found around the sum over the whole vocabulary, the costs of Eqs
+# 60 and 61 are counted and measured, and vectors are learned from reviews. You need the chain rule, and section 8 of
+# notebook 8 does no harm.
+
+# %%
+import os
+import subprocess
+import sys
+
+if "google.colab" in sys.modules:
+    subprocess.check_call([sys.executable, "-m", "pip", "install", "-q", "rnnscratch[imdb,notebooks]"])
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+import rnnscratch as rs
+
+QUICK = os.environ.get("RNNSCRATCH_QUICK") == "1"  # smaller sizes, for a quick check
+import itertools
+
+from rnnscratch import text
+from rnnscratch.backend import scatter_add
+from rnnscratch.kernels import word2vec as kernel
+from rnnscratch.kernels.activations import sigmoid
+
+# %% [markdown]
+# ## 1. Words that predict words
+#
+# "You shall know a word by the company it keeps" (Firth, 1957). Slide a window over the text: each word in it is a
+# *target*, the words around it its *context*.
+#
+# - **Skip-gram**: each word near the target predicts it, one at a time. (The report says that the surrounding words
+#   predict the target "in opposite direction" to CBOW; usually one says that a word predicts those around it. The
+#   pairs are the same: if $b$ is near $a$, then $a$ is near $b$.)
+# - **CBOW**: the *mean* of the words near the target predicts it. The order is lost: a continuous bag of words.
+#
+# There are two tables. The vector of a word that predicts is a row $x$ of $E\;(V, D)$, which is kept at the end; that
+# of a word to be predicted is a row $y$ of the output table, which is thrown away.
+
+# %%
+sentence = ["the", "old", "sea", "is", "cold", "the", "old", "sea"]
+vocabulary = text.Vocabulary.build([sentence])
+ids = vocabulary.encode(sentence)
+window = 2
+for t in range(3):
+    around = [sentence[j] for j in range(max(0, t - window), min(len(sentence), t + window + 1)) if j != t]
+    print(f"target {sentence[t]!r}: skip-gram pairs", ", ".join(f"{word}→{sentence[t]}" for word in around))
+    print(f"{'':11}CBOW: mean of {' + '.join(around)} → {sentence[t]}")
+
+# %% [markdown]
+# ## 2. The softmax, and why it is too dear
+#
+# How probable is word $w$ after $x$? $p(w \mid x) = \frac{\exp(x \cdot y_w)}{\sum_{v=1}^V \exp(x \cdot y_v)}$. With
+# $L = -\log p(w \mid x)$ the gradient is that of notebook 1's output: $\frac{\partial L}{\partial z_v} = p(v \mid x)
+# - [v = w]$ for *every* one of $V$ words. A vocabulary has 30,000 of them or a million, and there is one such sum for
+# each pair of words of a long text. So the one question "which of $V$?" is replaced by a few questions "yes or no?".
+#
+# ## 3. One question: yes or no
+#
+# A question is a row $y$; the answer "yes" has probability $\sigma(z)$ with $z = \sum_d x_d y_d$. With weights $a$
+# for yes and $b$ for no,
+#
+# $$L = -a \log \sigma(z) - b \log \sigma(-z).$$
+#
+# By $\sigma' = \sigma (1 - \sigma)$ (Eq. 25) and $1 - \sigma(z) = \sigma(-z)$,
+#
+# $$\frac{\partial L}{\partial z} = -a (1 - \sigma(z)) + b\, \sigma(z) = (a + b)\, \sigma(z) - a,$$
+# $$\frac{\partial L}{\partial x_d} = \frac{\partial L}{\partial z}\, y_d, \qquad
+# \frac{\partial L}{\partial y_d} = \frac{\partial L}{\partial z}\, x_d.$$
+#
+# That is all of it; every variant differs only in who is $x$, which questions are put, and with which weights.
+
+# %%
+x, y = np.array([0.5, -1.0]), np.array([2.0, 0.25])
+a, b = 1.0, 0.0
+z = sum(x[d] * y[d] for d in range(2))
+dz = (a + b) * sigmoid(np.array(z)) - a
+print(f"z = 0.5 * 2 - 1 * 0.25 = {z}, sigmoid(z) = {sigmoid(np.array(z)):.6f}, dL/dz = {dz:.6f}")
+print("dL/dx =", (dz * y).round(6), "  dL/dy =", (dz * x).round(6))
+
+
+def loss(x, y):
+    z = (x * y).sum()
+    return -a * np.log(1 / (1 + np.exp(-z))) - b * np.log(1 / (1 + np.exp(z)))
+
+
+for d in range(2):  # the complex step of notebook 2
+    moved = x.astype(complex)
+    moved[d] += 1e-200j
+    np.testing.assert_allclose(loss(moved, y).imag / 1e-200, dz * y[d], rtol=1e-13)
+
+# %% [markdown]
+# ## 4. Negative sampling
+#
+# Ask whether the target is the target (yes), and whether $k$ words drawn by chance are it (no). They are drawn by
+# $p(w) \propto \text{count}(w)^{3/4}$, which lies between all words alike and as they come; one that *is* the target
+# is drawn again. Skip-gram on the whole sentence, as loops:
+
+# %%
+rng = np.random.default_rng(0)
+V, D, k = len(vocabulary), 3, 2
+E, out = rng.standard_normal((V, D)), rng.standard_normal((V, D))
+counts = np.bincount(ids, minlength=V)
+p = counts**0.75 / (counts**0.75).sum()
+for word, count, share in zip(vocabulary.words[1:], counts[1:], p[1:]):
+    print(f"{word:5} {count} times of {len(ids)} = {count / len(ids):.3f}, drawn with probability {share:.3f}")
+
+
+def others(target):
+    """The probabilities of drawn words, given that they are not the target."""
+    found = p.copy()
+    found[target] = 0
+    return found / found.sum()
+
+
+dE, dout = np.zeros((V, D)), np.zeros((V, D))
+for t in range(len(ids)):
+    for j in range(max(0, t - window), min(len(ids), t + window + 1)):
+        if j == t:
+            continue
+        asked = [(ids[t], 1.0, 0.0)]  # the target: yes
+        asked += [(w, 0.0, k * others(ids[t])[w]) for w in range(1, V)]  # on average over all draws: no, k times
+        for w, a, b in asked:
+            dz = (a + b) * sigmoid(E[ids[j]] @ out[w]) - a
+            dE[ids[j]] += dz * out[w]  # += : "the" is in several pairs, and has one vector
+            dout[w] += dz * E[ids[j]]
+print("expected gradient of E:\n", dE.round(4))
+
+# %% [markdown]
+# The loops put one question at a time. Matrix products are faster, if many words are asked the same questions: let
+# neighbouring targets *share* their drawn words (Ji et al. 2016). Is it still the same? A word $w$ drawn from $p$
+# must then stand for what each target $t$ would have drawn, and not count where it is $t$:
+#
+# $$\text{weight of } w \text{ for } t = \frac{k}{K} \cdot \frac{[w \ne t]}{1 - p(t)}, \qquad
+# \sum_w p(w) \cdot K \cdot \text{weight} = \frac{k}{1 - p(t)} \sum_{w \ne t} p(w) = k.$$
+#
+# The proof by enumeration: all $V^2$ draws of $K = 2$ words, each with its probability.
+
+# %%
+C = len(ids)
+blocks = np.concatenate([np.zeros(window, int), ids, np.zeros(window, int)])[None]  # one block, with a margin
+distance = np.arange(C + 2 * window) - window - np.arange(C)[:, None]
+near = ((np.abs(distance) <= window) & (distance != 0) & (blocks > 0)).astype(float)[None]
+
+
+def gradients(questions, mean, loss=True):
+    """The library's gradients of both tables, with the rows of each word added up."""
+    found, cache = kernel.forward(E, out, blocks, near, questions, mean)
+    rows, of_questions = kernel.backward(cache)
+    of_E, of_out = np.zeros((V, D)), np.zeros((V, D))
+    scatter_add(of_E, blocks.reshape(-1), rows.reshape(-1, D))
+    for each, rows in zip(questions, of_questions):
+        scatter_add(of_out, each.ids.reshape(-1), rows.reshape(-1, D))
+    return of_E, of_out
+
+
+expected = np.zeros((2, V, D))
+for drawn in itertools.product(range(1, V), repeat=2):
+    questions = kernel.ask_noise(ids[None], np.array([drawn]), k, p)
+    expected += p[list(drawn)].prod() * np.array(gradients(questions, mean=False))
+print("largest difference to the loops:", np.abs(expected - [dE, dout]).max())
+np.testing.assert_allclose(expected, [dE, dout], rtol=1e-11, atol=1e-13)
+
+# %% [markdown]
+# ## 5. A tree of questions
+#
+# The other way: make the choice among $V$ words a walk down a binary tree. At each node one question, "to the lighter
+# side?"; the probability of a word is the product of the answers on its way, and they sum to 1 over all words without
+# being computed for any other. Huffman's tree joins the two lightest again and again, so that frequent words have
+# short ways; no tree has shorter ones on average.
+
+# %%
+seen = {"the": 9, "sea": 5, "is": 4, "old": 3, "cold": 2, "deep": 1}
+names = list(seen)
+tree = kernel.huffman(list(seen.values()))
+for word, nodes, no, steps in zip(names, tree.nodes, tree.no, tree.steps):
+    answers = ["no" if answer else "yes" for answer in no[:steps]]
+    print(f"{word:5} seen {seen[word]}:", ", ".join(f"node {n}: {s}" for n, s in zip(nodes[:steps], answers)))
+share = np.array(list(seen.values())) / sum(seen.values())
+mean_way, entropy = float(share @ tree.steps), float(-(share * np.log2(share)).sum())
+print(f"mean way {mean_way:.4f}; the entropy, which is the least, {entropy:.4f}; log2 V {np.log2(len(names)):.4f}")
+assert entropy <= mean_way < entropy + 1
+
+
+# %%
+def places(tree):
+    """Where to draw: leaves side by side in the order of the tree, each node above the middle of its leaves."""
+    order = np.argsort(tree.rank)
+    leaf = {int(word): float(k) for k, word in enumerate(order)}
+    node = {}
+    for n in range(int(tree.nodes.max()) + 1):
+        below = [leaf[word] for word in range(len(tree.steps)) if n in tree.nodes[word]]
+        depth = next(list(row).index(n) for row in tree.nodes if n in row)
+        node[n] = (float(np.mean(below)), -float(depth))
+    return leaf, node
+
+
+def draw(tree, names, word, ax):
+    """The tree, with the way to one word."""
+    leaf, node = places(tree)
+    for w, name in enumerate(names):
+        way = [node[n] for n in tree.nodes[w][: tree.steps[w]]] + [(leaf[w], -float(tree.steps[w]))]
+        chosen = name == word
+        ax.plot(*zip(*way), color="tab:red" if chosen else "0.75", linewidth=2.5 if chosen else 1, zorder=1 + chosen)
+        ax.annotate(f"{name}\n{seen[name]}", way[-1], (0, -4), textcoords="offset points", ha="center", va="top")
+        if chosen:
+            for point, no in zip(way, tree.no[w][: tree.steps[w]]):
+                ax.annotate("no" if no else "yes", point, (7, -2), textcoords="offset points", color="tab:red")
+    ax.plot(*zip(*node.values()), "o", color="0.3", zorder=3)
+    ax.set(title=f"the way to {word!r}: {tree.steps[names.index(word)]} of {len(names) - 1} questions")
+    ax.set_ylim(-float(tree.steps.max()) - 0.9, 0.4)
+    ax.axis("off")
+
+
+fig, axes = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+draw(tree, names, "the", axes[0])
+draw(tree, names, "deep", axes[1])
+plt.show()
+
+# %% [markdown]
+# The probabilities of all words sum to 1, whatever the rows of the nodes are:
+
+# %%
+nodes = rng.standard_normal((len(names) - 1, D))
+x = rng.standard_normal(D)
+probability = {
+    name: np.prod([sigmoid((1 - 2 * no) * (x @ nodes[n])) for n, no in zip(row[:steps], answers[:steps])])
+    for name, row, answers, steps in zip(names, tree.nodes, tree.no, tree.steps)
+}
+print({name: round(float(each), 4) for name, each in probability.items()}, "sum", sum(probability.values()))
+np.testing.assert_allclose(sum(probability.values()), 1.0, rtol=1e-14)
+
+# %% [markdown]
+# The gradient is that of section 3, at each node of the way. For all of skip-gram and CBOW on the sentence, by the
+# complex step:
+
+# %%
+tree_of_text = kernel.huffman(counts)
+variants = {
+    "negative sampling": kernel.ask_noise(ids[None], np.array([[1, 4, 2, 1]]), k, p),
+    "hierarchical softmax": kernel.ask_path(ids[None], tree_of_text, float),
+}
+for (name, questions), mean in itertools.product(variants.items(), (False, True)):
+    worst = 0.0
+    for which, gradient in enumerate(gradients(questions, mean)):
+        for index in np.ndindex(gradient.shape):
+            tables = [E.astype(complex), out.astype(complex)]
+            tables[which][index] += 1e-200j
+            right = kernel.forward(*tables, blocks, near, questions, mean)[0].imag / 1e-200
+            worst = max(worst, abs(gradient[index] - right) / np.abs(gradient).max())
+    print(f"{'CBOW' if mean else 'skip-gram':9} with {name:20}: largest relative error {worst:.1e}")
+    assert worst < 1e-12
+
+# %% [markdown]
+# ## 6. CBOW: one question for all
+#
+# In CBOW $x = \frac{1}{n} \sum_{j} E_{w_j}$ over the $n$ words near the target, so $\frac{\partial L}{\partial E_{w_j
+# d}} = \frac{1}{n} \frac{\partial L}{\partial x_d}$: each gets a share. The C program word2vec, and gensim after it,
+# give each word the *whole* gradient: steps $n$ times as long. The library computes the true gradient and makes
+# CBOW's steps for $E$ `window + 1` times as long, the mean of $n$: the vectors would learn that much more slowly
+# otherwise.
+
+# %%
+of_one = kernel.forward(E, out, blocks, near, variants["negative sampling"], mean=True)[1]
+rows, _ = kernel.backward(of_one)
+dx = np.zeros((C, D))
+for (targets, yes, no, _), z in zip(variants["negative sampling"], (asked.z for asked in of_one.asked)):
+    for c, column in np.ndindex(z.shape[1:]):
+        a = 0.0 if yes is None else yes[c, column]
+        b = 0.0 if no is None else no[0, c, column]
+        dx[c] += ((a + b) * sigmoid(z[0, c, column]) - a) * out[targets[0, column]]
+at = np.zeros_like(rows[0])
+for c in range(C):
+    for q in np.flatnonzero(near[0, c]):
+        at[q] += dx[c] / near[0, c].sum()
+np.testing.assert_allclose(rows[0], at, rtol=1e-12, atol=1e-15)
+print("words near each target:", near[0].sum(axis=1).astype(int))
+
+# %% [markdown]
+# ## 7. What a word costs
+#
+# The report counts the multiplications of one training step, with $N$ words of context, window $C$ and vectors of $D$
+# numbers:
+#
+# $$Q_{\text{CBOW}} = N D + D \log_2 V \qquad\text{(Eq. 60)}$$
+# $$Q_{\text{skip-gram}} = C\,(D + D \log_2 V) \qquad\text{(Eq. 61)}$$
+#
+# The first term fetches vectors, the second asks $\log_2 V$ questions of $D$ products each: **the $\log_2 V$ is the
+# tree's**. It holds for words that are all as frequent; with real words, Huffman's tree is better, and negative
+# sampling has $1 + k$ in its place, whatever $V$. The softmax would have $V$. Counted, from trees:
+
+# %%
+sizes = [100, 1000, 10_000] if QUICK else [100, 1000, 10_000, 100_000]
+print(f"{'V':>8} {'log2 V':>8} {'all alike':>10} {'Zipf':>8}   mean way, in questions")
+for size in sizes:
+    alike, zipf = np.full(size, 7), np.maximum(1, 10**7 // np.arange(1, size + 1))
+    ways = [float(kernel.huffman(each).steps @ each / each.sum()) for each in (alike, zipf)]
+    print(f"{size:8,} {np.log2(size):8.2f} {ways[0]:10.2f} {ways[1]:8.2f}")
+    assert np.log2(size) <= ways[0] < np.log2(size) + 1 and ways[1] < ways[0]
+
+# %% [markdown]
+# And measured, on made-up text whose words are all as frequent. Products of blocks compute more than they are asked
+# for, and ask a node once for several targets: the time grows with $\log_2 V$, but hardly with $C$, since a block
+# reaches over its whole surroundings whatever the windows are. Eq. 61 counts what is asked; its $C$ is what a program
+# pays that goes from pair to pair.
+
+
+# %%
+def microseconds(model, objective, size, reach, words=5_000 if QUICK else 60_000):
+    """A word of training, the best of two epochs."""
+    stream = np.random.default_rng(0).permuted(np.arange(max(words, size)) % size)
+    sentences = [[str(word) for word in stream[at : at + 50]] for at in range(0, len(stream), 50)]
+    options = {"window": reach, "sample": 0, "min_count": 1, "epochs": 1 if QUICK else 2}
+    wv = rs.Word2Vec(model=model, objective=objective, **options).fit(sentences)
+    return 1e6 / max(wv.history_["words_per_second"])
+
+
+sizes, reaches = ([100, 1000], [1, 5]) if QUICK else ([100, 1000, 10_000, 50_000], [1, 2, 5, 10])
+fig, axes = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+for model, objective in itertools.product(("skipgram", "cbow"), ("negative", "hierarchical")):
+    style = {"marker": "o", "linestyle": "-" if objective == "negative" else "--", "label": f"{model}, {objective}"}
+    style["color"] = "tab:blue" if model == "skipgram" else "tab:orange"
+    axes[0].plot(np.log2(sizes), [microseconds(model, objective, size, 5) for size in sizes], **style)
+    axes[1].plot(reaches, [microseconds(model, objective, 1000, reach) for reach in reaches], **style)
+axes[0].set(xlabel="log2 V (window 5)", ylabel="microseconds a word", ylim=(0, None))
+axes[1].set(xlabel="window C (V = 1,000)", ylim=(0, None))
+axes[0].legend(frameon=False)
+plt.show()
+
+# %% [markdown]
+# ## 8. Vectors of reviews
+#
+# Two details more. Words like "the" fill every window and tell little: in each epoch a word of frequency $f$ is kept
+# with probability $\sqrt{s/f} + s/f$ only, $s = 0.001$ ("sub-sampling"). And the window is drawn anew for each target
+# between 1 and $C$, so that near words count more. (The reviews are those of notebook 7.)
+
+# %%
+reviews = text.load_imdb(progress=False).train.texts[: 300 if QUICK else 6000]
+words = text.clean_texts(reviews)
+print(f"{len(words):,} reviews, {sum(map(len, words)):,} words")
+f = 0.05
+print(f"a word that is every twentieth is kept with probability {np.sqrt(0.001 / f) + 0.001 / f:.3f}")
+states = {
+    epochs: rs.Word2Vec(vector_size=50, epochs=epochs, min_count=10, seed=1).fit(words)
+    for epochs in ((1, 2) if QUICK else (1, 3, 9))
+}
+wv = states[max(states)]
+print(f"{len(wv.vocabulary) - 1:,} words are frequent enough")
+print(wv.history_)
+
+# %%
+wanted = [word for word in ("good", "terrible", "actor", "war", "music") if word in wv]
+for word in wanted:
+    for epochs, each in states.items():
+        print(
+            f"{word if epochs == 1 else '':9} {epochs} pass{'es' if epochs > 1 else ''}:",
+            ", ".join(w for w, _ in each.most_similar(word, 6)),
+        )
+
+# %% [markdown]
+# "good" is near "bad": they stand in the same places, and the places are all that the vectors know. Whether that
+# helps to tell praise from blame, a classifier must find out. On the first two principal components, as training goes
+# on:
+
+# %%
+fig, axes = plt.subplots(1, len(states), figsize=(5 * len(states), 4.4), layout="constrained")
+for ax, (epochs, each) in zip(axes, states.items()):
+    rs.plots.neighbours(each.vectors[1:], each.vocabulary.words[1:], wanted[:4], count=5, ax=ax)
+    ax.set_title(f"after {epochs} pass{'es' if epochs > 1 else ''}")
+plt.show()
+
+# %% [markdown]
+# Analogies, $b - a + c$, need more text than this, but one can ask:
+
+# %%
+for a, b, c in (("man", "actor", "woman"), ("good", "best", "bad"), ("film", "films", "movie")):
+    if all(word in wv for word in (a, b, c)):
+        print(f"{a} : {b} = {c} :", ", ".join(word for word, _ in wv.analogy(a, b, c, topn=4)))
+
+# %% [markdown]
+# ## 9. Find the bug
+#
+# A look-up table with a wrong way back, as seen in many first attempts. The checker of notebook 2 says which entries
+# are wrong:
+
+
+# %%
+def look_up(table):
+    """Rows of a table, and a way back with a bug."""
+    chosen = np.array([1, 2, 1, 0, 1])
+
+    def back(rows):
+        d_table = np.zeros_like(table)
+        d_table[chosen] += rows
+        return d_table
+
+    return table[chosen], back
+
+
+report = rs.check_gradients(look_up, rng.standard_normal((4, 2)))
+print(report)
+assert not report.ok
+
+# %% [markdown]
+# Row 1 is looked up three times and must get the sum of three gradients. `d_table[chosen] += rows` reads all rows
+# first, adds to each copy, and writes them back: the last one wins. `scatter_add`, or `np.add.at`, adds each.
+#
+# ## Exercises
+#
+# **1.** A word stands beside itself: "very very good". What is the gradient of its row of $E$ in skip-gram?
+#
+# <details><summary>Solution</summary>
+#
+# It is $x$ in one role and, by another table, $y$ in the other: two rows, each with its own gradient; nothing is
+# special. Were the two tables one ($y = x$), $z = x \cdot x$ and the gradient would have both terms, $2 x\, \partial
+# L / \partial z$.
+#
+# ```python
+# row = np.array([0.3, -0.8, 0.1], complex)
+# moved = row + np.array([1e-200j, 0, 0])
+# slope = (-np.log(1 / (1 + np.exp(-(moved * moved).sum())))).imag / 1e-200
+# np.testing.assert_allclose(slope, 2 * row[0].real * (sigmoid((row * row).sum().real) - 1), rtol=1e-12)
+# ```
+# </details>
+#
+# **2.** All of $V = 2^n$ words are as frequent. What is the Huffman tree?
+#
+# <details><summary>Solution</summary>
+#
+# Complete: every way has $n = \log_2 V$ nodes, as in Eqs 60 and 61.
+#
+# ```python
+# assert set(kernel.huffman([5] * 64).steps) == {6}
+# ```
+# </details>
+#
+# **3.** What are the weights of the shared drawn words, if it does not matter that one of them is the target?
+#
+# <details><summary>Solution</summary>
+#
+# $k / K$, without correction. In expectation a target is then asked "yes" once and "no" $k\, p(t)$ times, which
+# pushes frequent words apart from their own neighbours.
+#
+# ```python
+# drawn = np.array([[2, 3]])
+# no = kernel.ask_noise(ids[None], drawn, k, p)[1].no[0]
+# for c, target in enumerate(ids):
+#     right = [0.0 if word == target else k / 2 / (1 - p[target]) for word in drawn[0]]
+#     np.testing.assert_allclose(no[c], right)
+# ```
+# </details>
+#
+# **4.** How many questions are asked in one epoch of skip-gram on the sentence of section 1, with windows of full
+# width, by negative sampling with $k = 2$, and by the tree?
+#
+# <details><summary>Solution</summary>
+#
+# As many pairs as `near` has ones; each asks $1 + k$ questions, or as many as the way to its target is long.
+#
+# ```python
+# pairs = near[0].sum(axis=1)
+# print(int(pairs.sum()) * (1 + k), int(pairs @ tree_of_text.steps[ids]))
+# assert pairs.sum() == 26
+# ```
+# </details>
