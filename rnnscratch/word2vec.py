@@ -43,6 +43,7 @@ OFTEN = {"skipgram": 5, "cbow": 12}  # times that one of them may be the same wo
 SHARED = 16  # drawn words that the targets of a block share
 GROUPS = 6  # of blocks with as many nodes, in CBOW with a tree: 1.3 times as fast as one
 WORST = 1000.0  # a loss of a prediction that only a training which has burst can have
+HEAVY = 128  # questions of a stretch that move a node of the tree at full rate; of more, each moves it the less
 LEAST_RATE = 1e-4  # what the learning rate falls to, as a share of what it was
 SAMPLED = 16  # the loss is that of every 16th stretch
 ROW = ("loss", "learning_rate", "seconds", "words_per_second")
@@ -362,6 +363,12 @@ class Learner:
         self.N = max(1, int(min(most, STRETCH[options.model] * slower)) // self.C)
         self.rate = options.learning_rate * min(1.0, most / self.C)  # of few words, even one block has too many
 
+        if options.objective == "hierarchical":
+            asked = np.repeat(share * self.kept, self.tree.steps)  # by each word at each node of its way
+            weight = np.bincount(self.tree.nodes[self.tree.nodes >= 0], asked, minlength=V) / (share * self.kept).sum()
+            pairs = options.window + 1 if options.model == "skipgram" else 1
+            self.ease = np.minimum(1.0, HEAVY / np.maximum(weight * self.N * self.C * pairs, TINY)).astype(np.float32)
+
     def epoch(self, number: int, epochs: int, progress: bool) -> dict[str, float]:
         """One pass over the text; its row of figures."""
         start, total, base = time.perf_counter(), len(self.text.ids), self.rate
@@ -440,6 +447,8 @@ class Learner:
         both *= self.pace
         scatter_add(E, stretch.ids, both.reshape(-1, E.shape[1]))
         for asked, rows in zip(questions, dout):
+            if self.options.objective == "hierarchical":
+                rows *= self.ease[asked.ids][:, :, None]
             scatter_add(out, asked.ids.reshape(-1), rows.reshape(-1, E.shape[1]))
         return None if found is None else float(found)
 

@@ -88,6 +88,9 @@ def test_an_update_is_a_step_down_the_gradient_of_every_row_that_it_touches(mode
     learner.rng.bit_generator.state = state
     learner.update(stretch, 0.1, False)
     gradients["E"] *= learner.pace
+    if objective == "hierarchical":
+        assert (np.diff(learner.ease[: len(vocabulary) - 2]) >= 0).all()  # the root is the heaviest
+        gradients["out"] *= learner.ease[:, None]
     for name, gradient in gradients.items():
         np.testing.assert_allclose(learner.params[name], before[name] - 0.1 * gradient, atol=1e-7)
 
