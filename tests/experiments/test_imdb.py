@@ -290,7 +290,7 @@ def test_two_workers_train_a_network(settings, tmp_path):
     [
         ({"recipe": "none"}, "recipe is 'none', expected one of default, report"),
         ({"pooling": "sum"}, "pooling is 'sum'"),
-        ({"models": ("rnn", "cnn")}, "models is rnn, cnn, expected some of bow, hmm, rnn, lstm, gru"),
+        ({"models": ("rnn", "cnn")}, "models is rnn, cnn, expected some of bow, nb, hmm, rnn, lstm, gru"),
         ({"models": ()}, "models is empty"),
         ({"epochs": 0}, "epochs is 0, expected at least 1"),
         ({"hidden": -1}, "hidden is -1"),
