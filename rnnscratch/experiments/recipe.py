@@ -1,4 +1,7 @@
-"""The strongest recipe that was found, on validation reviews of films of their own, and what it is made of."""
+"""A recipe that takes longer than the usual one, and what it is made of.
+
+Its numbers are a first guess, from the papers and single short runs: no test review was looked at with it yet.
+"""
 
 from __future__ import annotations
 
