@@ -82,7 +82,11 @@ def parser(best: bool = False) -> argparse.ArgumentParser:
         name = f"{part}_rate"
         add(f"--{part}-rate", type=float, default=getattr(default, name), metavar="F", help="times the learning rate")
     add("--average", type=float, default=default.average, metavar="D", help="keep the running mean of weights; 0: none")
-    add("--best", action="store_true", help="a longer recipe, from a language model and with noise, for all that is not given; not yet tuned")
+    add(
+        "--best",
+        action="store_true",
+        help="a longer recipe, from a language model and with noise, for all that is not given; not yet tuned",
+    )
     add("--ablation", action="store_true", help="train without each ingredient too, judged on the validation reviews")
     add("--out", metavar="FOLDER", default=None, help="run folder (default: runs/imdb, or the next free number)")
     add("--resume", action="store_true", help="go on with a run that was stopped (default: the last one in runs)")
