@@ -226,7 +226,7 @@ for cell, moved in influence.items():
 # On the left: after some dozens of characters, more memory hardly helps, in this text and with this training. (With
 # $n = 1$ a network knows as much as the chain of order 1, and does worse: in training it saw the state zero once a
 # pass.) On the right: what a character adds fades by about the same factor at every step, as notebook 3 has it for
-# gradients. The LSTM's line bends up where the vanilla network's goes on falling: some cells keep what they have seen.
+# gradients. The LSTM's line falls less steeply than the vanilla network's: some cells keep what they have seen.
 #
 # **Can a unit count?** Take a language in which the past matters for certain: brackets. Between them are letters; what
 # is open must be closed before the line ends, and the model is never told so.

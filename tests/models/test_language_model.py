@@ -569,3 +569,11 @@ def test_wrong_ids_states_and_gradients_are_named():
         fit(model, validation=TEXT, monitor="perplexity")
     with pytest.raises(ValueError, match="params has other names than the model: dense.W, dense.b"):
         model.load_params({name: array for name, array in model.params.items() if not name.startswith("dense")})
+
+
+def test_weights_start_where_training_goes_fast():
+    """E at N(0, 1) and W at U(-1, 1) / sqrt(H), or where they are one at N(0, 0.2^2)."""
+    model = LanguageModel(3000, 16, 25, seed=0)
+    assert abs(model.params["embedding.E"].std() - 1) < 0.02
+    assert 0.199 < abs(model.params["dense.W"]).max() <= 0.2
+    assert abs(LanguageModel(3000, 16, 16, tied=True, seed=0).params["embedding.E"].std() - 0.2) < 0.004
