@@ -100,7 +100,7 @@ def kl_divergence(logits: Any, reference: Any) -> tuple[Array, Array]:
     xp, count = get_array_module(logits), logits.size // logits.shape[-1]
     with np.errstate(under="ignore"):
         p = xp.exp(log_p)
-        return (p * (log_p - log_q)).sum() / count, (xp.exp(log_q) - p) / count
+        return (p * (log_p - log_q)).sum() * logits.dtype.type(1.0 / count), (xp.exp(log_q) - p) * (1.0 / count)
 
 
 def mean_squared_error(outputs: Any, targets: Any) -> tuple[Array, Array]:

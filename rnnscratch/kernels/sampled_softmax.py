@@ -70,14 +70,14 @@ def full_loss(h: Any, W: Any, b: Any, targets: Any) -> tuple[Array, tuple[Array,
             xp.matmul(z, W, out=dh[rows])
             dW += z.T @ h[rows] if dW.flags.c_contiguous else (h[rows].T @ z).T
             db += z.sum(axis=0)
-    return total * (1.0 / N), (dh, dW, db)
+    return total * W.dtype.type(1.0 / N), (dh, dW, db)
 
 
 def full_score(h: Any, W: Any, b: Any, targets: Any) -> Array:
     """The loss of `full_loss` alone."""
     h, W, b, targets = _arguments(h, W, b, targets)
     pieces = _pieces(len(h), len(W))
-    return sum(_powers(h[rows], W, b, targets[rows])[1].sum() for rows in pieces) * (1.0 / len(h))
+    return sum(_powers(h[rows], W, b, targets[rows])[1].sum() for rows in pieces) * W.dtype.type(1.0 / len(h))
 
 
 def _pieces(N: int, V: int) -> list[slice]:
@@ -145,7 +145,7 @@ def sampled_loss(
         scatter_add(drows, at_targets, dtarget * h)
         scatter_add(dbias[:, None], at_samples, db_samples[:, None])
         scatter_add(dbias[:, None], at_targets, dtarget)
-    return total * (1.0 / N), (dh, words, drows, dbias)
+    return total * W.dtype.type(1.0 / N), (dh, words, drows, dbias)
 
 
 def _arguments(h: Any, W: Any, b: Any, targets: Any) -> tuple[Array, Array, Array, Array]:

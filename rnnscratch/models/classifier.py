@@ -277,14 +277,14 @@ class SequenceClassifier(Model):
                 r = new["r"] = old["r"] if old else self._steepest(dx, x.plan, s, self.adversarial)
                 noisy, back = self._reread(x, s, r)
                 further, dnoisy = self._known_loss(noisy, labels, known)
-                loss = loss + further * self.noise_weight
+                loss = loss + further * loss.dtype.type(self.noise_weight)
                 passes.append((r, back, dnoisy))
             if self.virtual:
                 r = new["virtual r"] = old["virtual r"] if old else self._least_stable(x, s, logits)
                 reference = new["reference"] = old["reference"] if old else logits
                 noisy, back = self._reread(x, s, r)
                 further, dnoisy = divergence(noisy, reference)
-                loss = loss + further * self.noise_weight
+                loss = loss + further * loss.dtype.type(self.noise_weight)
                 passes.append((r, back, dnoisy))
         accuracy = (decide(logits) == self.xp.asarray(labels)).sum() / max(1, len(known))
 
