@@ -76,8 +76,10 @@ def full_loss(h: Any, W: Any, b: Any, targets: Any) -> tuple[Array, tuple[Array,
 def full_score(h: Any, W: Any, b: Any, targets: Any) -> Array:
     """The loss of `full_loss` alone."""
     h, W, b, targets = _arguments(h, W, b, targets)
-    pieces = _pieces(len(h), len(W))
-    return sum(_powers(h[rows], W, b, targets[rows])[1].sum() for rows in pieces) * W.dtype.type(1.0 / len(h))
+    total = get_array_module(h, W, b, targets).zeros((), W.dtype)
+    for rows in _pieces(len(h), len(W)):
+        total += _powers(h[rows], W, b, targets[rows])[1].sum()
+    return total * W.dtype.type(1.0 / len(h))
 
 
 def _pieces(N: int, V: int) -> list[slice]:
