@@ -19,6 +19,7 @@ from rnnscratch import hmm as ours
 if importlib.util.find_spec("hmmlearn") is None:
     pytest.skip("hmmlearn comes with the test extra", allow_module_level=True)
 
+pytestmark = pytest.mark.filterwarnings("ignore:Setting the shape:DeprecationWarning:hmmlearn")  # with NumPy 2.5
 PRIVATE = "tests names that are private there: "
 EXPECTED = {
     "test_reset": PRIVATE + "ConvergenceMonitor._reset, and sets iter, which follows from history here",
