@@ -11,6 +11,7 @@ import argparse
 import json
 import math
 import re
+import statistics
 import sys
 import textwrap
 from collections.abc import Callable
@@ -123,6 +124,24 @@ def threads() -> str:
     return f"{table(head, lines)}\n\nOn {on(found['machine'])}.\n"
 
 
+def language_model() -> str:
+    """Thousands of tokens a second, times over PyTorch's, and the perplexities reached."""
+    found = load("language_model")
+    lines = []
+    for row in found["speed"]:
+        lines.append([f"{row['H']}, {row['threads']}"])
+        for name in ("sampled", "full"):
+            lines[-1] += [f"{row['tokens_per_second'][name] / 1e3:.1f}", f"{row['ratios'][name]:.2f}"]
+    head = ["H, threads", "1,024 of 30,000 words", "time over PyTorch's", "All words", "time over PyTorch's"]
+    rows = found["perplexity"]
+    reached = ", ".join(
+        f"{name} {math.exp(statistics.fmean(math.log(row['perplexity'][name]) for row in rows)):.1f}"
+        for name in rows[0]["perplexity"]
+    )
+    remark = f"Perplexity after the same updates, the mean of {len(rows)} seeds: {reached}. On {on(found['machine'])}."
+    return f"{table(head, lines)}\n\n{wrapped(remark)}"
+
+
 def memory() -> str:
     """The largest ratios of peak to what must be kept."""
     found = load("memory")
@@ -159,7 +178,7 @@ def word2vec() -> str:
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
-    each.__name__: each for each in (imdb, cells, training, threads, memory, word2vec)
+    each.__name__: each for each in (imdb, cells, training, threads, language_model, memory, word2vec)
 }
 
 
