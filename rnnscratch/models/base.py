@@ -1,4 +1,4 @@
-"""What all models share: parameters and gradients by name, copies, and checks of weights."""
+"""What models of token ids share: layers, parameters and gradients by name, copies, and checks of weights."""
 
 from __future__ import annotations
 
@@ -8,21 +8,64 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, get_array_module, to_cpu
-from ..checks import check_shape
+from ..checks import as_array, check_ids, check_shape
+from ..kernels.packing import Packed, Plan
+from ..layers import Dropout, Embedding, Layer, Recurrent
 
 
 class Model:
-    """Layers by name. A model has besides `_config`, the constructor's arguments without the seed, `rng` and `xp`."""
+    """Embedding, recurrent layers and a dense one, with dropout of words and between the layers.
+
+    `_config` holds the constructor's arguments without the seed, `rng` all chance.
+    """
 
     _config: dict[str, Any]
     vocabulary_size: int
+    word_dropout: float
+    embedding: Embedding
+    embedding_dropout: Dropout
+    recurrent: Recurrent
+    dropout: Dropout
+    dense: Layer
     rng: np.random.Generator
     xp: Any
     _fixed: frozenset[str] = frozenset()
+    _kept_words: Any = None  # of the last training pass
 
-    def _layers(self) -> tuple[tuple[str, Any], ...]:
+    def _layers(self) -> tuple[tuple[str, Layer], ...]:
         """The layers that have parameters, by the names that these begin with."""
-        raise NotImplementedError
+        return ("embedding", self.embedding), ("recurrent", self.recurrent), ("dense", self.dense)
+
+    def _each_layer(self, method: str) -> None:
+        for _, layer in self._layers():
+            getattr(layer, method)()
+
+    @property
+    def frozen(self) -> bool:
+        """Whether training passes reuse what chance gave the last one, dropout and more, as a gradient check must."""
+        return self.recurrent.frozen
+
+    @frozen.setter
+    def frozen(self, value: bool) -> None:
+        for layer in (self.embedding_dropout, self.recurrent, self.dropout):
+            layer.frozen = value
+
+    def _pack(self, ids: Any, lengths: Any, train: bool, columns: str) -> Packed:
+        """ids (T, B), packed; in training with the unknown word, 0, in the place of each with rate `word_dropout`.
+
+        Raises ValueError or TypeError for other ids or lengths.
+        """
+        ids = as_array("ids", ids, "iu")
+        if ids.ndim != 2:
+            raise ValueError(f"ids has shape {ids.shape}, expected (T, B) = (steps, {columns})")
+        T, B = ids.shape
+        plan = Plan(T, B, lengths, get_array_module(ids))
+        check_ids(ids, self.vocabulary_size)
+        if train and self.word_dropout:
+            if not self.frozen or self._kept_words is None or self._kept_words.shape != ids.shape:
+                self._kept_words = self.xp.asarray(self.rng.random(ids.shape) >= self.word_dropout)
+            ids = ids * self._kept_words
+        return Packed(plan.pack(ids), plan)
 
     def config(self) -> dict[str, Any]:
         """The constructor's arguments, without the seed, as plain values that JSON can hold."""
@@ -82,6 +125,9 @@ class Model:
             check_shape(f"params[{name!r}]", array, mine[name].shape, mine[name].dtype, "as in the model")
         for name, array in params.items():
             mine[name][...] = self.xp.asarray(array)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self._config.items())})"
 
     def __getstate__(self) -> dict[str, Any]:
         params = {name: to_cpu(array) for name, array in self.params.items()}

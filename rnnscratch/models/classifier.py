@@ -18,7 +18,6 @@ from ..checks import (
     as_operand,
     check_choice,
     check_flags,
-    check_ids,
     check_labels,
     check_number,
     check_rates,
@@ -120,22 +119,11 @@ class SequenceClassifier(Model):
         self.dtype, self.xp = self.dense.dtype, self.dense.xp
         self._parts = pooling.split("+")
         self._width = hidden_size * len(self.recurrent.directions)  # of each part
-        self._kept_words: Any = None
         self._noises: dict[str, Any] = {}
         self._back: Any = None
         if table is not None:
             self.embedding.params["E"][...] = self.xp.asarray(table)
         self.fixed = frozenset(["embedding.E"]) if freeze else frozenset()
-
-    @property
-    def frozen(self) -> bool:
-        """Whether training passes reuse the dropout masks and noise of the last one, as a gradient check must."""
-        return self.recurrent.frozen
-
-    @frozen.setter
-    def frozen(self, value: bool) -> None:
-        for layer in (self.embedding_dropout, self.recurrent, self.dropout):
-            layer.frozen = value
 
     def call(self, ids: Array, lengths: Any = None, train: bool = False, keep: bool = True) -> tuple[Array, Any]:
         """The logits, as `forward` gives them, and this call's way back, a function of their gradient.
@@ -160,15 +148,9 @@ class SequenceClassifier(Model):
 
         The way back takes the gradient of those that are read, and maybe one more of those in the table.
         """
-        ids = as_array("ids", ids, "iu")
-        if ids.ndim != 2:
-            raise ValueError(f"ids has shape {ids.shape}, expected (T, B) = (steps, sequences)")
-        T, B = ids.shape
-        plan = Plan(T, B, lengths, get_array_module(ids))
-        check_ids(ids, self.vocabulary_size)
-        if train and self.word_dropout:
-            ids = self._drop_words(ids)
-        words, table_back = self.embedding.call(Packed(plan.pack(ids), plan), train, keep)
+        packed = self._pack(ids, lengths, train, "sequences")
+        plan = packed.plan
+        words, table_back = self.embedding.call(packed, train, keep)
         x, dropout_back = self.embedding_dropout.call(words, train, keep)
 
         def back(dx: Packed, dwords: Array | None = None) -> None:
@@ -358,10 +340,6 @@ class SequenceClassifier(Model):
         finally:
             self._fix_layers(fixed)
 
-    def _each_layer(self, method: str) -> None:
-        for _, layer in self._layers():
-            getattr(layer, method)()
-
     def weight(self, batch: Batch) -> int:
         """How many sequences the batch holds."""
         return len(batch.lengths)
@@ -424,20 +402,8 @@ class SequenceClassifier(Model):
         self._check_logits(logits)
         return probabilities(logits)
 
-    def __repr__(self) -> str:
-        return f"SequenceClassifier({', '.join(f'{name}={value!r}' for name, value in self._config.items())})"
-
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._restore(SequenceClassifier, state)
-
-    def _drop_words(self, ids: Array) -> Array:
-        """The ids with the unknown word, 0, in the place of each with probability `word_dropout`."""
-        if not self.frozen or self._kept_words is None or self._kept_words.shape != ids.shape:
-            self._kept_words = self.xp.asarray(self.rng.random(ids.shape) >= self.word_dropout)
-        return ids * self._kept_words
-
-    def _layers(self) -> tuple[tuple[str, Any], ...]:
-        return ("embedding", self.embedding), ("recurrent", self.recurrent), ("dense", self.dense)
 
 
 def learns(layer: Any) -> bool:

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, blas_threads, generator, get_array_module, to_cpu
-from ..checks import as_array, as_column, check_ids, check_number, check_shape, check_sizes
+from ..backend import Array, blas_threads, generator, to_cpu
+from ..checks import as_column, check_ids, check_number, check_shape, check_sizes
 from ..kernels import losses, sampled_softmax
-from ..kernels.packing import Packed, Plan
+from ..kernels.packing import Packed
 from ..layers import Dense, Dropout, Embedding, Layer
 from ..text.windows import WINDOW, Window, Windows, as_texts
 from .base import Model
@@ -91,19 +91,8 @@ class LanguageModel(Model):
             self._pi = sampled_softmax.inclusion(frequencies, config["sampled"])
             self._log_pi = self.xp.asarray(np.log(self._pi))
         self._samples: Any = None
-        self._kept_words: Any = None
         self._states: dict[int, Any] = {}  # before and after the last window, by the steps before them
         self._back: Any = None
-
-    @property
-    def frozen(self) -> bool:
-        """Whether training passes reuse the masks and samples of the last one, as a gradient check must."""
-        return self.recurrent.frozen
-
-    @frozen.setter
-    def frozen(self, value: bool) -> None:
-        for layer in (self.embedding_dropout, self.recurrent, self.dropout):
-            layer.frozen = value
 
     def call(
         self, ids: Array, state: Any = None, lengths: Any = None, train: bool = False, keep: bool = True
@@ -145,7 +134,7 @@ class LanguageModel(Model):
         """
         if self._back is None:
             raise RuntimeError("LanguageModel.backward was called before forward")
-        self._start_from_zero()
+        self._each_layer("_start_from_zero")
         return self._back(dlogits, dstate)
 
     def loss(self, logits: Array, targets: Array) -> tuple[Array, Array]:
@@ -177,7 +166,7 @@ class LanguageModel(Model):
             loss, (dh, dW, db) = sampled_softmax.full_loss(hs.data, W, b, targets)
 
         def back() -> None:
-            self._start_from_zero()
+            self._each_layer("_start_from_zero")
             self._add_output_gradients(dW, db, words)
             features_back(dh)
 
@@ -280,33 +269,17 @@ class LanguageModel(Model):
                 found[k] = last[0] = rng.choice(len(p), p=p)
         return found
 
-    def __repr__(self) -> str:
-        return f"LanguageModel({', '.join(f'{name}={value!r}' for name, value in self._config.items())})"
-
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._restore(LanguageModel, state)
-
-    def _layers(self) -> tuple[tuple[str, Any], ...]:
-        return ("embedding", self.embedding), ("recurrent", self.recurrent), ("dense", self.dense)
-
-    def _start_from_zero(self) -> None:
-        for _, layer in self._layers():
-            layer._start_from_zero()
 
     def _features(
         self, ids: Array, state: Any, lengths: Any, train: bool, keep: bool
     ) -> tuple[tuple[Packed, Any], Any]:
         """What the output sees (T, B, H), packed, and the state after; the way back takes their gradients, packed and
         not, and returns that of the state before."""
-        ids = as_array("ids", ids, "iu")
-        if ids.ndim != 2:
-            raise ValueError(f"ids has shape {ids.shape}, expected (T, B) = (steps, streams)")
-        T, B = ids.shape
-        plan = Plan(T, B, lengths, get_array_module(ids))
-        check_ids(ids, self.vocabulary_size)
-        if train and self.word_dropout:
-            ids = self._drop_words(ids)
-        x, embedding_back = self.embedding.call(Packed(plan.pack(ids), plan), train, keep)
+        packed = self._pack(ids, lengths, train, "streams")
+        plan = packed.plan
+        x, embedding_back = self.embedding.call(packed, train, keep)
         x, embedding_dropout_back = self.embedding_dropout.call(x, train, keep)
         (hs, after), recurrent_back = self.recurrent.call(x, state, train=train, keep=keep)
         hs, dropout_back = self.dropout.call(hs, train, keep)
@@ -337,12 +310,6 @@ class LanguageModel(Model):
         if not self.frozen or self._samples is None:
             self._samples = self.xp.asarray(sampled_softmax.draw(self._pi, self.rng))
         return self._samples
-
-    def _drop_words(self, ids: Array) -> Array:
-        """The ids with the unknown word, 0, in the place of each with probability `word_dropout`."""
-        if not self.frozen or self._kept_words is None or self._kept_words.shape != ids.shape:
-            self._kept_words = self.xp.asarray(self.rng.random(ids.shape) >= self.word_dropout)
-        return ids * self._kept_words
 
 
 def next_probabilities(
