@@ -33,16 +33,14 @@ INGREDIENTS: dict[str, dict[str, Any]] = {  # what each is without
 
 
 def variants(settings: Any) -> dict[str, Any]:
-    """By ingredient, the settings without it; ingredients that they do not have are left out."""
-    found = {}
+    """By ingredient, the settings without it; those that the settings do not have are left out."""
+    found, now = {}, {**settings.model_options(), **vars(settings)}
     for name, changes in INGREDIENTS.items():
-        if name == "language models" and settings.pretrain != "lm":
+        if all(now[key] == value for key, value in changes.items()):
+            continue
+        if name == "language models" and settings.pretrain == "none":
             continue
         own = {key: value for key, value in changes.items() if key in vars(settings)}
-        model = {**settings.model, **{key: value for key, value in changes.items() if key not in own}}
-        changed = replace(settings, **own, model=model, ablation=False)
-        before = {**settings.model_options(), **vars(settings), "model": None}
-        after = {**changed.model_options(), **vars(changed), "model": None, "ablation": settings.ablation}
-        if before != after:
-            found[name] = changed
+        further = {key: value for key, value in changes.items() if key not in own}
+        found[name] = replace(settings, **own, model={**settings.model, **further}, ablation=False)
     return found
