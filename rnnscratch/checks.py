@@ -499,16 +499,24 @@ def non_finite(arrays: Mapping[str, Array]) -> str | None:
     return None
 
 
-def check_labels(data: Any, num_classes: int, unlabelled: bool = False) -> tuple[list[np.ndarray], np.ndarray]:
+def check_labels(
+    data: Any, num_classes: int, unlabelled: bool = False, soft: bool = False
+) -> tuple[list[np.ndarray], np.ndarray]:
     """The pair (sequences, labels) as arrays of ids and whole numbers from 0 to num_classes - 1, one for each.
 
-    With `unlabelled`, -1 is no label, which not all may have.
+    With `unlabelled`, -1 is no label, which not all may have; with `soft`, labels may be the probabilities
+    (N, num_classes) of the classes instead.
 
     Raises ValueError or TypeError for anything else.
     """
     if not isinstance(data, tuple) or len(data) != 2:
         raise TypeError(f"is {type(data).__name__}, expected the pair (sequences, labels)")
     sequences = as_sequences("sequences", data[0])
+    if soft and are_soft(data[1]):
+        found = check_distribution("labels", data[1], num_classes)
+        if len(found) != len(sequences):
+            raise ValueError(f"labels has shape {found.shape}, expected {len(sequences), num_classes}")
+        return sequences, found
     labels = as_labels("labels", data[1], len(sequences))
     if not unlabelled:
         return sequences, positions("labels", labels, np.arange(num_classes))
@@ -516,6 +524,12 @@ def check_labels(data: Any, num_classes: int, unlabelled: bool = False) -> tuple
     if (found < 0).all():
         raise ValueError("labels are all -1, expected some sequences with a label")
     return sequences, found
+
+
+def are_soft(labels: Any) -> bool:
+    """Whether labels are a table, of the probabilities of several classes."""
+    shape: Any = getattr(labels, "shape", ())
+    return len(shape) == 2 and shape[1] != 1
 
 
 def as_sequences(name: str, value: Any) -> list[np.ndarray]:

@@ -83,6 +83,19 @@ def parser(best: bool = False) -> argparse.ArgumentParser:
         add(f"--{part}-rate", type=float, default=getattr(default, name), metavar="F", help="times the learning rate")
     add("--average", type=float, default=default.average, metavar="D", help="keep the running mean of weights; 0: none")
     add(
+        "--distill",
+        type=float,
+        default=default.distill,
+        metavar="F",
+        help="share of a teacher, runs of words weighted by naive Bayes, in what networks learn; 0: none",
+    )
+    add(
+        "--unlabelled",
+        action=argparse.BooleanOptionalAction,
+        default=default.unlabelled,
+        help="learn reviews without a label from the teacher too",
+    )
+    add(
         "--best",
         action="store_true",
         help="a longer recipe, from a language model and with noise, for all that is not given; not yet tuned",

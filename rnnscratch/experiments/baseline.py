@@ -1,7 +1,8 @@
-"""The honest baselines: logistic regression on words, and on pairs of words, with this library's loss and optimizer."""
+"""The honest baselines: logistic regression on words, and on runs of words, with this library's loss and Adam."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from ..checks import as_sequences, check_labels, check_number, check_sequences, check_sizes
 from ..kernels.losses import binary_cross_entropy
 from ..optimizers import Adam
+from ..progress import progress_bar
 
 
 class BagOfWords:
@@ -71,9 +73,9 @@ class BagOfWords:
         return values / np.repeat(norms, np.diff(np.append(starts, len(words))))
 
 
-class NbBigrams:
-    """Logistic regression on which words and pairs of neighbours a text holds, each weighted by what naive Bayes makes
-    of it (Wang & Manning 2012, "Baselines and bigrams").
+class NbNgrams:
+    """Logistic regression on which words, pairs of neighbours, and so on up to `longest` words in a row a text holds,
+    each weighted by what naive Bayes makes of it (Wang & Manning 2012, "Baselines and bigrams").
 
     The weight is the log-count ratio r = log((p / |p|) / (q / |q|)), where p and q are the numbers of texts of class 1
     and 0 that hold the feature, plus `smoothing`. The logit of a text is the sum of r v over its features, plus a bias;
@@ -85,6 +87,7 @@ class NbBigrams:
     def __init__(
         self,
         vocabulary_size: int,
+        longest: int = 2,
         min_count: int = 2,
         smoothing: float = 1.0,
         l2: float = 4e-4,
@@ -93,14 +96,18 @@ class NbBigrams:
         learning_rate: float = 0.03,
         batch_size: int = 1000,
     ):
-        check_sizes(vocabulary_size=vocabulary_size, min_count=min_count, steps=steps, batch_size=batch_size)
+        check_sizes(
+            vocabulary_size=vocabulary_size, longest=longest, min_count=min_count, steps=steps, batch_size=batch_size
+        )
+        if int(vocabulary_size) ** int(longest) >= 2**63:
+            raise ValueError(f"longest is {longest}, expected at most {int(63 / math.log2(vocabulary_size))} words")
         self.smoothing = check_number("smoothing", smoothing, above=0.0)
         self.l2 = check_number("l2", l2, least=0.0)
         self.interpolation = check_number("interpolation", interpolation, least=0.0)
         self.learning_rate = check_number("learning_rate", learning_rate, above=0.0)
-        self.vocabulary_size, self.min_count = int(vocabulary_size), int(min_count)
+        self.vocabulary_size, self.longest, self.min_count = int(vocabulary_size), int(longest), int(min_count)
         self.steps, self.batch_size = int(steps), int(batch_size)
-        self.features = np.zeros(0, np.int64)  # sorted: a word is its id, the pair of words a, b is a V + b
+        self.features = np.zeros(0, np.int64)  # sorted: a word is its id, the pair of words a, b is a V + b, ...
         self.weights = np.zeros(0)  # r times v
         self.bias = np.zeros(1)
 
@@ -109,18 +116,29 @@ class NbBigrams:
         """How many numbers the model learns."""
         return self.weights.size + self.bias.size
 
-    def fit(self, sequences: Any, labels: Any) -> NbBigrams:
+    def fit(self, sequences: Any, labels: Any) -> NbNgrams:
         """Learn from sequences of token ids and labels 0 or 1. Raises ValueError or TypeError for other data."""
         sequences, targets = check_labels((sequences, labels), 2)
+        found, counts = self._found(sequences)
+        features, places = np.unique(found, return_inverse=True)
+        return self._keep(features, *self._learn(places, counts, targets, len(features)))
+
+    def _keep(self, features: np.ndarray, kept: np.ndarray, weights: np.ndarray, bias: np.ndarray) -> NbNgrams:
+        self.features, self.weights, self.bias = features[kept], weights[kept], bias
+        return self
+
+    def _learn(
+        self, places: np.ndarray, counts: np.ndarray, targets: np.ndarray, size: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Which of so many features are kept, the weights of all (size,), 0 of the others, and the bias."""
         order = np.random.default_rng(0).permutation(len(targets))
-        targets = targets[order]
-        found, counts = self._found([sequences[k] for k in order])
-        features, texts_with = np.unique(found, return_counts=True)
-        features = features[texts_with >= self.min_count]
-        if not len(features):
-            raise ValueError(f"sequences hold no word or pair of words that min_count={self.min_count} texts have")
-        places, counts = self._places(found, counts, features)
-        size, text = len(features), np.repeat(np.arange(len(counts)), counts)
+        texts = np.split(places, np.cumsum(counts)[:-1])
+        places, counts, targets = np.concatenate([texts[k] for k in order]), counts[order], targets[order]
+        kept = np.bincount(places, minlength=size) >= self.min_count
+        if not kept.any():
+            raise ValueError(f"sequences hold no word or run of words that min_count={self.min_count} texts have")
+        places, counts = only((np.cumsum(kept) - 1)[places], kept[places], counts)
+        size, text = int(kept.sum()), np.repeat(np.arange(len(counts)), counts)
         p, q = (np.bincount(places[targets[text] == k], minlength=size) + self.smoothing for k in (1, 0))
         r = np.log(p / p.sum()) - np.log(q / q.sum())
         v, bias, optimizer = np.zeros(size), np.zeros(1), Adam(self.learning_rate)
@@ -133,33 +151,59 @@ class NbBigrams:
             dv = r * np.bincount(here, np.repeat(dlogits, counts[batch]), size) + self.l2 * v
             optimizer.learning_rate = self.learning_rate * (1 - step / self.steps)
             optimizer.step({"v": v, "bias": bias}, {"v": dv, "bias": dlogits.sum(keepdims=True)})
-        b = self.interpolation
-        self.features, self.weights, self.bias = features, r * ((1 - b) * np.abs(v).mean() + b * v), bias
-        return self
+        b, weights = self.interpolation, np.zeros(len(kept))
+        weights[kept] = r * ((1 - b) * np.abs(v).mean() + b * v)
+        return kept, weights, bias
 
     def decision(self, sequences: Any) -> np.ndarray:
         """The logits (N,) of class 1. Raises ValueError or TypeError for other sequences."""
-        return totals(
-            self.weights, *self._places(*self._found(as_sequences("sequences", sequences)), self.features)
-        ) + (self.bias)
+        found, counts = self._found(as_sequences("sequences", sequences))
+        places = np.minimum(np.searchsorted(self.features, found), max(0, len(self.features) - 1))
+        known = self.features[places] == found if len(self.features) else np.zeros(len(found), bool)
+        return totals(self.weights, *only(places, known, counts)) + self.bias
+
+    def fit_decision(self, sequences: Any, labels: Any, folds: int = 5, progress: bool = False) -> np.ndarray:
+        """`fit`, and the logits (N,) of the same texts, each by a model that learned from the other folds.
+
+        A fold is a run of neighbours of each label, so that texts on one subject, which often stand together, are not
+        on both sides. Raises ValueError or TypeError for other data, or less than two texts of a label.
+        """
+        sequences, targets = check_labels((sequences, labels), 2)
+        fold, logits = np.zeros(len(targets), int), np.zeros(len(targets))
+        for label in (0, 1):
+            members = np.flatnonzero(targets == label)
+            if len(members) < 2:
+                raise ValueError(f"labels hold {label} {len(members)} times, expected at least 2, one in each part")
+            fold[members] = np.arange(len(members)) * min(folds, len(members)) // len(members)
+        found, counts = self._found(sequences)
+        features, places = np.unique(found, return_inverse=True)
+        for k in progress_bar(range(fold.max() + 1), progress, desc="teacher", unit="fold"):
+            left_out = fold == k
+            of_left_out = np.repeat(left_out, counts)
+            _, weights, bias = self._learn(places[~of_left_out], counts[~left_out], targets[~left_out], len(features))
+            logits[left_out] = totals(weights, places[of_left_out], counts[left_out]) + bias
+        self._keep(features, *self._learn(places, counts, targets, len(features)))
+        return logits
 
     def _found(self, sequences: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """The different words and pairs of all texts in a row, and how many each text has (N,)."""
+        """The different words and runs of words of all texts in a row, and how many each text has (N,)."""
         check_sequences("sequences", sequences, self.vocabulary_size)
         found = []
         for ids in sequences:
-            ids = ids.astype(np.int64)
-            first, second = ids[:-1], ids[1:]
-            pairs = (first * self.vocabulary_size + second)[(first > 0) & (second > 0)]
-            found.append(np.unique(np.concatenate([ids[ids > 0], pairs])))
+            run = ids = ids.astype(np.int64)
+            known, features = ids > 0, [ids[ids > 0]]
+            for further in range(1, self.longest):
+                run = run[:-1] * self.vocabulary_size + ids[further:]
+                known = known[:-1] & (ids[further:] > 0)
+                features.append(run[known])
+            found.append(np.unique(np.concatenate(features)))
         return np.concatenate(found), np.array([len(features) for features in found])
 
-    def _places(self, found: np.ndarray, counts: np.ndarray, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Of what `_found` gives, the places among the features of those that are there, and how many each text has."""
-        places = np.minimum(np.searchsorted(features, found), max(0, len(features) - 1))
-        known = features[places] == found if len(features) else np.zeros(len(found), bool)
-        ends = np.concatenate([[0], np.cumsum(known)])[np.concatenate([[0], np.cumsum(counts)])]
-        return places[known].astype(np.int32), np.diff(ends)
+
+def only(places: np.ndarray, chosen: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of the places of all texts in a row, of which each text has so many, those chosen, and how many each text has."""
+    ends = np.concatenate([[0], np.cumsum(chosen)])[np.concatenate([[0], np.cumsum(counts)])]
+    return places[chosen].astype(np.int32), np.diff(ends)
 
 
 def totals(values: np.ndarray, places: np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -33,14 +33,15 @@ from ..schedules import cosine_schedule, warm_up
 from ..text import ImdbData, Reviews, Vocabulary, clean_texts, load_imdb, pad, validation_split
 from ..text.clean import RECIPES
 from ..training import fit, predict
-from .baseline import BagOfWords, NbBigrams
+from .baseline import BagOfWords, NbNgrams
 from .pretraining import CHOICES as STARTS
 from .pretraining import starting_point
 from .recipe import variants
 from .report import write_report
 from .results import NAMES, Outcome, Prepared
+from .teacher import lessons
 
-BASELINES = {"bow": BagOfWords, "nb": NbBigrams}  # which no chance has a part in, so one run of each will do
+BASELINES = {"bow": BagOfWords, "nb": NbNgrams}  # which no chance has a part in, so one run of each will do
 MODELS = (*BASELINES, "hmm", *CELLS)  # that can be compared
 DATA_OPTIONS = {"vocabulary_size", "embedding_dim", "hidden_size", "num_classes", "cell", "seed"}  # set for each model
 HMM_STATES, HMM_STEPS = 8, 15
@@ -52,6 +53,8 @@ LATER = (  # settings that older runs lack
     "embedding_rate",
     "recurrent_rate",
     "average",
+    "distill",
+    "unlabelled",
     "ablation",
 )
 
@@ -65,6 +68,8 @@ class Settings:
     with "words" at word vectors, with "lm" at a language model that makes so many `passes` (see pretraining.py), from
     which the embedding and the recurrent weights learn at `embedding_rate` and `recurrent_rate` times the learning
     rate. `average`, if any, is the decay of the running mean of the weights that is kept (see `training.fit`).
+    `distill` is the share, from 0 to below 1, of what a teacher says of a review in what networks learn of it, beside
+    the label; with `unlabelled` they learn reviews without a label from it too, where the data have such (teacher.py).
     `ablation` also trains the networks without each of the ingredients in recipe.py that the settings have.
     """
 
@@ -93,6 +98,8 @@ class Settings:
     embedding_rate: float = 1.0
     recurrent_rate: float = 1.0
     average: float = 0.0
+    distill: float = 0.0
+    unlabelled: bool = False
     ablation: bool = False
     workers: int = 1
     model: dict[str, Any] = field(default_factory=dict)
@@ -123,7 +130,9 @@ class Settings:
         check_sizes(**{name: getattr(self, name) for name in sizes})
         for name in ("learning_rate", "clip_norm", "embedding_rate", "recurrent_rate"):
             check_number(name, getattr(self, name), above=0.0)
-        check_rates(average=self.average)
+        check_rates(average=self.average, distill=self.distill)
+        if self.unlabelled and not self.distill:
+            raise ValueError("distill is 0, expected a teacher for the reviews without a label")
         check_choice("pretrain", self.pretrain, STARTS)
         layers = self.model_options()["num_layers"]
         if self.pretrain == "lm" and self.bidirectional and layers > 1:
@@ -216,7 +225,7 @@ def ablation(
 
 def prepare(settings: Settings, progress: bool = True) -> Prepared:
     """Load, split, clean and number the reviews. The vocabulary is that of the training part and unlabelled reviews."""
-    unlabelled = settings.pretrain != "none"
+    unlabelled = settings.pretrain != "none" or settings.unlabelled
     data = load_imdb(settings.data, download=settings.download, unlabelled=unlabelled, progress=progress)
     if settings.quick:
         data = _subset(data, 3200, 2000)
@@ -247,13 +256,14 @@ def train_network(
     )
     start = starting_point(settings, prepared, name, progress)
     start.give(model)
+    taught = lessons(settings, prepared, progress)
     max_length, epochs = settings.max_length, settings.epochs
-    updates = epochs * -(-len(prepared.train_ids) // settings.batch_size)
+    updates = epochs * -(-len(taught.ids) // settings.batch_size)
     _say(progress, f"{NAMES[name]:>13}, seed {seed}: {model.num_params:,} parameters, {epochs} epochs")
     memory = PeakMemory(settings.device)
     history = fit(
         model,
-        (prepared.train_ids, prepared.train_labels),
+        (taught.ids, taught.labels),
         (prepared.validation_ids, prepared.validation.labels),
         optimizer=Adam(
             settings.learning_rate,
@@ -283,7 +293,7 @@ def train_network(
         "epochs": epochs,
         "best_epoch": history.best_epoch,
         "validation_accuracy": max(history["validation_accuracy"]),
-        "pretrain_seconds": start.seconds,
+        "pretrain_seconds": start.seconds + taught.seconds,
         "train_seconds": sum(seconds),
         "seconds_per_epoch": sum(seconds) / len(seconds),
         "tokens_per_second": float(np.mean(history["tokens_per_second"])),

@@ -91,10 +91,11 @@ def results_table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def beginnings(prepared: Prepared) -> list[str]:
-    """What the networks started from."""
+    """Who taught the networks, and what they started from."""
+    parts = [f"<h2>Who taught the networks</h2><p>{escape(each.said)}.</p>" for each in prepared.learned.values()]
     if not prepared.starts:
-        return []
-    parts = ["<h2>Where the networks started</h2>"]
+        return parts
+    parts.append("<h2>Where the networks started</h2>")
     for name, start in prepared.starts.items():
         if name != "words" or len(prepared.starts) == 1:
             whose = "All networks" if name == "words" else f"The {NAMES[name]}"

@@ -22,7 +22,7 @@ COLUMNS = {
     "accuracy": "accuracy",
     "f1": "F1",
     "seconds_per_epoch": "s/epoch",
-    "pretrain_seconds": "pre-training s",  # where there was any
+    "pretrain_seconds": "beforehand s",  # pre-training and the teacher, where there were any
     "train_seconds": "total s",
     "tokens_per_second": "tokens/s",
     "peak_memory_mb": "peak MB",
@@ -52,7 +52,20 @@ class Prepared:
     test_ids: list[np.ndarray]
     unlabelled_ids: list[np.ndarray] = field(default_factory=list)  # to learn from without labels
     starts: dict[str, Any] = field(default_factory=dict)  # what was learned from them so far (pretraining.py)
+    learned: dict[str, Any] = field(default_factory=dict)  # what the teacher says (teacher.py)
     folder: Path = Path()  # of the run
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """What networks learn from: reviews as token ids, their labels (N,) or the probabilities of both (N, 2); what a
+    teacher cost; and a few words on it.
+    """
+
+    ids: list[np.ndarray]
+    labels: np.ndarray
+    seconds: float = 0.0
+    said: str = ""
 
 
 @dataclass

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, get_array_module
-from ..checks import as_array, as_operand, check_rates, check_shapes, refuse_first
+from ..checks import as_array, as_operand, check_distribution, check_rates, check_shapes, refuse_first
 from .activations import sigmoid
 
 __all__ = [
@@ -55,13 +55,17 @@ def softmax_cross_entropy(
 ) -> tuple[Array, Array]:
     """-mean(log softmax(logits)[target]) over the positions whose target is not `ignore_index`.
 
-    logits (..., K), targets (...) integers in [0, K) (the range is checked on the host only). What logits hold at
-    ignored positions changes nothing, and their gradient is 0; when all are ignored, the loss is 0. With `smoothing` s
-    from 0 to below 1, the target has 1 - s + s/K of the distribution that is to be met, and every other class s/K
-    (Szegedy et al. 2016).
+    logits (..., K), targets (...) integers in [0, K), or the probabilities p (..., K) of all classes as floats, for
+    which it is -mean(sum_k p_k log softmax(logits)_k) over all positions (what targets hold is checked on the host
+    only). What logits hold at ignored positions changes nothing, and their gradient is 0; when all are ignored, the
+    loss is 0. With `smoothing` s from 0 to below 1, the target has 1 - s + s/K of the distribution that is to be met,
+    and every other class s/K (Szegedy et al. 2016).
     """
     check_rates(smoothing=smoothing)
-    logits, targets = as_operand("logits", logits), as_array("targets", targets, "iu")
+    logits, targets = as_operand("logits", logits), as_array("targets", targets)
+    if targets.dtype.kind == "f" and targets.shape == logits.shape != ():
+        return _soft_cross_entropy(logits, targets, ignore_index, smoothing)
+    targets = as_array("targets", targets, "iu")
     check_shapes("logits", logits, targets, logits.shape[:-1])
     xp = get_array_module(logits, targets)
     K = logits.shape[-1]
@@ -83,6 +87,21 @@ def softmax_cross_entropy(
             gradient -= smoothing / K
         gradient = xp.where(kept[:, None], gradient / count, 0)
         return losses.sum() / count, gradient.reshape(logits.shape)
+
+
+def _soft_cross_entropy(logits: Array, p: Array, ignore_index: int | None, smoothing: float) -> tuple[Array, Array]:
+    """`softmax_cross_entropy` where targets are the probabilities p of all classes (..., K)."""
+    if ignore_index is not None:
+        raise ValueError(f"ignore_index is {ignore_index}, expected None where targets are probabilities")
+    xp, K = get_array_module(logits, p), logits.shape[-1]
+    if xp is np:
+        p = check_distribution("targets", p)
+    p = p.astype(logits.dtype)
+    if smoothing:
+        p = p * (1.0 - smoothing) + smoothing / K
+    log_q, count = log_softmax(logits), logits.size // K
+    with np.errstate(under="ignore"):
+        return -(p * log_q).sum() * logits.dtype.type(1.0 / count), (xp.exp(log_q) - p) * (1.0 / count)
 
 
 def kl_divergence(logits: Any, reference: Any) -> tuple[Array, Array]:

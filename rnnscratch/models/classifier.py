@@ -14,6 +14,7 @@ import numpy as np
 
 from ..backend import Array, check_dtype, generator, get_array_module, module_for, to_cpu
 from ..checks import (
+    are_soft,
     as_array,
     as_operand,
     check_choice,
@@ -58,8 +59,9 @@ class SequenceClassifier(Model):
     cell's, `reset_after` the "gru" cell's.
 
     `embeddings`, an array (V, E) or a `Word2Vec` with that many `vectors`, are where the embedding's table starts; with
-    `freeze` it stays so. `fixed` names the parameters that do not learn. `label_smoothing` takes so much of the labels
-    that training is to meet and shares it among all classes.
+    `freeze` it stays so. `fixed` names the parameters that do not learn. Labels are whole numbers, or the probabilities
+    of all classes (N, K), say those that another model gives (Hinton et al. 2015). `label_smoothing` takes so much of
+    the labels that training is to meet and shares it among all classes.
 
     Training also meets noise on the word vectors (Miyato et al. 2017), of norm `adversarial` over a sequence, in units
     of the vectors' standard deviations: the noise that raises the loss the most; and, of norm `virtual`, that which
@@ -222,8 +224,11 @@ class SequenceClassifier(Model):
         self._back(dlogits)
 
     def loss(self, logits: Array, labels: Array, smoothing: float = 0.0) -> tuple[Array, Array]:
-        """The mean cross-entropy of the logits against labels (B,) in [0, K), and its gradient with respect to them."""
+        """The mean cross-entropy of the logits against labels (B,) in [0, K), or probabilities (B, K), and its gradient
+        with respect to the logits.
+        """
         if self.num_classes == 2:
+            labels = labels[:, 1] if are_soft(labels) else labels
             return losses.binary_cross_entropy(logits, labels, smoothing)
         return losses.softmax_cross_entropy(logits, labels, smoothing=smoothing)
 
@@ -239,12 +244,12 @@ class SequenceClassifier(Model):
         labels = self.xp.asarray(batch.labels)
         logits = self.forward(self.xp.asarray(batch.ids), batch.lengths, train)
         loss, dlogits = self.loss(logits, labels, self.label_smoothing if train else 0.0)
-        return loss, lambda: self.backward(dlogits), {"accuracy": (decide(logits) == labels).mean()}
+        return loss, lambda: self.backward(dlogits), {"accuracy": (decide(logits) == hard(labels)).mean()}
 
     def _noisy_loss(self, batch: Batch) -> tuple[Array, Callable[[], None], dict[str, Array]]:
         """`batch_loss` of a training batch as it is and with noise on its word vectors (kernels/adversarial.py)."""
         labels = np.full(len(batch.lengths), -1) if batch.labels is None else to_cpu(batch.labels)
-        known = np.flatnonzero(labels >= 0)
+        known = np.flatnonzero(hard(labels) >= 0)
         words, x, embed_back = self._embed(self.xp.asarray(batch.ids), batch.lengths, True, True)
         s, spread_cache = adversarial.spread(words.data, self._word_weights(x.plan))
         logits, read_back = self._read(x, True, True)
@@ -268,7 +273,7 @@ class SequenceClassifier(Model):
                 further, dnoisy = divergence(noisy, reference)
                 loss = loss + further * loss.dtype.type(self.noise_weight)
                 passes.append((r, back, dnoisy))
-        accuracy = (decide(logits) == self.xp.asarray(labels)).sum() / max(1, len(known))
+        accuracy = (decide(logits) == self.xp.asarray(hard(labels))).sum() / max(1, len(known))
 
         def way_back() -> None:
             total, ds = dx, self.xp.zeros_like(s)
@@ -361,7 +366,7 @@ class SequenceClassifier(Model):
         """
         if isinstance(data, Batches) or (isinstance(data, list) and data and isinstance(data[0], Batch)):
             return data
-        sequences, labels = check_labels(data, self.num_classes, unlabelled=bool(shuffle and self.virtual))
+        sequences, labels = check_labels(data, self.num_classes, unlabelled=bool(shuffle and self.virtual), soft=True)
         check_sequences("sequences", sequences, self.vocabulary_size)
         if shuffle and not any(ids.any() for ids in sequences):
             raise ValueError("sequences hold no token but 0, the unknown word: there is nothing to learn from")
@@ -389,7 +394,8 @@ class SequenceClassifier(Model):
         """Loss, accuracy, precision, recall and F1 on labelled batches."""
         logits, labels = self.predict_batches(batches), np.asarray(batches.labels)
         loss, _ = self.loss(self.xp.asarray(logits), self.xp.asarray(labels))
-        return {"loss": float(loss), **classification_scores(labels, decide(logits), np.arange(self.num_classes))}
+        scores = classification_scores(hard(labels), decide(logits), np.arange(self.num_classes))
+        return {"loss": float(loss), **scores}
 
     @np.errstate(over="ignore", invalid="ignore")
     def predict_proba(self, ids: Array, lengths: Any = None) -> Array:
@@ -449,6 +455,11 @@ def last_backward(dlast: Array, shape: tuple[int, int, int]) -> Array:
 def decide(logits: Array) -> Array:
     """The most probable class (B,), from one logit (B,) for two classes or one for each class (B, K)."""
     return (logits > 0).astype(int) if logits.ndim == 1 else logits.argmax(axis=-1)
+
+
+def hard(labels: Array) -> Array:
+    """The class of each label (B,), the most probable one where labels are probabilities (B, K)."""
+    return labels.argmax(axis=1) if are_soft(labels) else labels
 
 
 def probabilities(logits: Array) -> Array:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..backend import generator
-from ..checks import as_labels, as_sequences, check_flags, check_sizes
+from ..checks import are_soft, as_labels, as_sequences, check_distribution, check_flags, check_sizes
 
 POOL = 50  # batches whose sequences are sorted together: enough for even lengths, few enough to stay random
 STEPS = 2**17  # padded steps (longest x sequences) of an unshuffled batch of several, at most
@@ -26,7 +26,7 @@ class Batch(NamedTuple):
 
     ids: np.ndarray  # (T, B) token ids, 0 past a sequence's end
     lengths: np.ndarray  # (B,) decreasing
-    labels: np.ndarray | None  # (B,)
+    labels: np.ndarray | None  # (B,) or, of probabilities, (B, K)
     indices: np.ndarray  # (B,) the sequences' positions in the data
 
 
@@ -68,11 +68,11 @@ def pad(sequences: Any) -> tuple[np.ndarray, np.ndarray]:
 class Batches:
     """An iterable of `Batch`; every pass over it draws a new order from the generator.
 
-    `sequences` are arrays of token ids, `labels` (N,) or None. With `shuffle`, sequences are mixed, sorted by length
-    within pools of `POOL` batches, and the batches mixed again; without, all are sorted by length, which is the
-    fastest order to predict in (`indices` says where each belongs), and a batch has fewer than `batch_size` sequences
-    where it would else be large or mostly padding. With `max_length`, longer sequences keep their last tokens. An empty
-    sequence becomes one unknown token.
+    `sequences` are arrays of token ids, `labels` (N,), the probabilities of K classes (N, K), or None. With `shuffle`,
+    sequences are mixed, sorted by length within pools of `POOL` batches, and the batches mixed again; without, all are
+    sorted by length, which is the fastest order to predict in (`indices` says where each belongs), and a batch has
+    fewer than `batch_size` sequences where it would else be large or mostly padding. With `max_length`, longer
+    sequences keep their last tokens. An empty sequence becomes one unknown token.
 
     Raises ValueError or TypeError for no sequences, ids that are no integers, labels of another number, or a size
     below 1.
@@ -90,7 +90,12 @@ class Batches:
         check_sizes(batch_size=batch_size, max_length=1 if max_length is None else max_length)
         check_flags(shuffle=shuffle)
         sequences = as_sequences("sequences", sequences)
-        self.labels = None if labels is None else as_labels("labels", labels, len(sequences))
+        if are_soft(labels):
+            self.labels: np.ndarray | None = check_distribution("labels", labels)
+            if len(self.labels) != len(sequences):
+                raise ValueError(f"labels has shape {self.labels.shape}, expected {len(sequences)} rows")
+        else:
+            self.labels = None if labels is None else as_labels("labels", labels, len(sequences))
         self.sequences = [_last(sequence, max_length) for sequence in sequences]
         self.lengths = np.array([len(sequence) for sequence in self.sequences])
         self.batch_size, self.shuffle, self.rng = int(batch_size), bool(shuffle), generator(seed)

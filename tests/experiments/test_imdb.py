@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from rnnscratch import cli, files
-from rnnscratch.experiments import baseline, imdb, pretraining, recipe, report, results
+from rnnscratch.experiments import baseline, imdb, pretraining, recipe, report, results, teacher
+from rnnscratch.kernels.losses import sigmoid
 from rnnscratch.models.classifier import CELLS, SequenceClassifier
 from rnnscratch.models.saved import load_model
 from rnnscratch.text import clean_texts
@@ -461,6 +462,42 @@ def test_word_vectors_start_the_embedding_and_unknown_words_are_as_usual(with_un
     before = model.params["embedding.E"].copy()
     start.give(model)
     assert np.array_equal(model.params["embedding.E"], np.where(known[:, None], table, before))
+
+
+def test_networks_learn_from_a_teacher_of_other_films(with_unlabelled, tmp_path, monkeypatch):
+    settings = imdb.Settings(
+        data=str(with_unlabelled),
+        **{**SMALL, "epochs": 2, "models": ("nb", "gru"), "distill": 0.7, "unlabelled": True},
+    )
+    seen, train = [], imdb.fit
+    monkeypatch.setattr(
+        imdb, "fit", lambda model, data, *rest, **more: seen.append(data) or train(model, data, *rest, **more)
+    )
+    row = imdb.run(settings, tmp_path / "run", progress=False)[1]
+    prepared = imdb.prepare(settings, progress=False)
+    ids, labels = seen[0]
+    count, further = len(prepared.train_ids), prepared.vocabulary.encode_all(clean_texts(prepared.data.unlabelled))
+    assert [each.tolist() for each in ids] == [each.tolist() for each in [*prepared.train_ids, *further]]
+    model = baseline.NbNgrams(len(prepared.vocabulary), teacher.LONGEST)
+    held_out = model.fit_decision(prepared.train_ids, prepared.train_labels)
+    p = np.concatenate([0.7 * sigmoid(held_out) + 0.3 * prepared.train_labels, sigmoid(model.decision(further))])
+    np.testing.assert_allclose(labels, np.stack([1 - p, p], axis=1), rtol=1e-12)
+    assert (labels[count:, 1] > 0.5).tolist() == [k % 2 == 0 for k in range(60)] and row["pretrain_seconds"] > 0
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "The teacher, logistic regression on runs of up to 3 words" in page
+    alone = dataclasses.replace(settings, unlabelled=False)
+    taught = teacher.lessons(alone, prepared, progress=False)
+    np.testing.assert_array_equal(taught.labels, labels[:count])
+    assert len(taught.ids) == count
+    untaught = teacher.lessons(dataclasses.replace(alone, distill=0.0), prepared, progress=False)
+    assert untaught.labels is prepared.train_labels and untaught.ids is prepared.train_ids
+
+
+def test_reviews_without_a_label_need_a_teacher(folder):
+    with pytest.raises(ValueError, match="distill is 0, expected a teacher for the reviews without a label"):
+        imdb.Settings(data=str(folder), unlabelled=True).check()
+    with pytest.raises(ValueError, match="distill is 1.0, expected"):
+        imdb.Settings(data=str(folder), distill=1.0).check()
 
 
 def test_an_ablation_leaves_out_one_ingredient_at_a_time_and_looks_at_no_test_review(with_unlabelled, tmp_path):

@@ -40,11 +40,23 @@ def pairs(rng, dtype=complex):
             TOKENS,
             {"ignore_index": -1, "smoothing": 0.2},
         ),
+        "soft": (
+            losses.softmax_cross_entropy,
+            rng.standard_normal((2, 3, 4)) * 3,
+            rng.dirichlet(np.ones(4), (2, 3)),
+            {},
+        ),
+        "soft, smoothed": (
+            losses.softmax_cross_entropy,
+            rng.standard_normal((5, 4)) * 3,
+            rng.dirichlet(np.ones(4), 5),
+            {"smoothing": 0.2},
+        ),
         "squared": (losses.mean_squared_error, rng.standard_normal((4, 3)), rng.standard_normal((4, 3)), {}),
     }
 
 
-NAMES = ["binary", "softmax", "ignoring", "binary, smoothed", "softmax, smoothed", "squared"]
+NAMES = ["binary", "softmax", "ignoring", "binary, smoothed", "softmax, smoothed", "soft", "soft, smoothed", "squared"]
 
 
 def torch_loss(name, outputs, targets):
@@ -57,9 +69,10 @@ def torch_loss(name, outputs, targets):
         return torch.nn.functional.binary_cross_entropy_with_logits(outputs, targets)
     if name == "squared":
         return torch.nn.functional.mse_loss(outputs, targets)
+    soft = name.startswith("soft,") or name == "soft"
     return torch.nn.functional.cross_entropy(
         outputs.reshape(-1, outputs.shape[-1]),
-        targets.reshape(-1),
+        targets.reshape(-1, outputs.shape[-1]) if soft else targets.reshape(-1),
         ignore_index=-1,
         label_smoothing=0.2 * ("smoothed" in name),
     )
@@ -213,6 +226,13 @@ def test_the_device_gets_no_host_arrays_and_gives_the_same_numbers(name, rng):
         (
             "softmax_cross_entropy",
             np.ones((2, 2)),
+            np.array([[0.5, 0.5], [0.5, 0.6]]),
+            ValueError,
+            r"targets\[1\] holds 0.5 to 0.6 and sums to 1.1, expected probabilities",
+        ),
+        (
+            "softmax_cross_entropy",
+            np.ones((2, 2)),
             np.array([0, 2]),
             ValueError,
             r"targets\[1\] is 2, expected a class",
@@ -250,6 +270,11 @@ def test_the_device_gets_no_host_arrays_and_gives_the_same_numbers(name, rng):
 def test_wrong_arguments_are_named(function, outputs, targets, error, message):
     with pytest.raises(error, match=message):
         getattr(losses, function)(outputs, targets)
+
+
+def test_no_probabilities_are_ignored():
+    with pytest.raises(ValueError, match="ignore_index is -1, expected None where targets are probabilities"):
+        losses.softmax_cross_entropy(np.zeros((2, 2)), np.full((2, 2), 0.5), ignore_index=-1)
 
 
 @pytest.mark.parametrize("size", [1e-3, 1.0, 100.0])

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from cells import STEP, relative_error
 
+from rnnscratch import training
 from rnnscratch.kernels import gru
 from rnnscratch.layers import GRU
 from rnnscratch.models.classifier import (
@@ -23,6 +24,7 @@ from rnnscratch.models.classifier import (
     parameter_shapes,
     probabilities,
 )
+from rnnscratch.optimizers import Adam
 from rnnscratch.text.batches import Batch
 
 IDS = np.array([[1, 4, 2], [3, 1, 0], [2, 0, 0], [5, 3, 0]])
@@ -493,6 +495,58 @@ def test_label_smoothing_acts_in_training_alone(num_classes):
     expected = np.exp(log_p) - target
     db = expected.sum(axis=0) / 3
     np.testing.assert_allclose(model.grads["dense.b"], db[1:] if num_classes == 2 else db, rtol=1e-12)
+
+
+SOFT = {2: [[0.9, 0.1], [0.5, 0.5], [0.0, 1.0]], 3: [[0.9, 0.1, 0.0], [0.2, 0.3, 0.5], [0.2, 0.0, 0.8]]}
+
+
+@pytest.mark.parametrize("num_classes", SOFT)
+def test_labels_may_be_probabilities(num_classes, rng):
+    labels = np.array(SOFT[num_classes])
+    assert_gradients_exact(perturbed(rng, num_classes=num_classes, cell="gru"), labels, LENGTHS)
+    model = small(num_classes=num_classes, label_smoothing=0.2, dtype="float64")
+    order = np.argsort([-length for length in LENGTHS])
+    batch = Batch(IDS[:, order], np.array(LENGTHS)[order], labels, order)
+    p = probabilities(model.forward(batch.ids, batch.lengths))
+    loss, _, figures = model.batch_loss(batch)
+    assert loss == pytest.approx(-(labels * np.log(p)).sum(axis=1).mean(), rel=1e-12)
+    assert figures["accuracy"] == pytest.approx((p.argmax(axis=1) == labels.argmax(axis=1)).mean())
+    smoothed = labels * 0.8 + 0.2 / num_classes
+    assert model.batch_loss(batch, True)[0] == pytest.approx(-(smoothed * np.log(p)).sum(axis=1).mean(), rel=1e-12)
+    first, second = model.split(batch, 2)
+    assert np.array_equal(np.concatenate([first.labels, second.labels]), labels[[0, 2, 1]])
+    hard = batch._replace(labels=np.array([1, 0, 1]))
+    certain = batch._replace(labels=np.eye(num_classes)[hard.labels])
+    assert model.batch_loss(certain)[0] == pytest.approx(model.batch_loss(hard)[0], rel=1e-14)
+
+
+@pytest.mark.parametrize("noise", [{}, {"adversarial": 0.3}])
+def test_training_meets_probabilities_as_they_are(noise):
+    """One word of which a quarter of the texts are of class 1, another of three quarters."""
+    sequences = [[1], [2]] * 32
+    soft = np.array([[0.75, 0.25], [0.25, 0.75]] * 32)
+    model = SequenceClassifier(3, 4, 6, seed=0, **noise)
+    history = training.fit(
+        model, (sequences, soft), (sequences, soft), optimizer=Adam(0.03), epochs=40, batch_size=16, progress=False
+    )
+    p = probabilities(model.forward(np.array([[1, 2]])))
+    np.testing.assert_allclose(p, soft[:2], atol=0.03)
+    assert history["validation_accuracy"][-1] == history["accuracy"][-1] == 1.0
+    assert history["validation_loss"][-1] == pytest.approx(0.5623, abs=0.005)  # the entropy of a quarter
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.full((2, 3), 1 / 3), r"labels has shape \(2, 3\), expected rows of 2 probabilities"),
+        (np.full((3, 2), 0.5), r"labels has shape \(3, 2\), expected \(2, 2\)"),
+        (np.array([[0.5, 0.5], [0.7, 0.7]]), r"labels\[1\] holds 0.7 to 0.7 and sums to 1.4, expected probabilities"),
+        (np.array([[1.5, -0.5], [0.5, 0.5]]), r"labels\[0\] holds -0.5 to 1.5"),
+    ],
+)
+def test_labels_that_are_no_probabilities_are_named(labels, message):
+    with pytest.raises(ValueError, match=message):
+        training.fit(small(), ([[1], [2]], labels), optimizer=Adam(0.1), progress=False)
 
 
 @pytest.mark.parametrize("shape", [(4,), (4, 3)])

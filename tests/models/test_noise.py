@@ -40,6 +40,8 @@ STEPS = {
     "unlabelled": ({"virtual": 0.8}, None),
     "some unlabelled": ({"adversarial": 0.5, "virtual": 0.8}, [1, -1, 0]),
     "dropouts": ({"virtual": 0.8, "num_layers": 2, "bidirectional": False, **DROPOUTS}, [1, 0, 1]),
+    "soft": ({"adversarial": 0.5, "virtual": 0.8}, [[0.9, 0.1], [0.5, 0.5], [0.2, 0.8]]),
+    "soft, three classes": ({"adversarial": 0.5, "num_classes": 3}, [[0.9, 0.1, 0], [0.2, 0.3, 0.5], [0.2, 0, 0.8]]),
     "smoothed, last": ({"adversarial": 0.5, "label_smoothing": 0.2, "pooling": "last", "cell": "gru"}, [1, 0, 1]),
 }
 
