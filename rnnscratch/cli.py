@@ -98,7 +98,7 @@ def parser(best: bool = False) -> argparse.ArgumentParser:
     add(
         "--best",
         action="store_true",
-        help="a longer recipe, from a language model and with noise, for all that is not given; not yet tuned",
+        help="a longer recipe, of three seeds that also learn from reviews without a label, for all that is not given",
     )
     add("--ablation", action="store_true", help="train without each ingredient too, judged on the validation reviews")
     add("--out", metavar="FOLDER", default=None, help="run folder (default: runs/imdb, or the next free number)")

@@ -177,7 +177,7 @@ class NbNgrams:
             fold[members] = np.arange(len(members)) * min(folds, len(members)) // len(members)
         found, counts = self._found(sequences)
         features, places = np.unique(found, return_inverse=True)
-        for k in progress_bar(range(fold.max() + 1), progress, desc="teacher", unit="fold"):
+        for k in progress_bar(range(fold.max() + 1), progress, desc="teacher", unit=" folds", leave=False):
             left_out = fold == k
             of_left_out = np.repeat(left_out, counts)
             _, weights, bias = self._learn(places[~of_left_out], counts[~left_out], targets[~left_out], len(features))

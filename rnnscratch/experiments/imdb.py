@@ -45,18 +45,18 @@ BASELINES = {"bow": BagOfWords, "nb": NbNgrams}  # which no chance has a part in
 MODELS = (*BASELINES, "hmm", *CELLS)  # that can be compared
 DATA_OPTIONS = {"vocabulary_size", "embedding_dim", "hidden_size", "num_classes", "cell", "seed"}  # set for each model
 HMM_STATES, HMM_STEPS = 8, 15
-LATER = (  # settings that older runs lack
-    "model",
-    "workers",
-    "pretrain",
-    "passes",
-    "embedding_rate",
-    "recurrent_rate",
-    "average",
-    "distill",
-    "unlabelled",
-    "ablation",
-)
+LATER: dict[str, Any] = {  # settings that older runs lack, and what they did
+    "model": {},
+    "workers": 1,
+    "pretrain": "none",
+    "passes": 3,
+    "embedding_rate": 1.0,
+    "recurrent_rate": 1.0,
+    "average": 0.0,
+    "distill": 0.0,
+    "unlabelled": False,
+    "ablation": False,
+}
 
 
 @dataclass(frozen=True)
@@ -75,14 +75,14 @@ class Settings:
 
     data: str | None = None
     download: bool = False
-    models: tuple[str, ...] = ("bow", "hmm", "rnn", "lstm", "gru")
+    models: tuple[str, ...] = ("bow", "nb", "hmm", "rnn", "lstm", "gru")
     quick: bool = False
     recipe: str = "default"
-    pooling: str = "mean"
+    pooling: str = "mean+max"
     bidirectional: bool = True
-    epochs: int = 5
+    epochs: int = 4
     hidden: int = 48
-    embedding: int = 64
+    embedding: int = 128
     seeds: int = 1
     device: str = "cpu"
     vocabulary: int = 20000
@@ -91,14 +91,14 @@ class Settings:
     learning_rate: float = 0.002
     dropout: float = 0.5
     embedding_dropout: float = 0.3
-    word_dropout: float = 0.5
+    word_dropout: float = 0.3
     clip_norm: float = 1.0
-    pretrain: str = "none"
+    pretrain: str = "words"
     passes: int = 3
     embedding_rate: float = 1.0
     recurrent_rate: float = 1.0
     average: float = 0.0
-    distill: float = 0.0
+    distill: float = 0.7
     unlabelled: bool = False
     ablation: bool = False
     workers: int = 1
@@ -477,7 +477,7 @@ def _claim(out: Path, settings: Settings, resume: bool) -> dict[Path, Outcome]:
         found = read_json(file)
         if not isinstance(found, dict) or found.keys() - wanted.keys():
             raise ValueError(f"{file} is damaged: it holds {found!r:.200}, expected the settings of a run")
-        found = {**{name: getattr(Settings(), name) for name in LATER}, **found}
+        found = {**LATER, **found}
         differing = [name for name in wanted if found.get(name) != wanted[name]]
         if differing:
             names = ", ".join(

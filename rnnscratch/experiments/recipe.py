@@ -1,6 +1,6 @@
 """A recipe that takes longer than the usual one, and what it is made of.
 
-Its numbers are a first guess, from the papers and single short runs: no test review was looked at with it yet.
+It was chosen on a fifth of aclImdb's training reviews, of films of their own, by single runs.
 """
 
 from __future__ import annotations
@@ -9,23 +9,20 @@ from dataclasses import replace
 from typing import Any
 
 BEST: dict[str, Any] = {  # settings and options of the model that differ from the usual
-    "models": ("bow", "nb", "lstm"),
-    "pretrain": "lm",
+    "models": ("bow", "nb", "gru"),
+    "unlabelled": True,
     "vocabulary": 30000,
-    "embedding": 128,
-    "hidden": 256,
-    "max_length": 600,
-    "pooling": "mean+max",
-    "epochs": 4,
-    "learning_rate": 0.001,
-    "average": 0.99,
-    "adversarial": 5.0,
+    "seeds": 3,
+    "epochs": 3,
 }
 INGREDIENTS: dict[str, dict[str, Any]] = {  # what each is without
+    "a teacher": {"distill": 0.0, "unlabelled": False},
+    "reviews without a label": {"unlabelled": False},
     "language models": {"pretrain": "words"},  # but with word vectors
     "any pre-training": {"pretrain": "none"},
     "adversarial noise": {"adversarial": 0.0, "virtual": 0.0},
     "averaged weights": {"average": 0.0},
+    "the maximum over time": {"pooling": "mean"},
     "reading backwards": {"bidirectional": False},
     "words left out": {"word_dropout": 0.0},
     "dropout": {"dropout": 0.0, "embedding_dropout": 0.0},

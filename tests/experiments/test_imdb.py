@@ -32,6 +32,8 @@ SMALL: dict = {
     "dropout": 0.1,
     "embedding_dropout": 0.0,
     "word_dropout": 0.1,
+    "pretrain": "none",
+    "distill": 0.0,
 }
 
 
@@ -336,7 +338,7 @@ def test_the_command_offers_every_cell_and_option_of_the_model(folder, tmp_path)
             "float64",
             0,
         )
-        assert (config["pooling"], config["bidirectional"]) == ("mean", True)
+        assert (config["pooling"], config["bidirectional"]) == ("mean+max", True)
 
 
 def test_the_default_folder_is_the_next_free_or_the_last(tmp_path):
@@ -495,13 +497,14 @@ def test_networks_learn_from_a_teacher_of_other_films(with_unlabelled, tmp_path,
 
 def test_reviews_without_a_label_need_a_teacher(folder):
     with pytest.raises(ValueError, match="distill is 0, expected a teacher for the reviews without a label"):
-        imdb.Settings(data=str(folder), unlabelled=True).check()
+        imdb.Settings(data=str(folder), unlabelled=True, distill=0.0).check()
     with pytest.raises(ValueError, match="distill is 1.0, expected"):
         imdb.Settings(data=str(folder), distill=1.0).check()
 
 
 def test_an_ablation_leaves_out_one_ingredient_at_a_time_and_looks_at_no_test_review(with_unlabelled, tmp_path):
-    settings = imdb.Settings(data=str(with_unlabelled), **PRETRAINED, ablation=True, model={"adversarial": 0.5})
+    further = {"distill": 0.5, "unlabelled": True, "model": {"adversarial": 0.5}}
+    settings = imdb.Settings(data=str(with_unlabelled), **{**PRETRAINED, **further}, ablation=True)
     imdb.run(settings, tmp_path / "run", progress=False)
     rows = json.loads((tmp_path / "run" / "ablation.json").read_text())
     assert [row["without"] for row in rows] == list(recipe.INGREDIENTS)
