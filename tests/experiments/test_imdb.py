@@ -105,6 +105,32 @@ def test_the_report_is_one_file_with_pictures_table_and_words(finished):
     assert "<script" not in page
 
 
+def test_the_best_network_is_compared_with_all_others_also_with_those_ahead_of_it(finished):
+    out, settings, rows = finished
+    prepared = imdb.prepare(settings, progress=False)
+    labels = prepared.data.test.labels
+    logits = {"bow": [0, 1, 2, 3, 4], "nb": [0], "gru": [0, 5], "rnn": [0, 5, 6]}  # where each is wrong
+
+    def outcome(name, wrong):
+        right = np.where(labels == 1, 1.0, -1.0)
+        right[wrong] *= -1
+        accuracy = float(((right > 0) == labels).mean())
+        return results.Outcome({**rows[0], "model": name, "accuracy": accuracy}, right, [])
+
+    said = report.comparison(prepared, [outcome(name, wrong) for name, wrong in logits.items()])
+    assert said[0].startswith("The NB bigrams is right most often, on 97.50% of 40")
+    assert said[1].startswith(
+        "Against the NB bigrams (97.50%) the GRU (95.00%) is right alone 0 times and wrong alone 1"
+    )
+    assert said[2].startswith(
+        "Against the vanilla RNN (92.50%) the GRU (95.00%) is right alone 1 times and wrong alone 0"
+    )
+    assert said[3].startswith(
+        "Against the bag of words (87.50%) the GRU (95.00%) is right alone 4 times and wrong alone 1"
+    )
+    assert "p = 0.38" in said[3]
+
+
 def test_without_matplotlib_the_report_says_so(finished, monkeypatch, tmp_path):
     _, settings, _ = finished
     monkeypatch.setattr(report.importlib.util, "find_spec", lambda name: None)
