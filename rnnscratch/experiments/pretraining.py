@@ -82,7 +82,8 @@ def from_language_models(settings: Any, prepared: Prepared, cell: str, words: St
     that the first one learned.
     """
     V, options = len(prepared.vocabulary), settings.model_options()
-    found = Start(dict(words.params), words.seconds, words.said)
+    vectors = words.params["embedding.E"]
+    found = Start({"embedding.E": vectors / np.nanstd(vectors)}, words.seconds, words.said)  # as large as its own start
     for suffix, direction, step in (("", "forwards", 1), ("_reverse", "backwards", -1))[: 1 + settings.bidirectional]:
         model = LanguageModel(
             V + 1,

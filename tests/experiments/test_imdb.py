@@ -479,6 +479,25 @@ def test_networks_start_from_language_models_that_never_saw_the_test_reviews(wit
     assert "Where the networks started" in page and "of perplexity" in page
 
 
+def test_a_language_model_begins_with_word_vectors_as_large_as_its_own_start(with_unlabelled, tmp_path, monkeypatch):
+    settings = imdb.Settings(data=str(with_unlabelled), **PRETRAINED)
+    prepared = dataclasses.replace(imdb.prepare(settings, progress=False), folder=tmp_path)
+    words = pretraining.starting_point(dataclasses.replace(settings, pretrain="words"), prepared, "gru", False)
+    seen = []
+
+    def stop(model, *rest, **more):
+        seen.append(model.params["embedding.E"].copy())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pretraining, "fit", stop)
+    with pytest.raises(KeyboardInterrupt):
+        pretraining.starting_point(settings, prepared, "gru", progress=False)
+    table = words.params["embedding.E"]
+    known = ~np.isnan(table).any(axis=1)
+    assert seen[0][:-1][known].std() == pytest.approx(1.0, rel=1e-5)
+    np.testing.assert_allclose(seen[0][:-1][known] / table[known], 1 / table[known].std(), rtol=1e-4)
+
+
 def test_word_vectors_start_the_embedding_and_unknown_words_are_as_usual(with_unlabelled, tmp_path):
     settings = imdb.Settings(data=str(with_unlabelled), **{**PRETRAINED, "pretrain": "words"})
     prepared = dataclasses.replace(imdb.prepare(settings, progress=False), folder=tmp_path)
