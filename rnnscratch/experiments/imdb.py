@@ -294,6 +294,8 @@ def train_network(
         "best_epoch": history.best_epoch,
         "validation_accuracy": max(history["validation_accuracy"]),
         "pretrain_seconds": start.seconds + taught.seconds,
+        "start": start.said,
+        "teacher": taught.said,
         "train_seconds": sum(seconds),
         "seconds_per_epoch": sum(seconds) / len(seconds),
         "tokens_per_second": float(np.mean(history["tokens_per_second"])),

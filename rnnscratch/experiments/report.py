@@ -53,7 +53,7 @@ def write_report(
         "<h2>In words</h2>",
         *(f"<p>{escape(sentence)}</p>" for sentence in comparison(prepared, outcomes)),
     ]
-    parts += beginnings(prepared) + ablation_table(outcomes, without)
+    parts += beginnings(outcomes) + ablation_table(outcomes, without)
     if importlib.util.find_spec("matplotlib"):
         parts += pictures(prepared, outcomes)
     else:
@@ -90,16 +90,16 @@ def results_table(rows: Sequence[dict[str, Any]]) -> str:
     return f"<table><thead><tr>{top}</thead><tbody>{rest}</tbody></table>"
 
 
-def beginnings(prepared: Prepared) -> list[str]:
+def beginnings(outcomes: Sequence[Outcome]) -> list[str]:
     """Who taught the networks, and what they started from."""
-    parts = [f"<h2>Who taught the networks</h2><p>{escape(each.said)}.</p>" for each in prepared.learned.values()]
-    if not prepared.starts:
-        return parts
-    parts.append("<h2>Where the networks started</h2>")
-    for name, start in prepared.starts.items():
-        if name != "words" or len(prepared.starts) == 1:
-            whose = "All networks" if name == "words" else f"The {NAMES[name]}"
-            parts.append(f"<p>{escape(whose)}: {escape(start.said)}. All seeds started from the same.</p>")
+    parts = []
+    for title, key in (("Who taught the networks", "teacher"), ("Where the networks started", "start")):
+        whose: dict[str, list[str]] = {}
+        for outcome in outcomes:
+            if outcome.row.get(key):
+                whose.setdefault(outcome.row[key], []).append(NAMES[outcome.row["model"]])
+        parts += [f"<h2>{title}</h2>"] if whose else []
+        parts += [f"<p>{escape(', '.join(dict.fromkeys(names)))}: {escape(said)}.</p>" for said, names in whose.items()]
     return parts
 
 

@@ -31,6 +31,7 @@ COLUMNS = {
 
 FORMAT = "rnnscratch outcome 1"
 WORDS = ("model", "data", "recipe", "pooling", "version")  # of a row
+SAID = ("start", "teacher")  # of the row of a network, if it had one
 NUMBERS = (
     *("accuracy", "precision", "recall", "f1", "roc_auc", "validation_accuracy", "parameters", "epochs", "best_epoch"),
     *("train_seconds", "seconds_per_epoch", "tokens_per_second", "peak_memory_mb"),
@@ -97,6 +98,9 @@ class Outcome:
                 for name in names:
                     if type(row[name]) not in kinds:
                         raise ValueError(f"{name} is {row[name]!r:.100}, expected {kinds[-1].__name__}")
+            for name in SAID:
+                if type(row.get(name, "")) is not str:
+                    raise ValueError(f"{name} is {row[name]!r:.100}, expected a string")
             if (row["model"], row["seed"]) != (model, seed):
                 raise ValueError(f"it is that of {row['model']!r:.50} with seed {row['seed']}")
             for each in history:

@@ -47,8 +47,8 @@ def teach(prepared: Prepared, progress: bool) -> Lessons:
     right = ((teacher.decision(prepared.validation_ids) > 0) == prepared.validation.labels).mean()
     said = (
         f"The teacher, logistic regression on runs of up to {LONGEST} words weighted by naive Bayes, is right on "
-        f"{right:.2%} of the validation reviews and took {seconds:,.0f} s"
+        f"{right:.2%} of the validation reviews"
     )
     if progress:
-        say(said)
+        say(f"{said}; {seconds:,.0f} s")
     return Lessons(ids, sigmoid(logits), seconds, said)

@@ -235,6 +235,7 @@ DAMAGES = [
     ("bow/outcome.npz", in_header(lambda header, arrays: header["row"].update(accuracy="high"))),
     ("bow/outcome.npz", in_header(lambda header, arrays: header["row"].update(model="gru"))),
     ("bow/outcome.npz", in_header(lambda header, arrays: header["row"].update(seed=3))),
+    ("bow/outcome.npz", in_header(lambda header, arrays: header["row"].update(teacher=3))),
     ("bow/outcome.npz", in_header(lambda header, arrays: header["row"].update(data="others"))),
     ("bow/outcome.npz", in_header(lambda header, arrays: header.update(history=3))),
     ("bow/outcome.npz", in_header(lambda header, arrays: header.update(history=[{"epoch": 1}]))),
