@@ -93,6 +93,7 @@ def _soft_cross_entropy(logits: Array, p: Array, ignore_index: int | None, smoot
     """`softmax_cross_entropy` where targets are the probabilities p of all classes (..., K)."""
     if ignore_index is not None:
         raise ValueError(f"ignore_index is {ignore_index}, expected None where targets are probabilities")
+    check_shapes("logits", logits, p, logits.shape)
     xp, K = get_array_module(logits, p), logits.shape[-1]
     if xp is np:
         p = check_distribution("targets", p)

@@ -254,6 +254,13 @@ def test_the_device_gets_no_host_arrays_and_gives_the_same_numbers(name, rng):
         (
             "softmax_cross_entropy",
             np.ones((0, 2)),
+            np.ones((0, 2)),
+            ValueError,
+            r"logits has shape \(0, 2\), expected at",
+        ),
+        (
+            "softmax_cross_entropy",
+            np.ones((0, 2)),
             np.ones(0, int),
             ValueError,
             r"logits has shape \(0, 2\), expected at",
