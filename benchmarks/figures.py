@@ -61,7 +61,7 @@ def wrapped(text: str) -> str:
 
 
 def imdb() -> str:
-    """Of the complete data in both recipes, and of the package's reviews."""
+    """Of the complete data in both recipes, of the package's reviews, and of `--best`."""
     runs = load("imdb")
     official, report, package, best_run = (
         runs[key] for key in ("official, default", "official, report", "package, default", "official, best")

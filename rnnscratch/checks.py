@@ -513,10 +513,7 @@ def check_labels(
         raise TypeError(f"is {type(data).__name__}, expected the pair (sequences, labels)")
     sequences = as_sequences("sequences", data[0])
     if soft and are_soft(data[1]):
-        found = check_distribution("labels", data[1], num_classes)
-        if len(found) != len(sequences):
-            raise ValueError(f"labels has shape {found.shape}, expected {len(sequences), num_classes}")
-        return sequences, found
+        return sequences, as_soft("labels", data[1], len(sequences), num_classes)
     labels = as_labels("labels", data[1], len(sequences))
     if not unlabelled:
         return sequences, positions("labels", labels, np.arange(num_classes))
@@ -530,6 +527,14 @@ def are_soft(labels: Any) -> bool:
     """Whether labels are a table, of the probabilities of several classes."""
     shape: Any = getattr(labels, "shape", ())
     return len(shape) == 2 and shape[1] != 1
+
+
+def as_soft(name: str, labels: Any, count: int, num_classes: int | None = None) -> np.ndarray:
+    """Such labels as float64 (count, num_classes), rows of probabilities. Raises TypeError or ValueError."""
+    found = check_distribution(name, labels, num_classes)
+    if len(found) != count:
+        raise ValueError(f"{name} has shape {found.shape}, expected {(count, *found.shape[1:])}")
+    return found
 
 
 def as_sequences(name: str, value: Any) -> list[np.ndarray]:

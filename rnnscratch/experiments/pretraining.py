@@ -49,7 +49,7 @@ def starting_point(settings: Any, prepared: Prepared, cell: str, progress: bool)
     """What `settings.pretrain` says for networks of this cell, learned when it is first asked for in a run."""
     if settings.pretrain == "none":
         return Start({})
-    starts: dict[str, Start] = prepared.starts
+    starts: dict[str, Start] = prepared.learned
     if "words" not in starts:
         starts["words"] = from_words(settings, prepared, progress)
     if settings.pretrain == "words":

@@ -52,8 +52,7 @@ class Prepared:
     validation_ids: list[np.ndarray]
     test_ids: list[np.ndarray]
     unlabelled_ids: list[np.ndarray] = field(default_factory=list)  # to learn from without labels
-    starts: dict[str, Any] = field(default_factory=dict)  # what was learned from them so far (pretraining.py)
-    learned: dict[str, Any] = field(default_factory=dict)  # what the teacher says (teacher.py)
+    learned: dict[str, Any] = field(default_factory=dict)  # before the networks (pretraining.py, teacher.py)
     folder: Path = Path()  # of the run
 
 

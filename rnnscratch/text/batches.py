@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..backend import generator
-from ..checks import are_soft, as_labels, as_sequences, check_distribution, check_flags, check_sizes
+from ..checks import are_soft, as_labels, as_sequences, as_soft, check_flags, check_sizes
 
 POOL = 50  # batches whose sequences are sorted together: enough for even lengths, few enough to stay random
 STEPS = 2**17  # padded steps (longest x sequences) of an unshuffled batch of several, at most
@@ -90,12 +90,8 @@ class Batches:
         check_sizes(batch_size=batch_size, max_length=1 if max_length is None else max_length)
         check_flags(shuffle=shuffle)
         sequences = as_sequences("sequences", sequences)
-        if are_soft(labels):
-            self.labels: np.ndarray | None = check_distribution("labels", labels)
-            if len(self.labels) != len(sequences):
-                raise ValueError(f"labels has shape {self.labels.shape}, expected {len(sequences)} rows")
-        else:
-            self.labels = None if labels is None else as_labels("labels", labels, len(sequences))
+        read = as_soft if are_soft(labels) else as_labels
+        self.labels = None if labels is None else read("labels", labels, len(sequences))
         self.sequences = [_last(sequence, max_length) for sequence in sequences]
         self.lengths = np.array([len(sequence) for sequence in self.sequences])
         self.batch_size, self.shuffle, self.rng = int(batch_size), bool(shuffle), generator(seed)

@@ -25,7 +25,7 @@ from rnnscratch.models.classifier import (
     probabilities,
 )
 from rnnscratch.optimizers import Adam
-from rnnscratch.text.batches import Batch
+from rnnscratch.text.batches import Batch, Batches
 
 IDS = np.array([[1, 4, 2], [3, 1, 0], [2, 0, 0], [5, 3, 0]])
 LENGTHS = [4, 2, 1]
@@ -547,6 +547,17 @@ def test_training_meets_probabilities_as_they_are(noise):
 def test_labels_that_are_no_probabilities_are_named(labels, message):
     with pytest.raises(ValueError, match=message):
         training.fit(small(), ([[1], [2]], labels), optimizer=Adam(0.1), progress=False)
+
+
+def test_batches_keep_each_sequences_probabilities():
+    soft = np.array([[0.9, 0.1], [0.5, 0.5], [0.0, 1.0]])
+    batches = Batches([[1], [1, 2, 3], [1, 2]], soft, batch_size=2, shuffle=True, seed=0)
+    for batch in batches:
+        np.testing.assert_array_equal(batch.labels, soft[batch.indices])
+    changed = Batches([[1], [1, 2, 3], [1, 2]], soft[::-1])
+    assert changed.summary()["checksum"] != batches.summary()["checksum"]
+    with pytest.raises(ValueError, match=r"labels has shape \(3, 2\), expected \(2, 2\)"):
+        Batches([[1], [2]], soft)
 
 
 @pytest.mark.parametrize("shape", [(4,), (4, 3)])
