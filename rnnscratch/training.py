@@ -344,7 +344,7 @@ def train_epoch(
             if number % 10 == 0:
                 text = ", ".join(f"{name} {value / examples:.3f}" for name, value in total.items())
                 speed = f", {tokens / (time.perf_counter() - start):,.0f} tokens/s" if tokens else ""
-                bar.set_postfix_str(text + speed)
+                bar.set_postfix_str(text + speed, refresh=False)
     if not number:
         raise ValueError("train gives no batches, expected at least one")
     seconds = time.perf_counter() - start

@@ -385,7 +385,7 @@ class Learner:
                         where = f"epoch {number}, stretch {k + 1} of {count}"
                         raise NonFiniteLoss(f"loss {found / max(asked, 1):.3g} in {where}; {ADVICE}")
                     loss, predictions = loss + found, predictions + asked
-                    bar.set_postfix_str(f"loss {loss / max(predictions, 1):.3f}")
+                    bar.set_postfix_str(f"loss {loss / max(predictions, 1):.3f}", refresh=False)
                 bar.update(total * (k + 1) // count - total * k // count)
         spoilt = non_finite(self.params)
         if spoilt is not None:

@@ -6,6 +6,7 @@ import csv
 import errno
 import math
 import tracemalloc
+from functools import partial
 
 import numpy as np
 import pytest
@@ -795,11 +796,18 @@ def test_tokens_per_second_counts_real_tokens(monkeypatch):
 def test_progress_bars_show_loss_accuracy_and_speed(capsys, monkeypatch):
     for axis in ("COLUMNS", "LINES"):  # a narrow console cuts the figures off
         monkeypatch.setenv(axis, "200")
+    monkeypatch.setattr(training, "progress_bar", partial(training.progress_bar, mininterval=0))
     run(classifier(), 1, progress=True, batch_size=4)
     shown = capsys.readouterr().err
     assert "epoch 1/1" in shown and "loss 0." in shown and "accuracy 0." in shown and "tokens/s" in shown
     run(classifier(), 1)
     assert capsys.readouterr().err == ""
+
+
+def test_a_bar_is_drawn_as_often_as_tqdm_wants_not_for_each_figure(capsys, monkeypatch):
+    monkeypatch.setattr(training, "progress_bar", partial(training.progress_bar, mininterval=1000))
+    run(classifier(), 1, progress=True, batch_size=1)
+    assert 1 <= capsys.readouterr().err.count("epoch 1/1") <= 2
 
 
 @pytest.mark.parametrize(

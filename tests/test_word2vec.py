@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import struct
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pytest
@@ -439,7 +440,15 @@ def test_resume_needs_a_checkpoint():
         make().fit(text(2), resume=True)
 
 
-def test_progress_shows_words_and_loss(capsys):
+def test_progress_shows_words_and_loss(capsys, monkeypatch):
+    monkeypatch.setattr(word2vec, "progress_bar", partial(word2vec.progress_bar, mininterval=0))
     make(progress=True, epochs=1).fit(text(50))
     shown = capsys.readouterr().err
     assert "epoch 1/1" in shown and "words/s" in shown and "loss" in shown
+
+
+def test_a_bar_is_drawn_as_often_as_tqdm_wants_not_for_each_stretch(capsys, monkeypatch):
+    slow = partial(word2vec.progress_bar, mininterval=1000)
+    monkeypatch.setattr(word2vec, "progress_bar", slow)
+    make(progress=True, epochs=1).fit(text(3000))
+    assert 1 <= capsys.readouterr().err.count("epoch 1/1") <= 2
