@@ -323,9 +323,9 @@ class Text(NamedTuple):
 
     def reach(self) -> tuple[np.ndarray, np.ndarray]:
         """How many words the sentence of each word has before it and after it."""
-        at = np.arange(len(self.ids))
-        first, end = (np.searchsorted(self.sentence, self.sentence, side) for side in ("left", "right"))
-        return at - first, end - 1 - at
+        size = np.bincount(self.sentence)
+        before = np.arange(len(self.ids)) - (size.cumsum() - size)[self.sentence]
+        return before, size[self.sentence] - 1 - before
 
 
 class Stretch(NamedTuple):

@@ -254,25 +254,30 @@ def ask_path(targets: np.ndarray, tree: Tree, dtype: Any, groups: int = 1) -> li
     groups are faster where blocks come in order of that (`by_way`). On the host.
     """
     N, C = targets.shape
-    L = int(tree.steps[targets].max(initial=0))
-    ways, no = tree.nodes[targets, :L], tree.no[targets, :L]
+    steps = tree.steps[targets]
+    L = int(steps.max(initial=0))
+    ways, to_no = tree.nodes[targets, :L], tree.no[targets, :L]
     asked = ways >= 0
     new = asked.copy()
     new[:, 1:] &= ways[:, 1:] != ways[:, :-1]
     column = new.reshape(N, -1).cumsum(axis=1, dtype=np.int32).reshape(new.shape)
-    width = column[:, -1, -1]
+    width = column[:, -1, -1] if L else np.zeros(N, np.int32)
     column = np.maximum.accumulate(np.where(new, column, 0), axis=1) - 1  # of a node that the last target asks too: its
-    found = []
-    for blocks in np.array_split(np.arange(N), groups):
-        if not len(blocks) or not width[blocks].any():
-            continue
-        mine, K = slice(blocks[0], blocks[-1] + 1), int(width[blocks].max())
-        places, at = np.flatnonzero(new[mine]), column[mine].reshape(-1)
-        ids = np.zeros((len(blocks), K), np.int64)
-        ids.reshape(-1)[places // (C * L) * K + at[places]] = ways[mine].reshape(-1)[places]
-        places = np.flatnonzero(asked[mine])
-        yes_no = np.zeros((2, len(blocks), C, K), dtype)
-        target = no[mine].reshape(-1)[places].astype(np.int64) * (len(blocks) * C) + places // L
-        yes_no.reshape(-1)[target * K + at[places]] = 1
-        found.append(Questions(ids, yes_no[0], yes_no[1], mine))
+    parts = np.array_split(width, groups)
+    widest = [int(part.max(initial=0)) for part in parts]
+    K = np.repeat(widest, [len(part) for part in parts])
+    first, size = K.cumsum() - K, int(K.sum())  # of each block, all blocks of all groups being in one array
+    ids, answers = np.zeros(size, np.int64), np.zeros((2, C * size), dtype)  # yes, and no
+    ids[np.repeat(first, width) + column[new]] = ways[new]
+    row = C * first[:, None] + np.arange(C) * K[:, None]
+    at = np.repeat(row, steps.reshape(-1)) + column[asked]
+    answers.reshape(-1)[at + to_no[asked] * np.int64(C * size)] = 1
+    found, start, place = [], 0, 0
+    for part, k in zip(parts, widest):
+        n = len(part)
+        end = place + n * k
+        if n and k:
+            yes, no = (each[C * place : C * end].reshape(n, C, k) for each in answers)
+            found.append(Questions(ids[place:end].reshape(n, k), yes, no, slice(start, start + n)))
+        start, place = start + n, end
     return found
