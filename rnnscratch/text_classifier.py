@@ -29,7 +29,8 @@ from .checks import (
 )
 from .estimator import Estimator
 from .files import reading
-from .models.classifier import SequenceClassifier, configuration, probabilities
+from .models.classifier import SequenceClassifier, configuration
+from .models.logits import probabilities
 from .models.saved import load_model, save_model
 from .optimizers import Adam
 from .schedules import cosine_schedule, warm_up

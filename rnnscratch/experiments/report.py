@@ -19,7 +19,8 @@ from .. import plots
 from ..files import atomic_write
 from ..kernels.losses import sigmoid
 from ..metrics import confusion_matrix, mcnemar
-from ..models.classifier import CELLS, ensemble
+from ..models.classifier import CELLS
+from ..models.logits import ensemble
 from ..text import groups_by_length
 from .results import NAMES, Outcome, Prepared, figure, lines
 

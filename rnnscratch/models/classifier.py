@@ -5,9 +5,8 @@ T steps, B sequences, V words, E embedding_dim, H hidden_size, K classes.
 
 from __future__ import annotations
 
-import contextlib
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,6 @@ from ..backend import Array, check_dtype, generator, get_array_module, module_fo
 from ..checks import (
     are_soft,
     as_array,
-    as_operand,
     check_choice,
     check_flags,
     check_labels,
@@ -27,13 +25,14 @@ from ..checks import (
     check_sizes,
     non_finite,
 )
-from ..kernels import adversarial, losses, pooling
+from ..kernels import losses, pooling
 from ..kernels.activations import ACTIVATIONS
-from ..kernels.packing import Packed, Plan
+from ..kernels.packing import Packed
 from ..layers import GRU, LSTM, RNN, Dense, Dropout, Embedding, LayerNormLSTM, PeepholeLSTM, Recurrent
 from ..metrics import classification_scores
 from ..text.batches import Batch, Batches
-from .base import Model
+from .logits import decide, hard, probabilities
+from .noise import NoisyModel, learns
 
 CELLS: dict[str, type[Recurrent]] = {  # a new cell is entered here alone
     "rnn": RNN,
@@ -45,10 +44,9 @@ CELLS: dict[str, type[Recurrent]] = {  # a new cell is entered here alone
 POOLINGS = ("last", "mean", "max", "mean+max")
 CHOICES = {"cell": CELLS, "pooling": POOLINGS, "activation": ACTIVATIONS}
 NOISE = ("adversarial", "virtual", "noise_weight")  # options that are numbers of at least 0
-PROBE = 0.1  # the norm of the noise from which the most harmful virtual one is found
 
 
-class SequenceClassifier(Model):
+class SequenceClassifier(NoisyModel):
     """Classifies sequences of token ids, with hand-written forward and backward passes.
 
     `pooling` says what the dense layer sees of the top recurrent layer: the "last" state (of both directions where
@@ -121,7 +119,6 @@ class SequenceClassifier(Model):
         self.dtype, self.xp = self.dense.dtype, self.dense.xp
         self._parts = pooling.split("+")
         self._width = hidden_size * len(self.recurrent.directions)  # of each part
-        self._noises: dict[str, Any] = {}
         self._back: Any = None
         if table is not None:
             self.embedding.params["E"][...] = self.xp.asarray(table)
@@ -246,105 +243,6 @@ class SequenceClassifier(Model):
         loss, dlogits = self.loss(logits, labels, self.label_smoothing if train else 0.0)
         return loss, lambda: self.backward(dlogits), {"accuracy": (decide(logits) == hard(labels)).mean()}
 
-    def _noisy_loss(self, batch: Batch) -> tuple[Array, Callable[[], None], dict[str, Array]]:
-        """`batch_loss` of a training batch as it is and with noise on its word vectors (kernels/adversarial.py)."""
-        labels = np.full(len(batch.lengths), -1) if batch.labels is None else to_cpu(batch.labels)
-        known = np.flatnonzero(hard(labels) >= 0)
-        words, x, embed_back = self._embed(self.xp.asarray(batch.ids), batch.lengths, True, True)
-        s, spread_cache = adversarial.spread(words.data, self._word_weights(x.plan))
-        logits, read_back = self._read(x, True, True)
-        loss, dlogits = self._known_loss(logits, labels, known)
-        self._each_layer("_start_from_zero")
-        dx = read_back(dlogits, True).data
-        passes = []  # with noise: the noise, the way back, and the gradient of the logits
-        old = self._noises if self.frozen and self._noises.get("shape") == x.shape else {}
-        new = self._noises = {"shape": x.shape}
-        with self._same_masks():
-            if self.adversarial:
-                r = new["r"] = old["r"] if old else self._steepest(dx, x.plan, s, self.adversarial)
-                noisy, back = self._reread(x, s, r)
-                further, dnoisy = self._known_loss(noisy, labels, known)
-                loss = loss + further * loss.dtype.type(self.noise_weight)
-                passes.append((r, back, dnoisy))
-            if self.virtual:
-                r = new["virtual r"] = old["virtual r"] if old else self._least_stable(x, s, logits)
-                reference = new["reference"] = old["reference"] if old else logits
-                noisy, back = self._reread(x, s, r)
-                further, dnoisy = divergence(noisy, reference)
-                loss = loss + further * loss.dtype.type(self.noise_weight)
-                passes.append((r, back, dnoisy))
-        accuracy = (decide(logits) == self.xp.asarray(hard(labels))).sum() / max(1, len(known))
-
-        def way_back() -> None:
-            total, ds = dx, self.xp.zeros_like(s)
-            for r, back, dnoisy in passes:
-                through = back(dnoisy * self.noise_weight, learns(self.embedding))
-                if through is not None:
-                    of_x, of_s = adversarial.perturb_backward(r, through.data)
-                    total, ds = total + of_x, ds + of_s
-            if learns(self.embedding):
-                embed_back(Packed(total, x.plan), adversarial.spread_backward(spread_cache, ds))
-
-        return loss, way_back, {"accuracy": accuracy}
-
-    def _steepest(self, g: Array, plan: Plan, s: Array, size: float) -> Array:
-        """The noise of this size along the gradient g of the vectors, in units of their standard deviations s."""
-        return adversarial.steepest(g * s, plan.sequence, plan.B, size)
-
-    def _least_stable(self, x: Packed, s: Array, logits: Array) -> Array:
-        """The noise that changes the probabilities the most, by one step of the power iteration from a random one."""
-        random = self.rng.standard_normal(x.data.shape, np.float32).astype(self.dtype)
-        probe = adversarial.steepest(self.xp.asarray(random), x.plan.sequence, x.plan.B, PROBE)
-        probed, back = self._reread(x, s, probe)
-        _, dprobed = divergence(probed, logits)
-        with self._inputs_alone():
-            return self._steepest(back(dprobed, True).data, x.plan, s, self.virtual)
-
-    def _reread(self, x: Packed, s: Array, r: Array) -> tuple[Array, Any]:
-        """`_read` in the same pass, with noise on the vectors."""
-        self._each_layer("_go_on")
-        return self._read(Packed(adversarial.perturb(x.data, s, r), x.plan), True, True)
-
-    @contextlib.contextmanager
-    def _same_masks(self) -> Iterator[None]:
-        """Within, passes have the dropout masks of the last one."""
-        frozen, self.frozen = self.frozen, True
-        try:
-            yield
-        finally:
-            self.frozen = frozen
-
-    def _known_loss(self, logits: Array, labels: np.ndarray, known: np.ndarray) -> tuple[Array, Array]:
-        """The loss of the labelled sequences, divided by the number of all, and its gradient."""
-        if len(known) == len(labels):
-            return self.loss(logits, self.xp.asarray(labels), self.label_smoothing)
-        share, places, dlogits = len(known) / len(labels), self.xp.asarray(known), self.xp.zeros_like(logits)
-        if not len(known):
-            return dlogits.sum(), dlogits
-        loss, dknown = self.loss(logits[places], self.xp.asarray(labels[known]), self.label_smoothing)
-        dlogits[places] = dknown * share
-        return loss * share, dlogits
-
-    def _word_weights(self, plan: Plan) -> Array:
-        """(N,) what each packed word counts for: equally much, but those that are dropped nothing."""
-        dtype = self.dense.params["W"].dtype
-        weights = self.xp.ones(plan.N, dtype)
-        if self.word_dropout:
-            kept = plan.pack(self._kept_words).astype(dtype)
-            weights = self.xp.where(kept.sum() == 0, weights, kept)
-        return weights / weights.sum()
-
-    @contextlib.contextmanager
-    def _inputs_alone(self) -> Iterator[None]:
-        """Within, ways back leave the gradients of parameters as they are."""
-        fixed = self._fixed
-        for _, layer in self._layers():
-            layer.fixed = frozenset(layer.params)
-        try:
-            yield
-        finally:
-            self._fix_layers(fixed)
-
     def weight(self, batch: Batch) -> int:
         """How many sequences the batch holds."""
         return len(batch.lengths)
@@ -412,11 +310,6 @@ class SequenceClassifier(Model):
         self._restore(SequenceClassifier, state)
 
 
-def learns(layer: Any) -> bool:
-    """Whether any of a layer's parameters does."""
-    return len(layer.fixed) < len(layer.params)
-
-
 def as_table(embeddings: Any, config: Mapping[str, Any]) -> Array:
     """The vectors (V, E) of words as a table of a model of this `configuration`. Raises ValueError or TypeError."""
     name = "embeddings.vectors" if hasattr(embeddings, "vectors") else "embeddings"
@@ -450,52 +343,6 @@ def last_backward(dlast: Array, shape: tuple[int, int, int]) -> Array:
     for d in range(directions):
         dh[d - directions] = dlast[:, d * H : (d + 1) * H]
     return dh
-
-
-def decide(logits: Array) -> Array:
-    """The most probable class (B,), from one logit (B,) for two classes or one for each class (B, K)."""
-    return (logits > 0).astype(int) if logits.ndim == 1 else logits.argmax(axis=-1)
-
-
-def hard(labels: Array) -> Array:
-    """The class of each label (B,), the most probable one where labels are probabilities (B, K)."""
-    return labels.argmax(axis=1) if are_soft(labels) else labels
-
-
-def probabilities(logits: Array) -> Array:
-    """logits (B,) of class 1 against class 0, or (B, K) -> the probabilities (B, 2) or (B, K) (g of Eq. 42)."""
-    if logits.ndim == 2:
-        return losses.softmax(logits)
-    xp = get_array_module(logits)
-    return losses.softmax(xp.stack([xp.zeros_like(logits), logits], axis=1))  # 1 - p would be 0 where p rounds to 1
-
-
-def ensemble(logits: Sequence[Array]) -> Array:
-    """The mean of the probabilities (B, K) of several classifiers, whose logits are (B,) for two classes or (B, K).
-
-    Raises ValueError where there are none, or where they differ in shape.
-
-    >>> ensemble([np.array([0.0, 9.0]), np.array([np.log(3.0), 9.0])])[0].round(3).tolist()
-    [0.375, 0.625]
-    """
-    members = [as_operand(f"logits[{k}]", each) for k, each in enumerate(logits)]
-    if not members:
-        raise ValueError("logits is empty, expected those of at least one classifier")
-    for k, each in enumerate(members):
-        if each.shape != members[0].shape or each.ndim not in (1, 2):
-            raise ValueError(
-                f"logits[{k}] has shape {each.shape}, expected {members[0].shape} as logits[0], (B,) or (B, K)"
-            )
-    return sum(map(probabilities, members)) * (1.0 / len(members))
-
-
-def divergence(logits: Array, reference: Array) -> tuple[Array, Array]:
-    """The mean Kullback-Leibler divergence of logits from a reference, a constant, and the gradient of the logits."""
-    if logits.ndim == 2:
-        return losses.kl_divergence(logits, reference)
-    xp = get_array_module(logits)
-    loss, d = losses.kl_divergence(*(xp.stack([xp.zeros_like(z), z], axis=1) for z in (logits, reference)))
-    return loss, d[:, 1]
 
 
 def configuration(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,10 +20,9 @@ from rnnscratch.models.classifier import (
     POOLINGS,
     SequenceClassifier,
     configuration,
-    ensemble,
     parameter_shapes,
-    probabilities,
 )
+from rnnscratch.models.logits import ensemble, probabilities
 from rnnscratch.optimizers import Adam
 from rnnscratch.text.batches import Batch, Batches
 

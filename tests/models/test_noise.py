@@ -10,7 +10,8 @@ from cells import STEP, relative_error
 from peers import torch
 from same_bits import assert_same_bits, bits
 
-from rnnscratch.models.classifier import PROBE, SequenceClassifier
+from rnnscratch.models.classifier import SequenceClassifier
+from rnnscratch.models.noise import PROBE
 from rnnscratch.optimizers import Adam
 from rnnscratch.text.batches import Batch
 from rnnscratch.training import Batches, fit
