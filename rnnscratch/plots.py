@@ -439,15 +439,41 @@ def neighbours(vectors: np.ndarray, words: Sequence[str], chosen: Sequence[str],
     shown = list(dict.fromkeys(index for group in groups.values() for index in group))
     points, shares = principal_components(np.asarray(vectors)[shown])
     for position, (word, group) in enumerate(groups.items()):
-        style = _style(position)
         xy = points[[shown.index(index) for index in group]]
-        ax.plot(xy[:, 0], xy[:, 1], linestyle="none", label=f"near {word!r}", **style)
-        for (x, y), index in zip(xy, group):
-            bold = "bold" if words[index] == word else "normal"
-            ax.annotate(words[index], (x, y), (3, 3), textcoords="offset points", fontsize=8, fontweight=bold)
+        ax.plot(xy[:, 0], xy[:, 1], linestyle="none", label=f"near {word!r}", **_style(position))
     ax.set(xlabel=f"component 1 ({shares[0]:.0%} of the variance)", ylabel=f"component 2 ({shares[1]:.0%})")
-    ax.legend(frameon=False)
+    ax.margins(0.15)
+    ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)
+    _annotate(ax, points, [words[index] for index in shown], chosen)
     return ax
+
+
+def _annotate(ax: Any, points: np.ndarray, words: Sequence[str], bold: Sequence[str]) -> None:
+    """Each word beside its point, those in bold first, where it hides the fewest other words and points."""
+    from matplotlib.transforms import Bbox
+
+    ax.figure.draw_without_rendering()  # which says where the points are
+    at = ax.transData.transform(points)
+    taken = [Bbox.from_extents(x - 4, y - 4, x + 4, y + 4) for x, y in at]
+    for k in sorted(range(len(words)), key=lambda k: words[k] not in bold):
+        weight = "bold" if words[k] in bold else "normal"
+        best, fewest = None, len(taken) + 1
+        for dx, dy in ((4, 3), (4, -3), (-4, 3), (-4, -3), (0, 6), (0, -6), (0, 15), (0, -15), (9, 9), (-9, -9)):
+            sides = {"ha": ("right", "center", "left")[int(np.sign(dx)) + 1], "va": "bottom" if dy > 0 else "top"}
+            options = {"textcoords": "offset points", "fontsize": 8, "fontweight": weight, **sides}
+            label = ax.annotate(words[k], tuple(points[k]), (dx, dy), **options)
+            box = label.get_window_extent()
+            hidden = sum(box.overlaps(other) for other in taken)
+            if hidden < fewest:
+                if best is not None:
+                    best[0].remove()
+                best, fewest = (label, box), hidden
+            else:
+                label.remove()
+            if not hidden:
+                break
+        assert best is not None
+        taken.append(best[1])
 
 
 def to_png(ax: Any, dpi: int = 130) -> bytes:

@@ -208,11 +208,23 @@ def test_attention_has_a_row_for_each_word_put_out():
 def test_neighbours_are_drawn_with_their_words():
     vectors = np.array([[1.0, 0.0], [5.0, 0.5], [0.0, 2.0], [0.1, 1.0], [-1.0, 0.0]])
     ax = plots.neighbours(vectors, list("abcde"), ["a", "c"], count=1)
-    assert [text.get_text() for text in ax.texts] == ["a", "b", "c", "d"]
+    assert sorted(text.get_text() for text in ax.texts) == ["a", "b", "c", "d"]
     assert [line.get_label() for line in ax.lines] == ["near 'a'", "near 'c'"]
     assert "of the variance)" in ax.get_xlabel()
     with pytest.raises(ValueError, match="chosen holds 'z', which is not among the 5 words"):
         plots.neighbours(vectors, list("abcde"), ["z"])
+
+
+def test_words_beside_crowded_points_hide_neither_each_other_nor_points():
+    vectors = np.array([[1.0, 0.0, 0.0], [1.0, 0.01, 0.0], [1.0, 0.0, 0.01], [-3.0, 4.0, 0.0], [0.0, -4.0, 1.0]])
+    words = ["excellent", "wonderful", "marvellous", "actor", "war"]
+    ax = plots.neighbours(vectors, words, ["excellent", "actor", "war"], count=2)
+    boxes = [text.get_window_extent() for text in ax.texts]
+    points = ax.transData.transform(np.vstack([line.get_xydata() for line in ax.lines]))
+    assert len(boxes) == 5
+    for k, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[:k]), words[k]
+        assert not any(box.contains(*point) for point in points), words[k]
 
 
 @pytest.mark.parametrize(
