@@ -18,6 +18,7 @@ from typing import Any
 from . import __version__
 from .progress import shown
 
+WORKERS = 2  # that train a network together on the CPU: a number of its own, so that bits are the same on all machines
 HELP = {
     "pooling": "what the dense layer sees of a review",
     "bidirectional": "read reviews in both directions",
@@ -69,7 +70,13 @@ def parser(best: bool = False) -> argparse.ArgumentParser:
     add("--vocabulary", type=int, default=default.vocabulary, help="most frequent words kept")
     add("--max-length", type=int, default=default.max_length, help="last words of a review that are read")
     add("--seeds", type=int, default=default.seeds, metavar="N", help="runs of each network, for mean and spread")
-    add("--workers", type=int, default=default.workers, metavar="N", help="processes that train a network together")
+    add(
+        "--workers",
+        type=int,
+        default=argparse.SUPPRESS,
+        metavar="N",
+        help=f"processes that train a network together (default: {WORKERS} on the CPU, 1 on a GPU)",
+    )
     add(
         "--pretrain",
         choices=STARTS,
@@ -133,6 +140,7 @@ def command(arguments: Sequence[str] | None) -> int:
     del options["command"], options["best"]
     resume, out = options.pop("resume"), options.pop("out")
     options["models"] = tuple(options["models"])
+    options.setdefault("workers", WORKERS if options.get("device", "cpu") == "cpu" else 1)
     further = options.keys() - vars(imdb.Settings()).keys()
     options["model"] = {name: options.pop(name) for name in sorted(further)}
     try:

@@ -11,6 +11,7 @@ import contextlib
 import multiprocessing
 import pickle
 import signal
+import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
@@ -20,6 +21,7 @@ import numpy as np
 
 from .backend import Array, blas_threads, get_array_module
 from .checks import check_sizes
+from .progress import shown
 
 
 class WorkerFailed(RuntimeError):
@@ -172,7 +174,8 @@ class Processes(Shared):
                 mine, theirs = context.Pipe()
                 self._ends.append(mine)
                 process = context.Process(target=work, args=(rank, size, memory, theirs), daemon=True)
-                process.start()
+                with contextlib.redirect_stdout(shown(sys.stdout)), contextlib.redirect_stderr(shown(sys.stderr)):
+                    process.start()  # which flushes both, whether anybody reads them or not
                 self._processes.append(process)
                 theirs.close()  # so that one sees from `mine` that the process has ended
             self.scatter([None, *[pickled] * (size - 1)])

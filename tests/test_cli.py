@@ -132,6 +132,21 @@ def test_the_command_itself_loads_nothing_that_takes_long():
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
+@pytest.mark.parametrize(
+    ("given", "workers"), [([], 2), (["--workers", "3"], 3), (["--device", "gpu"], 1), (["--best"], 2)]
+)
+def test_two_processes_train_on_the_cpu_and_one_on_a_gpu_unless_told_otherwise(given, workers, tmp_path, monkeypatch):
+    from rnnscratch.experiments import imdb
+
+    seen = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(imdb.Settings, "check", lambda self: seen.append(self))
+    monkeypatch.setattr(imdb, "run", lambda settings, *_: [{"data": "", "model": "bow", "seed": 0}])
+    monkeypatch.setattr("rnnscratch.experiments.results.table", lambda rows: "")
+    assert cli.main(["imdb", *given]) == 0
+    assert [settings.workers for settings in seen] == [workers]
+
+
 def test_wrong_settings_take_no_folder(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert cli.main(["imdb", "--epochs", "0"]) == 2
