@@ -193,19 +193,25 @@ def word2vec() -> str:
     lines = []
     for speed, worth in zip(found["speed"], found["worth"]):
         speeds = [f"{speed[who] / 1e3:.0f}" for who in ("ours", "gensim")] + [f"{speed['ratio']:.2f}"]
-        shares = [f"{sum(worth[who]) / len(worth[who]):.2%}" for who in ("ours", "gensim")]
+        shares = [f"{statistics.mean(worth[who]):.2%}" for who in contestants(worth)]
         lines.append([", ".join(names[part] for part in speed["mode"]), *speeds, *shares])
-    head = ["Model", "Ours", "gensim", "Ratio", "Accuracy, ours", "Accuracy, gensim"]
+    head = ["Model", "Ours", "gensim", "Ratio", *(f"Accuracy, {who}" for who in contestants(found["worth"][0]))]
     tree = [row for row in found["cost"] if row["mode"] == ["skipgram", "hierarchical"] and row["C"] == 5]
     few, *_, many = sorted(tree, key=lambda row: row["V"])
     remark = (
         f"From {few['V']:,} to {many['V']:,} words the mean way in the tree grows {many['way'] / few['way']:.1f}-fold, "
         f"and the time of skip-gram {many['microseconds'] / few['microseconds']:.1f}-fold. gensim "
         f"{found['machine']['gensim']}, one thread each; {found['sizes']['train']:,} reviews to learn from, "
-        f"{found['sizes']['held out']:,} of other movies held out, {found['sizes']['epochs']} epochs. On "
+        f"{found['sizes']['held out']:,} of other movies held out, {found['sizes']['epochs']} epochs, "
+        f"{len(found['worth'][0]['ours'])} seeds. On "
         f"{on(found['machine'])}."
     )
     return f"{table(head, lines)}\n\n{wrapped(remark)}"
+
+
+def contestants(worth: dict[str, Any]) -> list[str]:
+    """Whose vectors, and by which classifier, a row of accuracies has."""
+    return [name for name in ("ours", "gensim", "ours, LSTM", "gensim, LSTM") if name in worth]
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
