@@ -112,9 +112,8 @@ def lstm_accuracy(vector_of: dict[str, np.ndarray], train: Any, held_out: Any, s
     parts = [(vocabulary.encode_all(texts), labels) for texts, labels in (train, held_out)]
     updates = LSTM_EPOCHS * -(-len(train[0]) // 64)
     schedule = cosine_schedule(0.003, updates, 3e-5)
-    fit(
-        model, parts[0], epochs=LSTM_EPOCHS, batch_size=64, max_length=400, schedule=schedule, seed=seed, progress=False
-    )
+    how: dict[str, Any] = {"schedule": schedule, "max_length": 400, "seed": seed, "progress": False}
+    fit(model, parts[0], optimizer=Adam(0.003), epochs=LSTM_EPOCHS, batch_size=64, **how)
     return float(((predict(model, parts[1][0], max_length=400) > 0) == parts[1][1]).mean())
 
 
