@@ -133,8 +133,8 @@ def without_each(found: dict[str, Any]) -> str:
     sample = 1.96 * math.sqrt(whole * (1 - whole) / size)
     seeds = len(found["rows"]) // (len(runs) + 1)
     remark = (
-        f"`--best --ablation`, {seeds} seed{'s' if seeds > 1 else ''}: accuracy on {size:,} validation reviews of other "
-        f"films, of which the sample alone makes ±{sample:.1%}. (On {on(found['machine'])}.)"
+        f"`--best --ablation`, {seeds} seed{'s' if seeds > 1 else ''}: accuracy on {size:,} validation reviews of "
+        f"other films, of which the sample alone makes ±{sample:.1%}. (On {on(found['machine'])}.)"
     )
     return f"{table(['`--best`', 'Validation accuracy', 'Points'], lines)}\n\n{wrapped(remark)}"
 
@@ -227,7 +227,7 @@ def word2vec() -> str:
         f"and the time of skip-gram {many['microseconds'] / few['microseconds']:.1f}-fold. gensim "
         f"{found['machine']['gensim']}, one thread each; {found['sizes']['train']:,} reviews to learn from, "
         f"{found['sizes']['held out']:,} of other movies held out, {found['sizes']['epochs']} epochs, "
-        f"{len(found['worth'][0]['ours'])} seeds. On "
+        f"{len(found['worth'][0]['ours'])} seed(s). On "
         f"{on(found['machine'])}."
     )
     return f"{table(head, lines)}\n\n{wrapped(remark)}"
