@@ -6,8 +6,8 @@
     dot        s_ts = q_t . k_s                  Luong et al. 2015, arXiv 1508.04025 ("general", where k_s = W h_s)
     additive   s_ts = w . tanh(q_t + k_s)        Bahdanau et al. 2015, arXiv 1409.0473: q_t = W h_t, k_s = U h_s
 
-T queries (one, where a decoder asks step by step), S steps of the source, B sequences, A numbers in a query and a key, M
-in a value; lengths (B,) of the sources, on the host. What keys and values hold past a source's end changes nothing.
+T queries (one, where a decoder asks step by step), S steps of the source, B sequences, A numbers in a query and a key,
+M in a value; lengths (B,) of the sources, on the host. What keys and values hold past a source's end changes nothing.
 """
 
 from __future__ import annotations
