@@ -17,6 +17,7 @@ a word, against V at window C=5 and against C (Eqs 60, 61) at V=10,000.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import statistics
 import time
@@ -176,7 +177,7 @@ def main() -> None:
     parser.add_argument("--data", help="an aclImdb folder or archive, if not the package's reviews")
     parser.add_argument("--texts", type=int, default=5000, help="reviews that speed is measured on")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=5, help="of the vectors whose worth is measured; 0: none are")
+    parser.add_argument("--epochs", type=int, default=5, help="of the vectors whose worth is measured; 0: it is kept")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--lstm", action="store_true", help="what the vectors are worth to an LSTM too: long")
     parser.add_argument("--out", type=Path, default=RESULTS / "word2vec.json")
@@ -202,7 +203,12 @@ def main() -> None:
         facts = machine(1) | {"gensim": gensim.__version__, "cores": os.cpu_count()}
         sizes = {"train": len(train[0]), "held out": len(held_out[0]), "epochs": options.epochs}
         content = {"machine": facts, "data": data.describe(), "sizes": sizes, "texts": options.texts}
-        write(options.out, content | {"rounds": options.rounds, "speed": speeds, "worth": worths, "cost": costs})
+        content |= {"rounds": options.rounds, "speed": speeds, "worth": worths, "cost": costs}
+        if not options.epochs and options.out.exists():  # the worth of the same text stays
+            before = json.loads(options.out.read_text(encoding="utf-8"))
+            if before["data"] == content["data"]:
+                content |= {key: before[key] for key in ("worth", "sizes")}
+        write(options.out, content)
 
 
 if __name__ == "__main__":
