@@ -161,7 +161,7 @@ def climb(model: BaseHMM, p: Parameters, data: Data) -> tuple[Parameters, Conver
             found = p.expectation(data)
             refuse(found.impossible)
             monitor.report(float(found.log_likelihood.sum()) + log_prior(model, p))
-            bar.set_postfix_str(f"objective {monitor.history[-1]:.6g}", refresh=False)
+            bar.set_postfix(objective=f"{monitor.history[-1]:.6g}")
             if monitor.converged:
                 return p, monitor, kept
             p, without = maximize(model, p, data, found)
