@@ -426,7 +426,7 @@ class Learner:
         E, out = self.params["E"], self.params["out"]
         mean, order, near = self.options.model == "cbow", None, stretch.near
         if self.options.objective == "negative":
-            drawn = np.searchsorted(self.cumulative, self.rng.random((self.N, SHARED)) * self.cumulative[-1], "right")
+            drawn = kernel.stratified(self.cumulative, (self.N, SHARED), self.rng)
             questions = kernel.ask_noise(
                 stretch.targets, drawn, self.options.negative, self.noise, self.drawn_by, E.dtype
             )

@@ -192,6 +192,18 @@ def evened(p: np.ndarray) -> np.ndarray:
     return found
 
 
+def stratified(cumulative: np.ndarray, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Words drawn by their cumulative weights (V,), one of each n-th of the distribution, in random order.
+
+    Each by itself comes as if drawn alone, so expected gradients are the same; together they vary less, since a word
+    comes as often as it should but for less than two.
+    """
+    n = int(np.prod(shape))
+    at = (rng.permutation(n) + rng.random(n)) * (cumulative[-1] / n)
+    last = np.searchsorted(cumulative, cumulative[-1])  # rounding may reach the end, where no word is
+    return np.minimum(np.searchsorted(cumulative, at, "right"), last).reshape(shape)
+
+
 class Tree(NamedTuple):
     """A Huffman tree of V words, the longest way from its root to a word being L nodes long."""
 

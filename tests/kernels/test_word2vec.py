@@ -97,6 +97,38 @@ def test_what_is_drawn_by_gives_no_word_more_than_half_and_the_others_what_they_
     np.testing.assert_allclose(kernel.evened(np.array([0.0, 0.9, 0.06, 0.04])), [0, 0.5, 0.3, 0.2], rtol=1e-15)
 
 
+def test_stratified_draws_come_each_as_if_alone_and_together_as_often_as_they_should():
+    weights = np.array([0.0, 3.0, 0.5, 0.0, 4.5, 2.0, 0.0])
+    rng, cumulative = np.random.default_rng(0), weights.cumsum()
+    rounds = np.stack([kernel.stratified(cumulative, (5, 4), rng) for _ in range(4000)])
+    assert rounds.shape == (4000, 5, 4)
+    expected = weights / 10
+    for place in np.ndindex(5, 4):  # 4,000 draws: five times the deviation of a share of .45 is .04
+        share = np.bincount(rounds[(slice(None), *place)], minlength=7) / 4000
+        np.testing.assert_allclose(share, expected, atol=0.04)
+    counts = np.stack([np.bincount(each.reshape(-1), minlength=7) for each in rounds])
+    assert (np.abs(counts - 20 * expected) < 2).all()
+    assert not (np.diff(rounds.reshape(4000, 20), axis=1) >= 0).all(axis=1).any()  # not in order of the words
+    pairs = (rounds.reshape(4000, 20)[:, :-1] == 4) & (rounds.reshape(4000, 20)[:, 1:] == 4)
+    assert 0.15 < pairs.mean() < 0.25  # .45 * 8 / 19 = .19: neighbours are as good as independent
+
+
+class Last:
+    """A generator that draws the largest numbers there are."""
+
+    permutation = staticmethod(np.arange)
+
+    @staticmethod
+    def random(n):
+        return np.full(n, np.nextafter(1.0, 0.0))
+
+
+def test_no_stratified_draw_goes_past_the_last_word_that_has_weight():
+    weights = np.array([0.1] * 10 + [0.0, 0.0])
+    for n in (1, 3, 256, 1000):
+        assert kernel.stratified(weights.cumsum(), (n,), Last).max() == 9
+
+
 def paths(tree):
     """For each word, the answers on its way by node."""
     return [
