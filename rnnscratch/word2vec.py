@@ -436,7 +436,7 @@ class Learner:
                 order = kernel.by_way(targets.reshape(-1), self.tree, self.C)
                 targets = targets.reshape(-1)[order].reshape(targets.shape)
             else:
-                within = np.argsort(self.tree.rank[targets], axis=1)
+                within = np.argsort(self.tree.place[targets], axis=1)
                 targets, near = np.take_along_axis(targets, within, 1), np.take_along_axis(near, within[:, :, None], 1)
             questions = kernel.ask_path(targets, self.tree, np.float32, GROUPS if mean else 1)
         found, cache = kernel.unchecked(E, out, stretch.words, near, questions, mean, loss, order)
@@ -448,7 +448,8 @@ class Learner:
         scatter_add(E, stretch.ids, both.reshape(-1, E.shape[1]))
         for asked, rows in zip(questions, dout):
             if self.options.objective == "hierarchical":
-                rows *= self.ease[asked.ids][:, :, None]
+                heavy = np.nonzero(self.ease[asked.ids] < 1)
+                rows[heavy] *= self.ease[asked.ids[heavy]][:, None]
             scatter_add(out, asked.ids.reshape(-1), rows.reshape(-1, E.shape[1]))
         return None if found is None else float(found)
 
