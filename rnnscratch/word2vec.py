@@ -446,12 +446,24 @@ class Learner:
         both[1:, : 2 * self.options.window] += dwords[:, self.C :]
         both *= self.pace
         scatter_add(E, stretch.ids, both.reshape(-1, E.shape[1]))
-        for asked, rows in zip(questions, dout):
-            if self.options.objective == "hierarchical":
-                heavy = np.nonzero(self.ease[asked.ids] < 1)
-                rows[heavy] *= self.ease[asked.ids[heavy]][:, None]
-            scatter_add(out, asked.ids.reshape(-1), rows.reshape(-1, E.shape[1]))
+        ids = np.concatenate([asked.ids.reshape(-1) for asked in questions])
+        rows = np.concatenate([each.reshape(-1, E.shape[1]) for each in dout])
+        if self.options.objective == "hierarchical":
+            rows *= self.ease[ids][:, None]
+        add_rows(out, ids, rows)
         return None if found is None else float(found)
+
+
+def add_rows(table: np.ndarray, ids: np.ndarray, rows: np.ndarray) -> None:
+    """`scatter_add`, to the same bits and faster where most ids come once: what comes first is added all at once."""
+    place = np.arange(len(ids))
+    first = np.empty(len(table), np.intp)
+    first[ids[::-1]] = place[::-1]
+    new = first.take(ids) == place
+    once, again = np.flatnonzero(new), np.flatnonzero(~new)
+    at = ids.take(once)
+    table[at] = table.take(at, axis=0) + rows.take(once, axis=0)
+    scatter_add(table, ids.take(again), rows.take(again, axis=0))
 
 
 def checksum(array: np.ndarray) -> int:

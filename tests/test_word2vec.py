@@ -96,6 +96,19 @@ def test_an_update_is_a_step_down_the_gradient_of_every_row_that_it_touches(mode
         np.testing.assert_allclose(learner.params[name], before[name] - 0.1 * gradient, atol=1e-7)
 
 
+@pytest.mark.parametrize("most", [1, 3, 20, 5000])
+def test_rows_are_added_to_the_bits_of_the_one_by_one_sum(most):
+    rng = np.random.default_rng(most)
+    table, ids = rng.standard_normal((5000, 6)).astype(np.float32), rng.integers(0, most, 900)
+    rows = rng.standard_normal((900, 6)).astype(np.float32)
+    expected = table.copy()
+    np.add.at(expected, ids, rows)
+    word2vec.add_rows(table, ids, rows)
+    assert np.array_equal(table, expected)
+    word2vec.add_rows(table, ids[:0], rows[:0])
+    assert np.array_equal(table, expected)
+
+
 def test_windows_stay_within_sentences_and_their_width_is_drawn():
     wv = make(window=3)
     vocabulary, corpus, counts = wv._read(text(50))
