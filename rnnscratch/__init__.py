@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # what type checkers and editors know; at run time `__getattr
     from .layers import Sequential as Sequential
     from .models.classifier import SequenceClassifier as SequenceClassifier
     from .models.language_model import LanguageModel as LanguageModel
+    from .models.seq2seq import Seq2Seq as Seq2Seq
     from .optimizers import SGD as SGD, Adagrad as Adagrad, Adam as Adam, AdamW as AdamW, Momentum as Momentum
     from .optimizers import RMSProp as RMSProp, clip_gradients as clip_gradients
     from .text_classifier import TextClassifier as TextClassifier
@@ -34,6 +35,7 @@ _NAMES_OF = {
     "layers": "RNN LSTM GRU PeepholeLSTM LayerNormLSTM Embedding Dense Dropout Sequential",
     "models.classifier": "SequenceClassifier",
     "models.language_model": "LanguageModel",
+    "models.seq2seq": "Seq2Seq",
     "text_classifier": "TextClassifier",
     "word2vec": "Word2Vec",
     "optimizers": "SGD Momentum Adagrad RMSProp Adam AdamW clip_gradients",

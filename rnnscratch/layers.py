@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from .backend import Array, check_dtype, generator, get_array_module, module_for
-from .checks import as_operand, check_flags, check_ids, check_rates, check_shape, check_sizes
-from .kernels import dense, dropout, embedding, gru, layer_norm, lstm, peephole, rnn, sequence
+from .checks import as_operand, check_choice, check_flags, check_ids, check_rates, check_shape, check_sizes
+from .kernels import attention, dense, dropout, embedding, gru, layer_norm, lstm, peephole, rnn, sequence
 from .kernels.packing import Packed, Plan
 
 _ADDING = threading.Lock()  # gradients of several threads' ways back
@@ -578,6 +578,105 @@ class Dense(Layer):
         return y, back if keep else None
 
 
+class Attention(Layer):
+    """What a query needs of a memory: the mean of its steps, weighed by how well each fits (kernels/attention.py).
+
+    kind "dot": the score of query q and step m is q . (m W_k), "general" in Luong et al. 2015; "additive": w . tanh(q
+    W_q + b + m W_k), Bahdanau et al. 2015, with vectors of `size` numbers. W_k (M, size), W_q (query_size, size) and w
+    (size,) start Glorot-uniform, b at 0.
+    """
+
+    def __init__(
+        self,
+        query_size: int,
+        memory_size: int,
+        kind: str = "dot",
+        size: int | None = None,
+        dtype: Any = "float32",
+        device: str = "cpu",
+        seed: int | np.random.Generator | None = None,
+    ):
+        check_choice("kind", kind, ("dot", "additive"))
+        size = query_size if size is None else size
+        check_sizes(query_size=query_size, memory_size=memory_size, size=size)
+        if kind == "dot" and size != query_size:
+            raise ValueError(f"size is {size}, expected {query_size} as query_size where kind is 'dot'")
+        options: dict[str, Any] = {"query_size": query_size, "memory_size": memory_size, "kind": kind, "size": size}
+        super().__init__(dtype, device, seed, **options)
+        self.query_size, self.memory_size, self.kind, self.size = query_size, memory_size, kind, size
+        for name, shape in self.parameter_shapes(**options).items():
+            start = np.zeros(shape) if name == "b" else glorot_uniform(shape[0], (*shape, 1)[1], self.rng)
+            self._add(name, start.reshape(shape))
+
+    @staticmethod
+    def parameter_shapes(
+        query_size: int, memory_size: int, kind: str = "dot", size: int | None = None
+    ) -> dict[str, tuple[int, ...]]:
+        """The name and shape of every parameter of a layer of these sizes, of which none is made."""
+        A = query_size if size is None else size
+        own = {"W_q": (query_size, A), "b": (A,), "w": (A,)} if kind == "additive" else {}
+        return {"W_k": (memory_size, A), **own}
+
+    def remember(self, memory: Any, lengths: Any = None) -> attention.Memory:
+        """memory (S, B, M), of these lengths (B,), to be asked step by step (`look`)."""
+        memory = self._as("memory", memory, self.memory_size)
+        return attention.remember(memory @ self.params["W_k"], memory, lengths)
+
+    def look(self, q: Any, remembered: attention.Memory) -> tuple[Array, Array]:
+        """q (T, B, query_size) -> the contexts (T, B, M) and the weights (T, B, S). Keeps nothing for a way back."""
+        return self._attend(self._as("q", q, self.query_size), remembered)[:2]
+
+    def call(  # type: ignore[override]
+        self, q: Any, memory: Any, lengths: Any = None, train: bool = False, keep: bool = True
+    ) -> tuple[tuple[Array, Array], Any]:
+        """(contexts, weights), as `forward` gives them, and this call's way back, `back(dcontext, dweights=None)`."""
+        q, memory = self._as("q", q, self.query_size), self._as("memory", memory, self.memory_size)
+        self._begin()
+        contexts, weights, cache = self._attend(q, self.remember(memory, lengths))
+
+        def back(dcontext: Any, dweights: Any = None) -> tuple[Array, Array]:
+            if self.kind == "dot":
+                dq, dk, dmemory = attention.dot_backward(cache, dcontext, dweights)
+                gradients = {}
+            else:
+                dz, dk, dmemory, dw = attention.additive_backward(cache, dcontext, dweights)
+                dq = dz @ self.params["W_q"].T  # z = q W_q + b
+                gradients = {"W_q": _rows(q).T @ _rows(dz), "b": _rows(dz).sum(axis=0), "w": dw}
+            self._add_gradients({"W_k": _rows(memory).T @ _rows(dk), **gradients})  # k = memory W_k
+            return dq, dmemory + dk @ self.params["W_k"].T
+
+        return (contexts, weights), back if keep else None
+
+    def forward(  # type: ignore[override]
+        self, q: Any, memory: Any, lengths: Any = None, train: bool = False
+    ) -> tuple[Array, Array]:
+        """q (T, B, query_size), memory (S, B, memory_size) -> the contexts (T, B, memory_size), and the weights (T, B,
+        S), which are 0 past the end of each memory, lengths (B,).
+
+        Raises TypeError or ValueError for a wrong shape, dtype or length.
+        """
+        result, self._back = self.call(q, memory, lengths, train)
+        return result
+
+    def backward(self, dcontext: Any, dweights: Any = None) -> tuple[Array, Array]:
+        """The gradients of q and memory, given those of the contexts and, optionally, of the weights; fills `grads`.
+
+        Raises RuntimeError before the first forward, and ValueError or TypeError for a wrong shape or dtype.
+        """
+        return self._recall()(dcontext, dweights)
+
+    def _attend(self, q: Array, remembered: attention.Memory) -> Any:
+        if self.kind == "dot":
+            return attention.dot_attend(q, remembered)
+        return attention.additive_attend(q @ self.params["W_q"] + self.params["b"], remembered, self.params["w"])
+
+    def _as(self, name: str, value: Any, size: int) -> Array:
+        value = as_operand(name, value, self._compute_dtype())
+        if value.ndim != 3 or 0 in value.shape:
+            raise ValueError(f"{name} has shape {value.shape}, expected (steps, B, {size}), none 0")
+        return check_shape(name, value, (*value.shape[:2], size), self._compute_dtype(), f"(steps, B, {size})")
+
+
 class Dropout(Layer):
     """Inverted dropout in training, nothing otherwise; `variational=True` drops the same units at all steps."""
 
@@ -690,6 +789,11 @@ class Sequential:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_back": None}
+
+
+def _rows(array: Array) -> Array:
+    """(T, B, K) -> (T B, K)."""
+    return array.reshape(-1, array.shape[2])
 
 
 def _upstream(name: str, given: Any, shape: tuple[int, ...], dtype: Any, meaning: str) -> Any:

@@ -22,12 +22,19 @@ from .losses import softmax
 from .pooling import real_steps
 
 
-class DotCache(NamedTuple):
-    """What `dot_backward` needs; batches come first, as in the products, and nothing is left past a source's end."""
+class Memory(NamedTuple):
+    """What is attended to, for any number of queries: the batch first, as in the products, and zeros past the ends."""
 
-    q: Array  # (B, T, A)
     k: Array  # (B, S, A)
     v: Array  # (B, S, M)
+    real: Array | None  # (B, 1, S): which steps are, None where all
+
+
+class DotCache(NamedTuple):
+    """What `dot_backward` needs."""
+
+    q: Array  # (B, T, A)
+    memory: Memory
     weights: Array  # (B, T, S)
 
 
@@ -36,8 +43,25 @@ class AdditiveCache(NamedTuple):
 
     u: Array  # (B, T, S, A): tanh(q + k)
     w: Array  # (A,)
-    v: Array  # (B, S, M)
+    memory: Memory
     weights: Array  # (B, T, S)
+
+
+def remember(k: Any, v: Any, lengths: Any = None) -> Memory:
+    """k (S, B, A) and v (S, B, M), to be asked about. Raises TypeError or ValueError where they do not fit together."""
+    k = as_operand("k", k)
+    v = as_operand("v", v, k.dtype)
+    if k.ndim != 3 or 0 in k.shape:
+        raise ValueError(f"k has shape {k.shape}, expected (S, B, A), none 0")
+    check_shape("v", v, (*k.shape[:2], *v.shape[2:3]), k.dtype, "(S, B, M) with k (S, B, A)")
+    xp = get_array_module(k, v)
+    lengths = check_lengths(lengths, *k.shape[:2])
+    k, v = k.swapaxes(0, 1), v.swapaxes(0, 1)
+    if lengths is None:
+        return Memory(k, v, None)
+    real = xp.asarray(real_steps(k.shape[1], lengths).T)
+    k, v = (xp.where(real[:, :, None], each, 0) for each in (k, v))
+    return Memory(k, v, real[:, None])
 
 
 def dot_forward(q: Any, k: Any, v: Any, lengths: Any = None) -> tuple[Array, Array, DotCache]:
@@ -45,14 +69,19 @@ def dot_forward(q: Any, k: Any, v: Any, lengths: Any = None) -> tuple[Array, Arr
 
     Raises TypeError or ValueError, naming the argument, for arrays that do not fit together.
     """
-    q, k, v, real = _arguments(q, k, v, lengths)
-    weights = _weights(q @ k.swapaxes(1, 2), real)
-    return _by_time(weights @ v), _by_time(weights), DotCache(q, k, v, weights)
+    return dot_attend(q, remember(k, v, lengths))
+
+
+def dot_attend(q: Any, memory: Memory) -> tuple[Array, Array, DotCache]:
+    """`dot_forward` of what `remember` returned."""
+    q = _queries(q, memory)
+    weights = _weights(q @ memory.k.swapaxes(1, 2), memory.real)
+    return _by_time(weights @ memory.v), _by_time(weights), DotCache(q, memory, weights)
 
 
 def dot_backward(cache: DotCache, dcontext: Any, dweights: Any = None) -> tuple[Array, Array, Array]:
     """dcontext (T, B, M), dweights (T, B, S) or None -> dq (T, B, A), dk (S, B, A), dv (S, B, M)."""
-    q, k, v, weights = cache
+    q, (k, v, _), weights = cache
     ds, dv = _scores_backward(v, weights, dcontext, dweights)
     return _by_time(ds @ k), _by_time(ds.swapaxes(1, 2) @ q), _by_time(dv)
 
@@ -62,40 +91,36 @@ def additive_forward(q: Any, k: Any, v: Any, w: Any, lengths: Any = None) -> tup
 
     The cache holds T S B A numbers. Raises TypeError or ValueError, naming the argument, for arrays that do not fit.
     """
-    q, k, v, real = _arguments(q, k, v, lengths)
+    return additive_attend(q, remember(k, v, lengths), w)
+
+
+def additive_attend(q: Any, memory: Memory, w: Any) -> tuple[Array, Array, AdditiveCache]:
+    """`additive_forward` of what `remember` returned."""
+    q = _queries(q, memory)
     w = check_shape("w", as_weights("w", w), q.shape[2:], q.dtype, "(A,) with q (T, B, A)")
-    u = get_array_module(q, w).tanh(q[:, :, None] + k[:, None])
-    weights = _weights(u @ w, real)
-    return _by_time(weights @ v), _by_time(weights), AdditiveCache(u, w, v, weights)
+    u = get_array_module(q, w).tanh(q[:, :, None] + memory.k[:, None])
+    weights = _weights(u @ w, memory.real)
+    return _by_time(weights @ memory.v), _by_time(weights), AdditiveCache(u, w, memory, weights)
 
 
 def additive_backward(cache: AdditiveCache, dcontext: Any, dweights: Any = None) -> tuple[Array, Array, Array, Array]:
     """dcontext (T, B, M), dweights (T, B, S) or None -> dq (T, B, A), dk (S, B, A), dv (S, B, M), dw (A,)."""
-    u, w, v, weights = cache
-    ds, dv = _scores_backward(v, weights, dcontext, dweights)
+    u, w, memory, weights = cache
+    ds, dv = _scores_backward(memory.v, weights, dcontext, dweights)
     dz = (1 - u * u) * w  # z = q + k, u = tanh(z), s = u w
     dz *= ds[..., None]
     return _by_time(dz.sum(axis=2)), _by_time(dz.sum(axis=1)), _by_time(dv), ds.reshape(-1) @ u.reshape(-1, len(w))
 
 
-def _arguments(q: Any, k: Any, v: Any, lengths: Any) -> tuple[Array, Array, Array, Array | None]:
-    """q, k and v with the batch first and zeros past each source's end, and (B, 1, S) which steps are real."""
-    q = as_operand("q", q)
-    k, v = as_operand("k", k, q.dtype), as_operand("v", v, q.dtype)
-    if q.ndim != 3 or 0 in q.shape:
-        raise ValueError(f"q has shape {q.shape}, expected (T, B, A), none 0")
-    if k.ndim != 3 or not len(k):
-        raise ValueError(f"k has shape {k.shape}, expected (S, B, A), S at least 1")
-    check_shape("k", k, (len(k), *q.shape[1:]), q.dtype, "(S, B, A) with q (T, B, A)")
-    check_shape("v", v, (*k.shape[:2], *v.shape[2:3]), q.dtype, "(S, B, M) with k (S, B, A)")
-    xp = get_array_module(q, k, v)
-    lengths = check_lengths(lengths, *k.shape[:2])
-    q, k, v = (each.swapaxes(0, 1) for each in (q, k, v))
-    if lengths is None:
-        return q, k, v, None
-    real = xp.asarray(real_steps(k.shape[1], lengths).T)
-    k, v = (xp.where(real[:, :, None], each, 0) for each in (k, v))
-    return q, k, v, real[:, None]
+def _queries(q: Any, memory: Memory) -> Array:
+    """q (B, T, A), the batch first."""
+    B, _, A = memory.k.shape
+    q = as_operand("q", q, memory.k.dtype)
+    if q.ndim != 3 or not len(q):
+        raise ValueError(f"q has shape {q.shape}, expected (T, B, A), T at least 1")
+    check_shape("q", q, (len(q), B, A), memory.k.dtype, "(T, B, A) with k (S, B, A)")
+    get_array_module(q, memory.k)
+    return q.swapaxes(0, 1)
 
 
 def _weights(scores: Array, real: Array | None) -> Array:

@@ -3,5 +3,6 @@
 from .classifier import SequenceClassifier
 from .language_model import LanguageModel
 from .saved import load_model, save_model
+from .seq2seq import Seq2Seq
 
-__all__ = ["LanguageModel", "SequenceClassifier", "load_model", "save_model"]
+__all__ = ["LanguageModel", "Seq2Seq", "SequenceClassifier", "load_model", "save_model"]

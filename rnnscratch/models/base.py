@@ -43,12 +43,16 @@ class Model:
     @property
     def frozen(self) -> bool:
         """Whether training passes reuse what chance gave the last one, dropout and more, as a gradient check must."""
-        return self.recurrent.frozen
+        return self._random_layers()[0].frozen
 
     @frozen.setter
     def frozen(self, value: bool) -> None:
-        for layer in (self.embedding_dropout, self.recurrent, self.dropout):
+        for layer in self._random_layers():
             layer.frozen = value
+
+    def _random_layers(self) -> tuple[Layer, ...]:
+        """Those in which chance has a part in training."""
+        return self.recurrent, self.embedding_dropout, self.dropout
 
     def _pack(self, ids: Any, lengths: Any, train: bool, columns: str) -> Packed:
         """ids (T, B), packed; in training with the unknown word, 0, in the place of each with rate `word_dropout`.

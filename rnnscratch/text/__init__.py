@@ -4,6 +4,7 @@ from .batches import Batch, Batches, keep_last, pad
 from .clean import clean, clean_texts
 from .groups import groups_by_length, groups_by_negation
 from .imdb import ImdbData, Reviews, load_imdb, validation_split
+from .pairs import PairBatch, PairBatches
 from .vectors import nearest, principal_components
 from .vocabulary import Vocabulary
 from .windows import Window, Windows
@@ -12,6 +13,8 @@ __all__ = [
     "Batch",
     "Batches",
     "ImdbData",
+    "PairBatch",
+    "PairBatches",
     "Reviews",
     "Vocabulary",
     "Window",

@@ -269,7 +269,7 @@ def test_a_configuration_that_does_not_fit_the_arrays_is_refused_before_anything
         (lambda h: h.pop("config"), "config"),
         (lambda h: h.pop("extra"), "extra"),
         (lambda h: h.update(extra=[]), "extra is list"),
-        (lambda h: h.update(vocabulary=["<unk>", "gut"]), "2 words, the model 6"),
+        (lambda h: h.update(vocabulary=["<unk>", "gut"]), "vocabulary has 2 words, expected 6 as the model"),
         (lambda h: h.update(vocabulary=7), "does not fit together"),
         (lambda h: h.update(vocabulary=["a", "b", "c", "d", "e", "f"]), "<unk>"),
         (lambda h: h.update(vocabulary=["<unk>", "a", "b", "c", "d", "d"]), "twice"),
