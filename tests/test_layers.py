@@ -12,7 +12,18 @@ from cells import complex_step, relative_error
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnnscratch.layers import GRU, LSTM, RNN, Dense, Dropout, Embedding, LayerNormLSTM, PeepholeLSTM, Sequential
+from rnnscratch.layers import (
+    GRU,
+    LSTM,
+    RNN,
+    Attention,
+    Dense,
+    Dropout,
+    Embedding,
+    LayerNormLSTM,
+    PeepholeLSTM,
+    Sequential,
+)
 
 CELLS = {
     "rnn tanh": (RNN, {}),
@@ -658,3 +669,82 @@ def test_an_input_of_another_dtype_is_named_not_the_parameters(kind, dtype):
         layer.forward(np.ones((4, 2, 3), dtype))
     with pytest.raises(TypeError, match=f"^x has dtype {dtype}, expected float64"):
         layer.step(np.ones((2, 3), dtype))
+
+
+@pytest.mark.parametrize("kind", ["dot", "additive"])
+@pytest.mark.parametrize("lengths", [None, [4, 1, 2]])
+def test_attention_has_exact_gradients_and_asks_step_by_step_as_at_once(kind, lengths, rng):
+    layer = Attention(5, 6, kind, dtype="complex128", seed=0)
+    for array in layer.params.values():
+        array[...] = rng.standard_normal(array.shape)
+    a = {"q": rng.standard_normal((3, 3, 5)) + 0j, "memory": rng.standard_normal((4, 3, 6)) + 0j}
+    dcontext, dweights = rng.standard_normal((3, 3, 6)), rng.standard_normal((3, 3, 4))
+
+    def loss(given):
+        kept = layer.params
+        layer.params = {name: given.get(name, array) for name, array in kept.items()}
+        contexts, weights = layer.forward(given.get("q", a["q"]), given.get("memory", a["memory"]), lengths)
+        layer.params = kept
+        return (contexts * dcontext).sum() + (weights * dweights).sum()
+
+    contexts, weights = layer.forward(a["q"], a["memory"], lengths)
+    dq, dmemory = layer.backward(dcontext.astype(complex), dweights.astype(complex))
+    for found, key, table in (
+        (dq, "q", a),
+        (dmemory, "memory", a),
+        *((gradient.copy(), key, layer.params) for key, gradient in layer.grads.items()),
+    ):
+        assert relative_error(found.real, complex_step(loss, table, key)) < 1e-12, key
+    remembered = layer.remember(a["memory"], lengths)
+    for t in range(3):
+        context, weight = layer.look(a["q"][t : t + 1], remembered)
+        np.testing.assert_allclose(context[0], contexts[t], rtol=1e-13)
+        np.testing.assert_allclose(weight[0], weights[t], rtol=1e-13)
+    (first, _), back_first = layer.call(a["q"], a["memory"], lengths)
+    _, back_second = layer.call(a["q"] * 2, a["memory"], lengths)
+    back_first(dcontext.astype(complex))
+    alone = {name: gradient.copy() for name, gradient in layer.grads.items()}
+    back_second(dcontext.astype(complex))
+    back_first(dcontext.astype(complex))  # several ways back of one pass add up
+    assert any(not np.allclose(layer.grads[name], alone[name]) for name in alone)
+    assert layer.config() == {
+        "query_size": 5,
+        "memory_size": 6,
+        "kind": kind,
+        "size": 5,
+        "dtype": "complex128",
+        "device": "cpu",
+    }
+    assert Attention.parameter_shapes(5, 6, kind) == {name: array.shape for name, array in layer.params.items()}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kind": "hard"}, "kind is 'hard', expected"),
+        ({"query_size": 0}, "query_size is 0"),
+        ({"size": 4}, "size is 4, expected 5 as query_size where kind is 'dot'"),
+    ],
+)
+def test_wrong_options_of_attention_are_named(change, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        Attention(**{"query_size": 5, "memory_size": 6, **change})
+
+
+def test_wrong_arguments_of_attention_are_named():
+    layer = Attention(5, 6, "additive", size=3, seed=0)
+    q, memory = np.ones((2, 3, 5), "f4"), np.ones((4, 3, 6), "f4")
+    with pytest.raises(RuntimeError, match="Attention.backward was called before forward"):
+        layer.backward(memory)
+    for arguments, message in (
+        ((q[..., :4], memory), r"q has shape \(2, 3, 4\), expected \(2, 3, 5\)"),
+        ((q, memory[:, :2]), "q has shape"),
+        ((q, memory.astype(float)), "memory has dtype float64, expected float32"),
+        ((q, memory[0]), r"memory has shape \(3, 6\), expected \(steps, B, 6\)"),
+        ((q, memory, [5, 1, 1]), r"lengths\[0\] is 5"),
+    ):
+        with pytest.raises((ValueError, TypeError), match=message):
+            layer.forward(*arguments)
+    layer.forward(q, memory)
+    with pytest.raises(ValueError, match="dcontext has shape"):
+        layer.backward(memory)

@@ -235,3 +235,52 @@ def test_mcnemar_counts_what_is_right_whatever_the_labels_are_called():
 def test_mcnemar_of_many_examples_is_quick_and_underflows_to_0():
     labels, first, second = predictions(0, 20_000, 3_000, 0)
     assert metrics.mcnemar(labels, first, second).p_value == 0.0
+
+
+def right_bleu(references, outputs, longest):
+    """By the definition of Papineni et al. 2002, with the reference whose length is nearest."""
+    shares, said, nearest = [], 0, 0
+    for n in range(1, longest + 1):
+        hits = count = 0
+        for lists, output in zip(references, outputs):
+            grams = [tuple(output[k : k + n]) for k in range(len(output) - n + 1)]
+            for gram in set(grams):
+                most = max(sum(tuple(each[k : k + n]) == gram for k in range(len(each) - n + 1)) for each in lists)
+                hits += min(grams.count(gram), most)
+            count += len(grams)
+        shares.append(hits / max(count, 1))
+    for lists, output in zip(references, outputs):
+        said += len(output)
+        nearest += min((abs(len(each) - len(output)), len(each)) for each in lists)[1]
+    if min(shares) == 0:
+        return 0.0
+    return min(1.0, math.exp(1 - nearest / said)) * math.exp(sum(map(math.log, shares)) / longest)
+
+
+@pytest.mark.parametrize("longest", [1, 2, 4])
+def test_bleu_is_that_of_the_definition(longest, rng):
+    for _ in range(20):
+        outputs = [[str(t) for t in rng.integers(0, 4, rng.integers(4, 12))] for _ in range(3)]
+        references = [
+            [[str(t) for t in rng.integers(0, 4, rng.integers(4, 12))] for _ in range(rng.integers(1, 4))]
+            for _ in range(3)
+        ]
+        found = metrics.bleu(references, outputs, longest)
+        assert found == pytest.approx(right_bleu(references, outputs, longest), rel=1e-10)
+    assert metrics.bleu([[each] for each in outputs], outputs, longest) == pytest.approx(1.0)
+    assert metrics.bleu([[["x"]]], [["y"]], longest) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("references", "outputs", "message"),
+    [
+        ([], [], "references number 0 and outputs 0"),
+        ([[["a"]]], [["a"], ["b"]], "references number 1 and outputs 2"),
+        ([[]], [["a"]], r"references\[0\] is empty"),
+        ([[["a", 1]]], [["a"]], r"references\[0\]\[0\]\[1\] is int"),
+        ([[["a"]]], [[1]], r"outputs\[0\]\[0\] is int"),
+    ],
+)
+def test_what_is_no_output_or_reference_is_named(references, outputs, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        metrics.bleu(references, outputs)

@@ -80,7 +80,7 @@ class Settings:
     recipe: str = "default"
     pooling: str = "mean+max"
     bidirectional: bool = True
-    epochs: int = 4
+    epochs: int = 3
     hidden: int = 48
     embedding: int = 128
     seeds: int = 1

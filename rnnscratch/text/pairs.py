@@ -95,6 +95,8 @@ class PairBatches:
         planned = []
         for start in range(0, count, pool):
             chosen = order[start : start + pool]
-            chosen = chosen[np.lexsort((-self.lengths[chosen, 1], -self.lengths[chosen, 0]))]
+            S, T = self.lengths[chosen].T
+            turned = np.where(np.unique(S, return_inverse=True)[1] % 2, T, -T)  # so that neighbours are always alike
+            chosen = chosen[np.lexsort((turned, -S))]
             planned += [chosen[k : k + size] for k in range(0, len(chosen), size)]
         return [planned[k] for k in self.rng.permutation(len(planned))] if self.shuffle else planned

@@ -308,7 +308,7 @@ def test_a_beam_that_loses_nothing_finds_what_enumeration_finds(rng):
 @pytest.mark.parametrize("attention", [None, "dot", "additive"])
 def test_scores_and_weights_are_those_of_the_output_and_batches_change_nothing(attention, beam, rng):
     model = perturbed(rng, "float64", attention=attention, num_layers=2)
-    model.params["dense.b"][2] += 1.5  # so that some outputs end
+    model.params["dense.b"][2] += 3.0  # so that some outputs end
     sources = [SOURCE[: SOURCE_LENGTHS[b], b] for b in range(4)] + [np.array([5, 5, 5, 5, 5, 5])]
     together = model.translate_batch(sources, beam, max_length=5)
     ended = 0
