@@ -263,14 +263,16 @@ def learn(
         sampling=options.sampling,
         seed=options.seed,
     )
-    data = [(words.source.encode_all(part.sources), words.target.encode_all(part.targets)) for part in task[:2]]
-    updates = options.epochs * -(-len(data[0][0]) // options.batch_size)
+    train, test = (
+        (encoded(words.source, part.sources), encoded(words.target, part.targets)) for part in (task.train, task.test)
+    )
+    updates = options.epochs * -(-len(train[0]) // options.batch_size)
     schedule = warm_up(cosine_schedule(options.learning_rate, updates, options.learning_rate / 100), 50)
     start = time.perf_counter()
     history = training.fit(
         model,
-        data[0],
-        data[1],
+        train,
+        test,
         optimizer=Adam(options.learning_rate),
         epochs=options.epochs,
         batch_size=options.batch_size,
@@ -290,10 +292,15 @@ def learn(
     return Result(model, row, said, history.rows)
 
 
+def encoded(vocabulary: Vocabulary, sequences: list[Sequence[str]]) -> list[np.ndarray]:
+    """The ids of sequences of words, or of strings of characters."""
+    return vocabulary.encode_all([list(sequence) for sequence in sequences])
+
+
 def translate(model: Seq2Seq, words: Words, pairs: Pairs, beam: int) -> list[Any]:
     """What the model says to each source; at most half as much again as the longest target, and ten more."""
     longest = max(map(len, pairs.targets))
-    return model.translate_batch(words.source.encode_all(pairs.sources), beam, longest * 3 // 2 + 10)
+    return model.translate_batch(encoded(words.source, pairs.sources), beam, longest * 3 // 2 + 10)
 
 
 def spoken(said: Sequence[Any], words: Words) -> list[list[str]]:
