@@ -41,6 +41,7 @@ BLOCK = 16  # targets whose products are made together
 STRETCH = {"skipgram": 256, "cbow": 1024}  # targets after which the vectors move, at most, and
 OFTEN = {"skipgram": 5, "cbow": 12}  # times that one of them may be the same word, on average: more would overshoot
 SHARED = 16  # drawn words that the targets of a block share
+MANY = 2  # times as often as that: a stretch with more of one word, such as spam, gets shorter steps
 GROUPS = 6  # of blocks with as many nodes, in CBOW with a tree: 1.3 times as fast as one
 WORST = 1000.0  # a loss of a prediction that only a training which has burst can have
 HEAVY = 128  # questions of a stretch that move a node of the tree at full rate; of more, each moves it the less
@@ -362,6 +363,7 @@ class Learner:
         most = OFTEN[options.model] / often * slower
         self.N = max(1, int(min(most, STRETCH[options.model] * slower)) // self.C)
         self.rate = options.learning_rate * min(1.0, most / self.C)  # of few words, even one block has too many
+        self.many = max(1, int(MANY * OFTEN[options.model] * slower))
 
         if options.objective == "hierarchical":
             asked = np.repeat(share * self.kept, self.tree.steps)  # by each word at each node of its way
@@ -420,10 +422,18 @@ class Learner:
         """Of how many targets, or pairs of words, the loss of a stretch is the sum."""
         return float((stretch.near.any(axis=2) if self.options.model == "cbow" else stretch.near).sum())
 
+    def patience(self, targets: np.ndarray) -> float:
+        """The share of a step that a stretch gets: 1, unless a word stands in it so often that it would overshoot."""
+        ids = np.sort(targets, axis=None)
+        if len(ids) <= self.many or not ((ids[self.many :] == ids[: -self.many]) & (ids[self.many :] > 0)).any():
+            return 1.0
+        return self.many / np.bincount(ids)[1:].max()  # 0 is past the end of the text
+
     @np.errstate(over="ignore", invalid="ignore", under="ignore")  # NonFiniteLoss says more
     def update(self, stretch: Stretch, rate: float, loss: bool) -> float | None:
         """Move the vectors down the gradient of a stretch; its loss before that, if asked for."""
         E, out = self.params["E"], self.params["out"]
+        rate *= self.patience(stretch.targets)
         mean, order, near = self.options.model == "cbow", None, stretch.near
         if self.options.objective == "negative":
             drawn = kernel.stratified(self.cumulative, (self.N, SHARED), self.rng)

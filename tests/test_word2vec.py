@@ -244,6 +244,28 @@ def test_few_words_in_every_stretch_do_not_make_it_burst(model, objective, rate)
         assert max(wv.history_["loss"]) < 5 and np.abs(wv.vectors).max() < 10
 
 
+@pytest.mark.parametrize(("model", "objective"), MODES)
+def test_a_text_of_one_word_over_and_over_amid_others_does_no_harm(model, objective, monkeypatch):
+    """As in one review of aclImdb. Without shorter steps vectors of that stretch become tens of times as long."""
+    losses, update = [], word2vec.Learner.update
+
+    def watched(learner, stretch, rate, loss):
+        losses.append(update(learner, stretch, rate, True) / max(learner.predictions(stretch), 1))
+        return losses[-1] * learner.predictions(stretch) if loss else None
+
+    monkeypatch.setattr(word2vec.Learner, "update", watched)
+    rng = np.random.default_rng(0)
+    p = 1 / np.arange(10, 3010)
+    words = [f"w{k}" for k in rng.choice(3000, 60_000, p=p / p.sum())]
+    texts = [words[k : k + 200] for k in range(0, 60_000, 200)]
+    options = {"sample": 0, "min_count": 1, "epochs": 2, "vector_size": 64, "window": 5}
+    longest = []
+    for spam in ([], [["spam"] * 400]):
+        wv = make(model, objective, **options).fit([*texts[:250], *spam, *texts[250:]])
+        longest.append(max(np.linalg.norm(wv[word]) for word in wv.vocabulary.words[1:] if word != "spam"))
+    assert longest[1] < 1.5 * longest[0] and max(losses) < 8
+
+
 def test_vectors_similarities_and_analogies_are_what_they_say(fitted):
     a, b, c = (fitted[word].astype(float) for word in ("sea", "ship", "snow"))
     assert np.array_equal(fitted[["sea", "ship"]], fitted.vectors[fitted.vocabulary.encode(["sea", "ship"])])

@@ -1,32 +1,40 @@
-"""Tests of long memory, in which something said early decides what is right late, and all between is noise.
+"""Tests of long memory, in which what is said early decides what is right late, and all between is noise.
 
-    adding          two numbers of a row are marked: their sum (Hochreiter & Schmidhuber 1997; Le et al. 2015, 1504.00941)
-    copying         symbols, long silence, a signal: the symbols again (H. & S. 1997; Arjovsky et al. 2016, 1511.06464)
+    adding          two numbers of a row are marked: their sum (Hochreiter & Schmidhuber 1997; Le et al. 2015)
+    copying         symbols, a long silence, a signal: the symbols again (H. & S. 1997; Arjovsky et al. 2016)
     temporal order  two marks far apart among distractors: which two, in which order (H. & S. 1997, experiment 6a)
-    latching        the class is in the first steps, noise follows (Bengio et al. 1994)
+    latching        the class is in the first three steps, noise follows (Bengio et al. 1994)
     parity          a row of bits: is the number of ones odd?
 
 Vanilla RNN, LSTM and GRU get the same sequences, drawn anew for every update, and the same optimiser. They differ in
-their start, which is part of what is tested: of U Glorot's (Glorot & Bengio 2010), orthogonal (Saxe et al. 2014) or the
-identity with ReLU (Le et al. 2015), of the gates' biases 0, 1 (Gers et al. 2000) or log U(1, T) ("chrono", Tallec &
-Ollivier 2018, 1804.11188).
+their start, which is part of what is tested: U of Glorot & Bengio 2010, orthogonal (Saxe et al. 2014), or the identity
+with ReLU (Le et al. 2015); the bias of the gate that keeps at 0, at 1 (Gers et al. 2000), or at log U(1, T) ("chrono",
+Tallec & Ollivier 2018).
 """
 
 from __future__ import annotations
 
+import json
 import math
+import multiprocessing
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import training
+from ..checks import check_choice, check_number, check_sizes
+from ..files import atomic_write, to_json
 from ..kernels import losses, sequence
 from ..kernels.packing import Plan
 from ..layers import GRU, LSTM, RNN, Dense, Recurrent, glorot_uniform
 from ..optimizers import Adam
+from ..progress import progress_bar
 from ..teach.flow import gradient_by_lag
 
 
@@ -64,14 +72,14 @@ def draw_adding(rng: np.random.Generator, B: int, T: int) -> Sequences:
     return Sequences(x, (x[first, each, 0] + x[second, each, 0])[None])
 
 
-SYMBOLS, COPIED = 8, 10
+SYMBOLS, COPIED, PUBLISHED = 8, 3, 10
 
 
-def draw_copying(rng: np.random.Generator, B: int, T: int) -> Sequences:
-    """10 of 8 symbols, T - 1 blanks, a signal, 10 blanks: the symbols at the last ten steps."""
-    symbols = rng.integers(0, SYMBOLS, (COPIED, B))
-    ids = np.full((T + 2 * COPIED, B), SYMBOLS)
-    ids[:COPIED], ids[COPIED + T - 1] = symbols, SYMBOLS + 1
+def draw_copying(rng: np.random.Generator, B: int, T: int, copied: int = COPIED) -> Sequences:
+    """So many of 8 symbols, T - 1 blanks, a signal, as many blanks: the symbols again, at the last steps."""
+    symbols = rng.integers(0, SYMBOLS, (copied, B))
+    ids = np.full((T + 2 * copied, B), SYMBOLS)
+    ids[:copied], ids[copied + T - 1] = symbols, SYMBOLS + 1
     return Sequences(np.eye(SYMBOLS + 2, dtype=np.float32)[ids], symbols)
 
 
@@ -104,6 +112,7 @@ PROBLEMS = {
     for problem in (
         Problem("adding", 2, 1, draw_adding, 1 / 6, 0.01),
         Problem("copying", SYMBOLS + 2, SYMBOLS, draw_copying, 1 - 1 / SYMBOLS, 0.01),
+        Problem("copying 10", SYMBOLS + 2, SYMBOLS, partial(draw_copying, copied=PUBLISHED), 1 - 1 / SYMBOLS, 0.01),
         Problem("temporal order", 6, 4, draw_order, 0.75, 0.01),
         Problem("latching", 1, 2, draw_latching, 0.5, 0.01),
         Problem("parity", 1, 2, draw_parity, 0.5, 0.01),
@@ -294,3 +303,182 @@ def openness(model: Reader, x: np.ndarray) -> dict[str, float]:
     return {
         gate: float(cache.memory.gates[k].mean()) for k, gate in enumerate(layer.gates) if gate in layer.cell.sigmoids
     }
+
+
+STARTS = {
+    "tanh RNN, Glorot": Start("rnn", "glorot"),
+    "tanh RNN, orthogonal": Start("rnn"),
+    "ReLU RNN, identity": Start("rnn", "identity"),
+    "LSTM, forget bias 0": Start("lstm", bias="0"),
+    "LSTM, forget bias 1": Start("lstm"),
+    "LSTM, chrono": Start("lstm", bias="chrono"),
+    "GRU, bias 0": Start("gru", bias="0"),
+    "GRU, chrono": Start("gru", bias="chrono"),
+}
+CUT = 50
+FURTHER = {  # what training does to memory
+    f"LSTM, chrono, truncated to {CUT} steps": Start("lstm", bias="chrono", truncate=CUT),
+    "LSTM, chrono, not clipped": Start("lstm", bias="chrono", clip_norm=None),
+    "tanh RNN, orthogonal, not clipped": Start("rnn", clip_norm=None),
+}
+RATES = {  # learning rates of the vanilla RNN and of the gated cells, the best of .0003, .001, .003, .01 in single runs
+    "adding": (0.001, 0.01),
+    "copying": (0.0003, 0.01),
+    "copying 10": (0.0003, 0.01),
+    "temporal order": (0.003, 0.003),
+    "latching": (0.001, 0.01),
+    "parity": (0.003, 0.01),
+}
+UPDATES = {"adding": 2000, "copying": 4000, "copying 10": 20000, "temporal order": 1500, "latching": 200, "parity": 3000}
+
+
+class Case(NamedTuple):
+    """A start, what it is tried on, and with what."""
+
+    problem: str
+    start: str
+    T: int
+    protocol: Protocol
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One report. `lengths` of the latching problem; `full` has more of everything, and takes hours."""
+
+    problems: tuple[str, ...] = ("adding", "copying", "temporal order", "parity", "latching")
+    seeds: int = 3
+    hidden: int = 64
+    batch_size: int = 32
+    adding: int = 200
+    copying: int = 100
+    order: int = 100
+    parity: int = 6
+    lengths: tuple[int, ...] = (10, 50, 200, 500)
+    updates: float = 1.0  # times the usual number of them
+    workers: int = 2
+    full: bool = False
+
+    def check(self) -> None:
+        """Raise ValueError or TypeError for a setting that cannot be."""
+        for name in self.problems:
+            check_choice("problems", name, PROBLEMS)
+        sizes = {name: getattr(self, name) for name in ("seeds", "hidden", "batch_size", "workers")}
+        check_sizes(**sizes)
+        check_sizes(2, parity=self.parity)
+        check_sizes(4, **{name: getattr(self, name) for name in ("adding", "copying")})
+        check_sizes(10, order=self.order)
+        for k, length in enumerate(self.lengths):
+            check_sizes(4, **{f"lengths[{k}]": length})
+        check_number("updates", self.updates, above=0.0)
+
+    def cases(self) -> list[Case]:
+        """All that is tried."""
+        lengths = {"adding": [self.adding], "copying": [self.copying], "temporal order": [self.order]}
+        lengths |= {"copying 10": [self.copying], "parity": [self.parity], "latching": list(self.lengths)}
+        problems = list(self.problems)
+        if self.full:
+            problems += ["copying 10"] * ("copying 10" not in problems)
+            lengths |= {"adding": [self.adding, 500], "parity": [self.parity, 10, 20]}
+        found = []
+        for problem in problems:
+            rates, updates = RATES[problem], UPDATES[problem] * self.updates * (5 if self.full else 1)
+            starts = STARTS | (FURTHER if problem == "adding" else {})
+            for T in lengths[problem]:
+                for name, start in starts.items():
+                    rate = rates[start.cell != "rnn"]
+                    every = max(1, min(100, int(updates) // 20))
+                    protocol = Protocol(self.hidden, self.batch_size, rate, max(1, int(updates)), every)
+                    found.append(Case(problem, name, T, protocol))
+        return found
+
+
+def run_all(settings: Settings, folder: Path, resume: bool = False, progress: bool = True) -> dict[Case, list[Outcome]]:
+    """Every case with every seed, by several processes. What is done is kept in the folder, one file each.
+
+    With `resume`, what another run with the same settings has left there is taken over. Raises OSError, or ValueError
+    naming the file, for what cannot be read.
+    """
+    settings.check()
+    folder.mkdir(parents=True, exist_ok=True)
+    found: dict[tuple[Case, int], Outcome] = {}
+    todo = []
+    for case in settings.cases():
+        for seed in range(1, settings.seeds + 1):
+            path = folder / file_name(case, seed)
+            if resume and path.exists():
+                found[case, seed] = load(path, case, seed)
+            else:
+                todo.append((case, seed, path))
+    todo.sort(key=lambda each: -cost(each[0]))  # the longest first, so that none is left alone at the end
+    with progress_bar(None, progress, total=len(found) + len(todo), desc="runs", unit=" runs") as bar:
+        bar.update(len(found))
+        for (case, seed, path), outcome in finished(todo, settings.workers):
+            save(path, case, seed, outcome)
+            found[case, seed] = outcome
+            said = "not solved" if outcome.solved_at is None else f"solved after {outcome.solved_at} updates"
+            bar.set_postfix_str(f"{case.problem} T={case.T}, {case.start}: {said}", refresh=False)
+            bar.update(1)
+    return {case: [found[case, seed] for seed in range(1, settings.seeds + 1)] for case in settings.cases()}
+
+
+def cost(case: Case) -> float:
+    """About how long a run takes, in no unit."""
+    gates = {"rnn": 1.0, "lstm": 3.0, "gru": 2.5}[(STARTS | FURTHER)[case.start].cell]
+    return gates * case.T * case.protocol.updates
+
+
+def finished(todo: Sequence[tuple[Case, int, Path]], workers: int) -> Iterator[tuple[tuple[Case, int, Path], Outcome]]:
+    """Each case as it is done."""
+    if workers == 1:
+        for each in todo:
+            yield each, run_case(each[0], each[1])
+        return
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context)
+    try:
+        futures = {pool.submit(run_case, case, seed): (case, seed, path) for case, seed, path in todo}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in list((pool._processes or {}).values()):
+            process.terminate()
+
+
+def run_case(case: Case, seed: int) -> Outcome:
+    """`run` of a case."""
+    return run(PROBLEMS[case.problem], (STARTS | FURTHER)[case.start], case.T, case.protocol, seed)
+
+
+def file_name(case: Case, seed: int) -> str:
+    """Of an outcome."""
+    words = f"{case.problem}-{case.T}-{case.start}-{seed}"
+    return "".join(letter if letter.isalnum() else "-" for letter in words) + ".json"
+
+
+def save(path: Path, case: Case, seed: int, outcome: Outcome) -> None:
+    """Write an outcome and what it is of; a failure leaves an older file whole."""
+    reach = {name: [float(x) for x in norms] for name, norms in outcome.reach.items()}
+    content = {"case": _plain(case), "seed": seed, "outcome": asdict(replace(outcome, reach={})) | {"reach": reach}}
+    with atomic_write(path) as file:
+        file.write(to_json(content))
+
+
+def load(path: Path, case: Case, seed: int) -> Outcome:
+    """Read what `save` wrote of this case. Raises OSError, or ValueError naming the file, for anything else."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["case"] != json.loads(json.dumps(_plain(case))) or content["seed"] != seed:
+            raise ValueError("it is of another run: start anew without --resume, or in another folder")
+        found = content["outcome"]
+        found["reach"] = {name: np.array(norms, float) for name, norms in found["reach"].items()}
+        found["curve"] = [(int(updates), float(error)) for updates, error in found["curve"]]
+        if found["error"] is None:
+            found["error"] = float("nan")
+        return Outcome(**found)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} holds no outcome of this run: {error}") from None
+
+
+def _plain(case: Case) -> dict[str, Any]:
+    return {**case._asdict(), "protocol": asdict(case.protocol), "how": asdict((STARTS | FURTHER)[case.start])}
