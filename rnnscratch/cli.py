@@ -1,4 +1,4 @@
-"""The command `rnnscratch`: `rnnscratch imdb` is the comparison on IMDB reviews."""
+"""The command `rnnscratch`: `imdb` is the comparison on IMDB reviews, `memory` the tests of long memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,9 @@ def parser(best: bool = False) -> argparse.ArgumentParser:
     default = Settings()
     top = argparse.ArgumentParser(prog="rnnscratch", description="Recurrent networks from scratch.")
     top.add_argument("--version", action="version", version=f"rnnscratch {__version__}")
-    imdb = top.add_subparsers(dest="command", required=True, metavar="COMMAND").add_parser(
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    add_memory(commands)
+    imdb = commands.add_parser(
         "imdb",
         help="train and compare RNN, LSTM and GRU on IMDB reviews",
         description="Train RNN, LSTM, GRU and a bag of words on IMDB reviews under one protocol, and write a report.",
@@ -115,6 +117,39 @@ def parser(best: bool = False) -> argparse.ArgumentParser:
     return top
 
 
+def add_memory(commands: Any) -> None:
+    """The options of `rnnscratch memory`."""
+    from .experiments.memory import PROBLEMS, Settings
+
+    default = Settings()
+    memory = commands.add_parser(
+        "memory",
+        help="test what RNN, LSTM and GRU remember",
+        description="Train RNN, LSTM and GRU on the classic tests of long memory, and write a report.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = memory.add_argument
+    add(
+        "--problems",
+        nargs="+",
+        metavar="PROBLEM",
+        choices=PROBLEMS,
+        default=list(default.problems),
+        help=(f"some of {', '.join(PROBLEMS)}"),
+    )
+    add("--seeds", type=int, default=default.seeds, metavar="N", help="runs of each start")
+    add("--hidden", type=int, default=default.hidden, help="hidden units")
+    add("--batch-size", type=int, default=default.batch_size, metavar="N", help="sequences of an update")
+    for name in ("adding", "copying", "order", "parity"):
+        add(f"--{name}", type=int, default=getattr(default, name), metavar="T", help="steps of that test")
+    add("--lengths", type=int, nargs="+", default=list(default.lengths), metavar="T", help="steps of the latching test")
+    add("--updates", type=float, default=default.updates, metavar="F", help="times the usual number of updates")
+    add("--full", action="store_true", help="five times the updates, further lengths, copying ten symbols: some hours")
+    add("--workers", type=int, default=default.workers, metavar="N", help="runs side by side")
+    add("--out", metavar="FOLDER", default=None, help="run folder (default: runs/memory, or the next free number)")
+    add("--resume", action="store_true", help="go on with a run that was stopped (default: the last one in runs)")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     with interrupts_kept():
@@ -130,46 +165,75 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def command(arguments: Sequence[str] | None) -> int:
     """What `main` does, but for an interrupt while the libraries load and an output that nobody reads to its end."""
     with interrupts_held():
-        from .experiments import imdb, results
+        from .experiments import imdb, memory, memory_report, results  # noqa: F401 - all that may take long to load
         from .files import user_path
 
         top = parser()
     options = vars(top.parse_args(arguments))
-    if options["best"]:
+    name = options.pop("command")
+    if options.pop("best", False):
         options = vars(parser(best=True).parse_args(arguments))
-    del options["command"], options["best"]
+        del options["command"], options["best"]
     resume, out = options.pop("resume"), options.pop("out")
-    options["models"] = tuple(options["models"])
-    options.setdefault("workers", WORKERS if options.get("device", "cpu") == "cpu" else 1)
-    further = options.keys() - vars(imdb.Settings()).keys()
-    options["model"] = {name: options.pop(name) for name in sorted(further)}
     try:
-        settings = imdb.Settings(**options)
-        settings.check()
-        folder = user_path(out) if out else default_folder(Path("runs"), resume)
+        job = imdb_job(options) if name == "imdb" else memory_job(options)
+        folder = user_path(out) if out else default_folder(Path("runs"), name, resume)
     except (ValueError, OSError, RuntimeError) as error:
-        print(f"rnnscratch imdb: {error}", file=shown(sys.stderr))
+        print(f"rnnscratch {name}: {error}", file=shown(sys.stderr))
         return 2
     try:
-        rows = imdb.run(settings, folder, resume)
+        summary = job(folder, resume)
     except KeyboardInterrupt:
         message = f"\nstopped; what is finished lies in {folder}, and --resume --out {folder} goes on"
         print(message, file=shown(sys.stderr))
         return 130
     except (ValueError, OSError, RuntimeError) as error:
-        print(f"rnnscratch imdb: {error}", file=shown(sys.stderr))
+        print(f"rnnscratch {name}: {error}", file=shown(sys.stderr))
         return 2
-    summary = f"\n{rows[0]['data']}\n\n{results.table(rows)}\n\nreport: {folder / 'report.html'}"
-    print(summary, file=shown(sys.stdout))
+    print(f"\n{summary}\n\nreport: {folder / 'report.html'}", file=shown(sys.stdout))
     return 0
 
 
-def default_folder(base: Path, resume: bool) -> Path:
+def imdb_job(options: dict[str, Any]) -> Callable[[Path, bool], str]:
+    """What `rnnscratch imdb` is to do in a folder; it returns what to say at the end. Raises for wrong options."""
+    from .experiments import imdb, results
+
+    options["models"] = tuple(options["models"])
+    options.setdefault("workers", WORKERS if options.get("device", "cpu") == "cpu" else 1)
+    further = options.keys() - vars(imdb.Settings()).keys()
+    options["model"] = {name: options.pop(name) for name in sorted(further)}
+    settings = imdb.Settings(**options)
+    settings.check()
+
+    def job(folder: Path, resume: bool) -> str:
+        rows = imdb.run(settings, folder, resume)
+        return f"{rows[0]['data']}\n\n{results.table(rows)}"
+
+    return job
+
+
+def memory_job(options: dict[str, Any]) -> Callable[[Path, bool], str]:
+    """What `rnnscratch memory` is to do, likewise."""
+    from .experiments import memory, memory_report
+
+    options |= {name: tuple(options[name]) for name in ("problems", "lengths")}
+    settings = memory.Settings(**options)
+    settings.check()
+
+    def job(folder: Path, resume: bool) -> str:
+        runs = memory.run_all(settings, folder, resume)
+        memory_report.write_report(folder / "report.html", settings, runs)
+        return memory_report.summary(runs)
+
+    return job
+
+
+def default_folder(base: Path, name: str, resume: bool) -> Path:
     """The last run's folder to resume, else the first of imdb, imdb-2, imdb-3, ... that is not there, newly made.
 
     So of two commands that start at once each has its own.
     """
-    folders = [base / "imdb", *(base / f"imdb-{number}" for number in range(2, 10_000))]
+    folders = [base / name, *(base / f"{name}-{number}" for number in range(2, 10_000))]
     there = list(itertools.takewhile(Path.exists, folders))
     if resume and there:
         return there[-1]

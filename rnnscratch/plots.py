@@ -110,6 +110,51 @@ def training_curves(histories: Mapping[str, Sequence[Sequence[float]]], label: s
     return ax
 
 
+def learning_curves(
+    runs: Mapping[str, Sequence[Sequence[tuple[float, float]]]],
+    label: str = "error",
+    chance: float | None = None,
+    ax: Any = None,
+) -> Any:
+    """A figure against updates, a line for each run of each model; runs may end at different times.
+
+    runs: for each model a list of runs, each a list of (updates, figure). `chance` is drawn as a dashed line.
+    """
+    found = {}
+    for name, given in _named("runs", runs).items():
+        label_of = f"runs[{name!r}]"
+        found[name] = [_numbers(f"{label_of}[{k}]", run, None, 2) for k, run in enumerate(as_list(label_of, given))]
+        if not found[name]:
+            raise ValueError(f"{label_of} is empty, expected at least one run")
+    ax = _axes(ax)
+    styles = _styles(found)
+    for name, each in found.items():
+        for k, run in enumerate(each):
+            every = max(len(run) // 8, 1)
+            ax.plot(*run.T, label=name if k == 0 else None, alpha=0.8, markevery=every, **styles[name])
+    if chance is not None:
+        ax.axhline(chance, color="#777777", linestyle="--", linewidth=1)
+    ax.set(xlabel="updates", ylabel=label)
+    ax.legend(frameon=False, fontsize="small")
+    return ax
+
+
+def share_by_length(lengths: Sequence[int], shares: Mapping[str, Sequence[float]], ax: Any = None) -> Any:
+    """The share of runs that solved a problem against its length, for each model; lengths on a logarithmic scale."""
+    lengths = as_list("lengths", lengths)
+    rows = {name: _numbers(f"shares[{name!r}]", row, len(lengths)) for name, row in _named("shares", shares).items()}
+    ax = _axes(ax)
+    styles = _styles(rows)
+    for k, (name, row) in enumerate(rows.items()):
+        ax.plot(lengths, row + 0.008 * k, label=name, alpha=0.8, **styles[name])  # lines that agree lie side by side
+    ax.set_xscale("log")
+    ax.set_xticks(lengths, [str(length) for length in lengths])
+    ax.set_xticks([], minor=True)
+    ax.set(xlabel="steps", ylabel="share of runs that solve it", ylim=(-0.05, 1.1))
+    ax.legend(frameon=False, fontsize="small")
+    return ax
+
+
 def confusion(matrix: np.ndarray, labels: Sequence[str], title: str = "", ax: Any = None) -> Any:
     """A confusion matrix (K, K) with its counts; row the true class, column the predicted one."""
     labels = as_list("labels", labels)

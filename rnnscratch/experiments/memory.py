@@ -329,7 +329,14 @@ RATES = {  # learning rates of the vanilla RNN and of the gated cells, the best 
     "latching": (0.001, 0.01),
     "parity": (0.003, 0.01),
 }
-UPDATES = {"adding": 2000, "copying": 4000, "copying 10": 20000, "temporal order": 1500, "latching": 200, "parity": 3000}
+UPDATES = {
+    "adding": 2000,
+    "copying": 4000,
+    "copying 10": 20000,
+    "temporal order": 1500,
+    "latching": 200,
+    "parity": 3000,
+}
 
 
 class Case(NamedTuple):

@@ -370,9 +370,15 @@ def test_the_command_offers_every_cell_and_option_of_the_model(folder, tmp_path)
 
 def test_the_default_folder_is_the_next_free_or_the_last(tmp_path):
     runs = tmp_path / "runs"
-    assert cli.default_folder(runs, resume=True) == runs / "imdb" == cli.default_folder(runs, resume=True)
-    assert cli.default_folder(runs, resume=False) == runs / "imdb-2" == cli.default_folder(runs, resume=True)
-    assert cli.default_folder(runs, resume=False) == runs / "imdb-3" and (runs / "imdb-3").is_dir()
+    assert (
+        cli.default_folder(runs, "imdb", resume=True) == runs / "imdb" == cli.default_folder(runs, "imdb", resume=True)
+    )
+    assert (
+        cli.default_folder(runs, "imdb", resume=False)
+        == runs / "imdb-2"
+        == cli.default_folder(runs, "imdb", resume=True)
+    )
+    assert cli.default_folder(runs, "imdb", resume=False) == runs / "imdb-3" and (runs / "imdb-3").is_dir()
 
 
 def test_the_bag_of_words_agrees_with_scikit_learn(rng):
