@@ -143,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> rs.LanguageModel | None:
     except (OSError, ValueError) as error:
         raise SystemExit(f"char_lm: {error}") from None
     except KeyboardInterrupt as error:
-        raise SystemExit(f"char_lm: {error or 'interrupted'}") from None
+        raise SystemExit(f"char_lm: {str(error) or 'interrupted'}") from None
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 python examples/seq2seq.py                               # dates as people write them -> ISO 8601
 python examples/seq2seq.py --task sums                   # "345+678" -> "1023"
+python examples/seq2seq.py --resume                      # goes on where it was stopped
 python examples/seq2seq.py --pairs my.tsv --words        # a corpus of your own: a source, a tab, a target on each line
 python examples/seq2seq.py --translate "5th of March 1950"      # with the best model of the last run
 """
@@ -101,7 +102,9 @@ def learn(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
             for attention in options.attention:
                 say(f"--- {cell}, attention: {attention}")
                 kind = None if attention == "none" else attention
-                result = translation.learn(task, words, cell, kind, settings, not options.quiet)
+                checkpoint = folder / f"{'pairs' if options.pairs else options.task}-{cell}-{attention}.npz"
+                go_on = options.resume and checkpoint.exists()
+                result = translation.learn(task, words, cell, kind, settings, not options.quiet, checkpoint, go_on)
                 rows.append(result.row)
                 say(table(rows[-1:]))
                 for line in errors(result, words, task.test, gap):
@@ -148,6 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]] | None:
     for field in fields(translation.Options):
         name, value = field.name, getattr(default, field.name)
         add(f"--{name.replace('_', '-')}", type=type(value), help=f"default: {value}, or what suits the task")
+    add("--resume", action="store_true", help="go on from the checkpoints in the folder")
     add("--out", type=Path, default=Path("runs/seq2seq"), help="folder for the results")
     add("--translate", metavar="TEXT", help="say what the best model of the last run makes of it, and learn nothing")
     add("--quiet", action="store_true", help="no progress bars")
@@ -162,7 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]] | None:
     except (OSError, ValueError) as error:
         raise SystemExit(f"seq2seq: {error}") from None
     except KeyboardInterrupt as error:
-        raise SystemExit(f"seq2seq: {error or 'interrupted'}") from None
+        raise SystemExit(f"seq2seq: {str(error) or 'interrupted'}") from None
 
 
 if __name__ == "__main__":

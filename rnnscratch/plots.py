@@ -74,6 +74,15 @@ def _styles(names: Iterable[str]) -> dict[str, dict[str, Any]]:
     return {name: _style(PLACES[name] if name in PLACES else next(free)) for name in names}
 
 
+FEW = 4  # names that a legend may hold within the picture
+
+
+def _legend(ax: Any, count: int) -> None:
+    """A legend of so many names; of many, beside the picture, which would be covered."""
+    beside: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5), "fontsize": "small"}
+    ax.legend(frameon=False, **(beside if count > FEW else {}))
+
+
 def _squares(ax: Any, shares: np.ndarray, text: Callable[[int, int], str], labels: Sequence[str]) -> None:
     """Shares (K, K) of each row as squares, the larger the darker, with the text of (row, column) on each."""
     ax.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
@@ -126,7 +135,7 @@ def learning_curves(
         found[name] = [_numbers(f"{label_of}[{k}]", run, None, 2) for k, run in enumerate(as_list(label_of, given))]
         if not found[name]:
             raise ValueError(f"{label_of} is empty, expected at least one run")
-    ax = _axes(ax)
+    ax = _axes(ax, (5.0, 3.4) if len(found) <= FEW else (6.8, 3.4))
     styles = _styles(found)
     for name, each in found.items():
         for k, run in enumerate(each):
@@ -135,7 +144,7 @@ def learning_curves(
     if chance is not None:
         ax.axhline(chance, color="#777777", linestyle="--", linewidth=1)
     ax.set(xlabel="updates", ylabel=label)
-    ax.legend(frameon=False, fontsize="small")
+    _legend(ax, len(found))
     return ax
 
 
@@ -143,7 +152,7 @@ def share_by_length(lengths: Sequence[int], shares: Mapping[str, Sequence[float]
     """The share of runs that solved a problem against its length, for each model; lengths on a logarithmic scale."""
     lengths = as_list("lengths", lengths)
     rows = {name: _numbers(f"shares[{name!r}]", row, len(lengths)) for name, row in _named("shares", shares).items()}
-    ax = _axes(ax)
+    ax = _axes(ax, (5.0, 3.4) if len(rows) <= FEW else (6.8, 3.4))
     styles = _styles(rows)
     for k, (name, row) in enumerate(rows.items()):
         ax.plot(lengths, row + 0.008 * k, label=name, alpha=0.8, **styles[name])  # lines that agree lie side by side
@@ -151,7 +160,7 @@ def share_by_length(lengths: Sequence[int], shares: Mapping[str, Sequence[float]
     ax.set_xticks(lengths, [str(length) for length in lengths])
     ax.set_xticks([], minor=True)
     ax.set(xlabel="steps", ylabel="share of runs that solve it", ylim=(-0.05, 1.1))
-    ax.legend(frameon=False, fontsize="small")
+    _legend(ax, len(rows))
     return ax
 
 
@@ -172,14 +181,14 @@ def gradient_by_lag(norms: Mapping[str, np.ndarray], ax: Any = None) -> Any:
     The scale is logarithmic.
     """
     norms = _curves("norms", norms)
-    ax = _axes(ax)
+    ax = _axes(ax, (5.0, 3.4) if len(norms) <= FEW else (6.8, 3.4))
     styles = _styles(norms)
     for name, values in norms.items():
         relative = np.maximum(values / values[0], 1e-30)
         ax.plot(np.arange(len(values)), relative, label=name, markevery=max(len(values) // 10, 1), **styles[name])
     ax.set_yscale("log")
     ax.set(xlabel="lag (words before the last)", ylabel="gradient norm, relative to lag 0")
-    ax.legend(frameon=False)
+    _legend(ax, len(norms))
     return ax
 
 

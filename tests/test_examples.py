@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import rnnscratch.checkpoints
+import rnnscratch.experiments.translation
 import rnnscratch.training
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -177,3 +178,90 @@ def test_a_full_disk_or_a_missing_file_is_said_in_a_line(tmp_path, monkeypatch):
     monkeypatch.setattr(rnnscratch.checkpoints, "save_arrays", full)
     with pytest.raises(SystemExit, match="char_lm: .*No space left on device"):
         char_lm("--text", tmp_path / "text.txt", "--out", tmp_path)
+
+
+def seq2seq(*arguments):
+    small = ["--cells", "gru", "--attention", "none", "dot", "--hidden", "12", "--embedding", "6", "--quiet"]
+    return load("seq2seq").main([*small, *map(str, arguments)])
+
+
+def write_pairs(path):
+    rng = np.random.default_rng(0)
+    lines = []
+    for _ in range(400):
+        words = rng.choice(["one", "two", "three"], rng.integers(1, 4))
+        lines.append(" ".join(words) + "\t" + " ".join(word[::-1] for word in words))
+    path.write_text("\n".join(dict.fromkeys(lines)) + "\n")
+
+
+def test_the_encoder_decoder_learns_a_task_and_translates_with_the_best_model(tmp_path, capsys):
+    out = ["--out", tmp_path / "out"]
+    rows = seq2seq("--task", "reverse", "--train", 300, "--epochs", 1, *out)
+    printed = capsys.readouterr().out
+    assert [row["attention"] for row in rows] == [None, "dot"] and all(0 <= row["exact"] <= 1 for row in rows)
+    assert "300 pairs to learn from, 1,000 to test, such as" in printed and "of 21 to 30 letters" in printed
+    assert "expected" in printed  # errors
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"results.csv", "model.npz", "attention-gru-dot.png", "reverse-gru-dot.npz"} <= names
+    seq2seq("--translate", "abc", *out)
+    assert len(capsys.readouterr().out.splitlines()) == 1
+    with pytest.raises(SystemExit, match="--translate is empty"):
+        seq2seq("--translate", "", *out)
+
+
+def test_pairs_of_words_of_ones_own_are_learned_and_a_stopped_run_goes_on(tmp_path, capsys, monkeypatch):
+    write_pairs(tmp_path / "my.tsv")
+    options = ["--pairs", tmp_path / "my.tsv", "--words", "--epochs", 30, "--learning-rate", 0.02, "--batch-size", 4]
+    whole = seq2seq(*options, "--out", tmp_path / "whole")
+    assert whole[1]["exact"] > 0.5
+    seq2seq("--translate", "one two", "--out", tmp_path / "whole")
+    assert capsys.readouterr().out.splitlines()[-1] == "eno owt"
+    seq2seq("--translate", "one four", "--out", tmp_path / "whole")
+    assert "unknown to the model: four" in capsys.readouterr().out
+    translate = rnnscratch.experiments.translation.translate
+
+    def stop(model, words, pairs, beam):
+        if model.attention is not None:
+            raise KeyboardInterrupt
+        return translate(model, words, pairs, beam)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rnnscratch.experiments.translation, "translate", stop)
+        with pytest.raises(SystemExit, match="seq2seq: interrupted"):
+            seq2seq(*options, "--out", tmp_path / "part")
+    assert "gru       none" in capsys.readouterr().out
+    again = seq2seq(*options, "--out", tmp_path / "part", "--resume")
+    assert [row["exact"] for row in again] == [row["exact"] for row in whole]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--pairs", "nowhere.tsv"], "No such file"),
+        (["--hidden", "0"], "hidden is 0"),
+        (["--translate", "x"], "model.npz"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_line_by_the_encoder_decoder(arguments, message, tmp_path):
+    with pytest.raises(SystemExit, match=message):
+        seq2seq(*arguments, "--out", tmp_path)
+
+
+def test_the_memory_example_is_the_command(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["memory.py"])
+    module = load("memory")
+    arguments = [
+        "memory",
+        "--problems",
+        "latching",
+        "--lengths",
+        "4",
+        "--seeds",
+        "1",
+        "--hidden",
+        "4",
+        "--workers",
+        "1",
+    ]
+    assert module.main([*arguments, "--updates", "0.02", "--out", str(tmp_path)]) == 0
+    assert "latching, T = 4" in capsys.readouterr().out

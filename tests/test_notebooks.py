@@ -26,8 +26,8 @@ def equations():
     return load("equations")
 
 
-def test_all_ten_are_there_with_source_and_notebook():
-    assert [name[:2] for name in NAMES] == [f"{k:02}" for k in range(1, 11)]
+def test_all_thirteen_are_there_with_source_and_notebook():
+    assert [name[:2] for name in NAMES] == [f"{k:02}" for k in range(1, 14)]
     assert [path.stem for path in sorted(NOTEBOOKS.glob("*.ipynb"))] == NAMES
 
 

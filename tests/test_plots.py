@@ -29,6 +29,36 @@ def test_gradients_are_drawn_relative_to_lag_0_on_a_logarithmic_scale():
     assert ax.get_yscale() == "log" and "relative to lag 0" in ax.get_ylabel()
 
 
+def test_learning_curves_have_a_line_for_each_run_as_long_as_it_was():
+    runs = {"LSTM": [[(0, 0.5), (100, 0.1)], [(0, 0.6), (100, 0.4), (200, 0.0)]], "GRU": [[(0, 0.5), (50, 0.0)]]}
+    ax = plots.learning_curves(runs, "error", chance=0.5)
+    assert [line.get_xydata().tolist() for line in ax.lines[:3]] == [
+        [list(point) for point in run] for each in runs.values() for run in each
+    ]
+    assert ax.lines[3].get_ydata()[0] == 0.5 and ax.lines[0].get_color() == ax.lines[1].get_color()
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["LSTM", "GRU"]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("updates", "error")
+    with pytest.raises(ValueError, match=r"runs\['LSTM'\] is empty"):
+        plots.learning_curves({"LSTM": []})
+    with pytest.raises(ValueError, match=r"runs\['LSTM'\]\[0\] has shape \(2,\)"):
+        plots.learning_curves({"LSTM": [[1, 2]]})
+
+
+def test_shares_by_length_lie_at_their_lengths():
+    ax = plots.share_by_length([10, 100], {"RNN": [1.0, 0.0], "LSTM": [1.0, 1.0]})
+    np.testing.assert_allclose(ax.lines[0].get_xydata(), [[10, 1], [100, 0]])
+    np.testing.assert_allclose(ax.lines[1].get_xydata(), [[10, 1], [100, 1]], atol=0.01)
+    assert ax.get_xscale() == "log" and "steps" in ax.get_xlabel()
+    with pytest.raises(ValueError, match=r"shares\['RNN'\] has shape \(3,\), expected \(2\)"):
+        plots.share_by_length([10, 100], {"RNN": [1, 2, 3]})
+
+
+def test_many_names_stand_beside_the_picture():
+    few, many = ({f"m{k}": np.ones(3) for k in range(count)} for count in (4, 5))
+    anchors = [plots.gradient_by_lag(each).get_legend().get_bbox_to_anchor() for each in (few, many)]
+    assert anchors[1].x0 > anchors[0].x0
+
+
 def test_groups_and_costs():
     ax = plots.accuracy_by_group({"GRU": [0.5, 1.0]}, ["1–9", "10–99"])
     np.testing.assert_array_equal(ax.lines[0].get_ydata(), [50.0, 100.0])

@@ -10,7 +10,6 @@ or pairs of one's own from a file with two columns. Sequences are of characters,
 from __future__ import annotations
 
 import datetime
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -248,9 +247,19 @@ class Result(NamedTuple):
 
 
 def learn(
-    task: Task, words: Words, cell: str, attention: str | None, options: Options, progress: bool = True
+    task: Task,
+    words: Words,
+    cell: str,
+    attention: str | None,
+    options: Options,
+    progress: bool = True,
+    checkpoint: Path | None = None,
+    resume: bool = False,
 ) -> Result:
-    """Train an encoder-decoder of this cell, and test it: `exact` in its row is the share of outputs that are right."""
+    """Train an encoder-decoder of this cell, and test it: `exact` in its row is the share of outputs that are right.
+
+    `checkpoint` and `resume` are those of `training.fit`.
+    """
     model = Seq2Seq(
         len(words.source),
         len(words.target),
@@ -268,7 +277,6 @@ def learn(
     )
     updates = options.epochs * -(-len(train[0]) // options.batch_size)
     schedule = warm_up(cosine_schedule(options.learning_rate, updates, options.learning_rate / 100), 50)
-    start = time.perf_counter()
     history = training.fit(
         model,
         train,
@@ -281,8 +289,10 @@ def learn(
         seed=options.seed,
         progress=progress,
         workers=options.workers,
+        checkpoint=checkpoint,
+        resume=resume,
     )
-    seconds = time.perf_counter() - start
+    seconds = sum(history["seconds"])
     row: dict[str, Any] = {"cell": cell, "attention": attention, "parameters": model.num_params}
     said = translate(model, words, task.test, options.beam)
     row |= {"exact": exact(said, words, task.test), "bleu": bleu_of(said, words, task.test)}
