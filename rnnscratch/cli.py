@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,11 @@ HELP = {
 }
 
 
-def parser(best: bool = False) -> argparse.ArgumentParser:
-    """The command's options; their defaults are those of the longer recipe (recipe.py) if `best`."""
+def parser(defaults: Mapping[str, Any] | None = None) -> argparse.ArgumentParser:
+    """The command's options; some may have other defaults than usual, those of another recipe (recipe.py)."""
     from .experiments.imdb import MODELS, Settings
     from .experiments.pretraining import CHOICES as STARTS
-    from .experiments.recipe import BEST
+    from .experiments.recipe import PROTOCOLS
     from .models.classifier import CHOICES
     from .text.clean import RECIPES
 
@@ -105,6 +105,13 @@ def parser(best: bool = False) -> argparse.ArgumentParser:
         help="learn reviews without a label from the teacher too",
     )
     add(
+        "--protocol",
+        choices=PROTOCOLS,
+        default="default",
+        help="for all that is not given: the library's, or the report's: its cleaning, one layer, one direction, the last "
+        "state, no pre-training, three seeds",
+    )
+    add(
         "--best",
         action="store_true",
         help="a longer recipe, of three seeds that also learn from reviews without a label, for all that is not given",
@@ -112,8 +119,7 @@ def parser(best: bool = False) -> argparse.ArgumentParser:
     add("--ablation", action="store_true", help="train without each ingredient too, judged on the validation reviews")
     add("--out", metavar="FOLDER", default=None, help="run folder (default: runs/imdb, or the next free number)")
     add("--resume", action="store_true", help="go on with a run that was stopped (default: the last one in runs)")
-    if best:
-        imdb.set_defaults(**BEST)
+    imdb.set_defaults(**(defaults or {}))
     return top
 
 
@@ -165,15 +171,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def command(arguments: Sequence[str] | None) -> int:
     """What `main` does, but for an interrupt while the libraries load and an output that nobody reads to its end."""
     with interrupts_held():
-        from .experiments import imdb, memory, memory_report, results  # noqa: F401 - all that may take long to load
+        from .experiments import imdb, memory, memory_report, recipe, results  # noqa: F401 - all that takes long to load
         from .files import user_path
 
         top = parser()
     options = vars(top.parse_args(arguments))
     name = options.pop("command")
-    if options.pop("best", False):
-        options = vars(parser(best=True).parse_args(arguments))
-        del options["command"], options["best"]
+    if name == "imdb":
+        if options["best"] and options["protocol"] != "default":
+            top.error("--best and --protocol exclude each other")
+        defaults = recipe.BEST if options["best"] else recipe.PROTOCOLS[options["protocol"]]
+        options = vars(parser(defaults).parse_args(arguments))
+        del options["command"], options["best"], options["protocol"]
     resume, out = options.pop("resume"), options.pop("out")
     try:
         job = imdb_job(options) if name == "imdb" else memory_job(options)

@@ -147,6 +147,25 @@ def test_two_processes_train_on_the_cpu_and_one_on_a_gpu_unless_told_otherwise(g
     assert [settings.workers for settings in seen] == [workers]
 
 
+def test_the_reports_protocol_is_one_layer_one_direction_the_last_state_and_its_cleaning(tmp_path, monkeypatch, capsys):
+    from rnnscratch.experiments import imdb
+
+    seen = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(imdb.Settings, "check", lambda self: seen.append(self))
+    monkeypatch.setattr(imdb, "run", lambda settings, *_: [{"data": "", "model": "bow", "seed": 0}])
+    monkeypatch.setattr("rnnscratch.experiments.results.table", lambda rows: "")
+    assert cli.main(["imdb", "--protocol", "report", "--hidden", "7", "--seeds", "2"]) == 0
+    (settings,) = seen
+    assert (settings.recipe, settings.pooling, settings.bidirectional) == ("report", "last", False)
+    assert settings.model_options()["num_layers"] == 1 and settings.models == ("bow", "rnn", "lstm", "gru")
+    assert (settings.pretrain, settings.distill, settings.word_dropout) == ("none", 0.0, 0.0)
+    assert (settings.hidden, settings.seeds) == (7, 2)  # what is given counts
+    with pytest.raises(SystemExit):
+        cli.main(["imdb", "--protocol", "report", "--best"])
+    assert "--best and --protocol exclude each other" in capsys.readouterr().err
+
+
 def test_wrong_settings_take_no_folder(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert cli.main(["imdb", "--epochs", "0"]) == 2
