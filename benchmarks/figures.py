@@ -2,12 +2,14 @@
 
 A block between `<!-- figures: NAME -->` and `<!-- end -->` is what the function of that name here makes of the files.
 `--check` writes nothing and says which block differs. `--take RUN` first copies the rows of a run of the main job
-(runs/imdb) into results/imdb.json, `--take-ablation RUN` those of its networks without each ingredient.
+(runs/imdb) into results/imdb.json, `--take-ablation RUN` those of its networks without each ingredient;
+`--take-seq2seq RUN` and `--take-memory RUN` copy those of examples/seq2seq.py and of `rnnscratch memory`.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import html
 import json
 import math
@@ -233,13 +235,47 @@ def word2vec() -> str:
     return f"{table(head, lines)}\n\n{wrapped(remark)}"
 
 
+def seq2seq() -> str:
+    """What examples/seq2seq.py makes of dates."""
+    found = load("seq2seq")
+    lines = []
+    for row in found["rows"]:
+        shares = [f"{float(row[name]):.1%}" for name in ("exact", "in forms never seen")]
+        lines.append([row["cell"].upper(), row["attention"] or "none", *shares, f"{float(row['seconds']):.0f}"])
+    head = ["Cell", "Attention", "Days never seen, all right", "In forms never seen", "Training s"]
+    remark = f"One seed, 1,000 dates in each test. On {on(found['machine'])}."
+    return f"{table(head, lines)}\n\n{wrapped(remark)}"
+
+
+def long_memory() -> str:
+    """How many seeds solve each test of memory, and after how many updates in the median."""
+    found = load("long_memory")
+    tests = list(dict.fromkeys((row["problem"], row["T"]) for row in found["rows"]))
+    lines = []
+    for start in dict.fromkeys(row["start"] for row in found["rows"]):
+        line = [start]
+        for test in tests:
+            runs = [row for row in found["rows"] if row["start"] == start and (row["problem"], row["T"]) == test]
+            updates = [row["solved_at"] for row in runs if row["solved_at"] is not None]
+            cell = f"{len(updates)} of {len(runs)}" if runs else ""
+            line.append(f"{cell}, {statistics.median(updates):,.0f}" if updates else cell)
+        lines.append(line)
+    head = ["Start", *(f"{problem}, T = {T}" for problem, T in tests)]
+    remark = (
+        f"How many seeds solve the problem, and after how many updates in the median; all of it took "
+        f"{found['minutes']:.0f} minutes with 2 workers. On {on(found['machine'])}."
+    )
+    return f"{table(head, lines)}\n\n{wrapped(remark)}"
+
+
 def contestants(worth: dict[str, Any]) -> list[str]:
     """Whose vectors, and by which classifier, a row of accuracies has."""
     return [name for name in ("ours", "gensim", "ours, LSTM", "gensim, LSTM") if name in worth]
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
-    each.__name__: each for each in (imdb, cells, training, threads, language_model, memory, word2vec)
+    each.__name__: each
+    for each in (imdb, cells, training, threads, language_model, memory, word2vec, seq2seq, long_memory)
 }
 
 
@@ -262,6 +298,7 @@ def take(run: Path) -> None:
     entry |= {"machine": facts, "rows": [{key: row[key] for key in OF_A_ROW if key in row} for row in rows]}
     entry["said"] = [html.unescape(sentence) for sentence in re.findall("<p>(.*?)</p>", words[1])] if words else []
     recipe = "best" if settings.get("unlabelled") else settings["recipe"]
+    recipe = "protocol" if settings["pooling"] == "last" else recipe
     write(RESULTS / "imdb.json", load("imdb") | {f"{kind}, {recipe}": entry})
 
 
@@ -280,17 +317,50 @@ def take_ablation(run: Path) -> None:
     write(RESULTS / "imdb.json", load("imdb") | {f"{kind}, ablation": entry})
 
 
+def take_seq2seq(run: Path) -> None:
+    """Copy the rows of a run of examples/seq2seq.py."""
+    from .report import machine, write
+
+    with (run / "results.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    write(RESULTS / "seq2seq.json", {"machine": {key: machine(1)[key] for key in OF_A_MACHINE}, "rows": rows})
+
+
+def take_memory(run: Path) -> None:
+    """Copy what became of each run of `rnnscratch memory`, and the time from the first's start to the last's end."""
+    from .report import machine, write
+
+    rows, starts_at, ends_at = [], [], []
+    for path in sorted(run.glob("*.json")):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        case, outcome = found["case"], found["outcome"]
+        row = {"problem": case["problem"], "T": case["T"], "start": case["start"], "seed": found["seed"]}
+        rows.append(row | {key: outcome[key] for key in ("solved_at", "error", "seconds")})
+        ends_at.append(path.stat().st_mtime)
+        starts_at.append(ends_at[-1] - outcome["seconds"])
+    problems = ["adding", "copying", "temporal order", "parity", "latching"]
+    starts = {row["start"]: "RNN" not in row["start"] for row in rows}
+    rows.sort(
+        key=lambda row: (starts[row["start"]], row["start"], problems.index(row["problem"]), row["T"], row["seed"])
+    )
+    minutes = (max(ends_at) - min(starts_at)) / 60
+    facts = {key: machine(1)[key] for key in OF_A_MACHINE}
+    write(RESULTS / "long_memory.json", {"machine": facts, "minutes": minutes, "rows": rows})
+
+
 def main() -> int:
     """Read the options; write, or check."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing; 1 if README.md differs")
     parser.add_argument("--take", type=Path, metavar="RUN", help="the folder of a run of the main job on all models")
     parser.add_argument("--take-ablation", type=Path, metavar="RUN", help="the folder of a run with --ablation")
+    for name, job in (("seq2seq", take_seq2seq), ("memory", take_memory)):
+        parser.add_argument(f"--take-{name}", type=Path, metavar="RUN", help=job.__doc__)
     options = parser.parse_args()
-    if options.take:
-        take(options.take)
-    if options.take_ablation:
-        take_ablation(options.take_ablation)
+    jobs = {"take": take, "take_ablation": take_ablation, "take_seq2seq": take_seq2seq, "take_memory": take_memory}
+    for name, job in jobs.items():
+        if getattr(options, name):
+            job(getattr(options, name))
     readme = ROOT / "README.md"
     old = readme.read_text(encoding="utf-8")
     if renewed(old) == old:

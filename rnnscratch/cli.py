@@ -108,8 +108,8 @@ def parser(defaults: Mapping[str, Any] | None = None) -> argparse.ArgumentParser
         "--protocol",
         choices=PROTOCOLS,
         default="default",
-        help="for all that is not given: the library's, or the report's: its cleaning, one layer, one direction, the last "
-        "state, no pre-training, three seeds",
+        help="what holds for all that is not given: the library's, or the report's: its cleaning, one layer, one "
+        "direction, the last state, no pre-training, three seeds",
     )
     add(
         "--best",

@@ -8,6 +8,7 @@ import pickle
 
 import numpy as np
 import pytest
+import strict_xp
 from cells import STEP, relative_error
 from peers import torch
 
@@ -501,7 +502,30 @@ def test_copies_and_files_come_back_to_the_bit(options, tmp_path):
     assert load_model(tmp_path / "m.npz")[2] == {"task": "x"}
 
 
-def test_the_dtype_stays_and_the_device_gets_no_host_arrays(monkeypatch, rng):
+@pytest.mark.parametrize("options", [{"attention": "additive"}, {"attention": "dot", "sampling": 0.5}, {}], ids=str)
+def test_the_device_gets_no_host_arrays_and_gives_the_same_bits(options, monkeypatch):
+    for module in ("layers", "models.classifier"):
+        monkeypatch.setattr(f"rnnscratch.{module}.module_for", lambda device: strict_xp if device == "gpu" else np)
+    host, there = (
+        small(dtype="float64", target_size=8, dropout=0.3, num_layers=2, device=device, **options)
+        for device in ("cpu", "gpu")
+    )
+    for batch in PairBatches(*reversed_pairs(6), batch_size=3):
+        results = []
+        for model in (host, there):
+            loss, back, figures = model.batch_loss(batch, train=True)
+            back()
+            results.append((loss, model.grads, figures["accuracy"]))
+        assert results[1][0].get() == results[0][0] and results[1][2].get() == results[0][2]
+        for name, gradient in results[0][1].items():
+            np.testing.assert_array_equal(results[1][1][name].get(), gradient)
+    for beam in (1, 3):
+        found = [model.translate([3, 4, 5], beam, 6) for model in (host, there)]
+        assert found[0].tokens.tolist() == found[1].tokens.tolist() and found[0].score == found[1].score
+        assert (found[0].attention is None) == (found[1].attention is None)
+
+
+def test_the_dtype_stays():
     for dtype in ("float32", "float64"):
         model = small(dtype=dtype, attention="additive", dropout=0.3)
         logits = model.forward(*BATCH, train=True)
