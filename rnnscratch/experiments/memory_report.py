@@ -19,6 +19,7 @@ from .report import STYLE, section
 
 Runs = Mapping[Case, Sequence[Outcome]]
 GATED, VANILLA = (tuple(name for name, start in STARTS.items() if (start.cell == "rnn") == v) for v in (False, True))
+PLUS_MINUS = "\u00b1"
 TEXTS = {
     "adding": "Two of T numbers are marked, one in each half; their sum is asked for at the end.",
     "copying": "Three of eight symbols, T blanks, a signal: the symbols are asked for again.",
@@ -131,10 +132,10 @@ def table(runs: Runs, problem: str, T: int) -> list[list[str]]:
     ]
     for name, outcomes in of(runs, problem, T).items():
         updates = when(outcomes)
-        spread = "" if not updates else f"{updates[0]:,}" if len(updates) == 1 else f"{updates[0]:,} – {updates[-1]:,}"
+        spread = "" if not updates else f"{updates[0]:,}" if len(updates) == 1 else f"{updates[0]:,} to {updates[-1]:,}"
         sequences = "" if not updates else f"{int(median(updates)) * batch:,}"
         errors = [outcome.error for outcome in outcomes]
-        error = f"{np.mean(errors):.3f}" + (f" ± {np.std(errors, ddof=1):.3f}" if len(errors) > 1 else "")
+        error = f"{np.mean(errors):.3f}" + (f" +- {np.std(errors, ddof=1):.3f}" if len(errors) > 1 else "")
         line = [
             name,
             f"{solved(outcomes)} of {len(outcomes)}",
@@ -171,7 +172,7 @@ def html_table(lines: Sequence[Sequence[str]]) -> str:
     """The lines as HTML."""
     head, *body = lines
     top = "".join(f"<th>{escape(cell)}" for cell in head)
-    rest = "".join("<tr>" + "".join(f"<td>{escape(cell)}" for cell in line) for line in body)
+    rest = "".join("<tr>" + "".join(f"<td>{escape(cell.replace('+-', PLUS_MINUS))}" for cell in line) for line in body)
     return f"<table><thead><tr>{top}</thead><tbody>{rest}</tbody></table>"
 
 

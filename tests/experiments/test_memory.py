@@ -251,7 +251,7 @@ def test_the_page_holds_tables_pictures_and_words(tmp_path):
     memory_report.write_report(tmp_path / "report.html", SMALL, runs)
     page = (tmp_path / "report.html").read_text()
     assert "<h2>Latching, T = 10</h2>" in page and "<h2>Latching, T = 30</h2>" in page
-    assert "<td>LSTM, chrono<td>2 of 2<td>600 – 600<td>19,200" in page
+    assert "<td>LSTM, chrono<td>2 of 2<td>600 to 600<td>19,200" in page
     assert page.count("data:image/png;base64,") == 6  # five of the longest, one against T
     assert "Learning rates, each the best of four" in page
 

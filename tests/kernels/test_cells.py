@@ -226,9 +226,10 @@ def test_dtype_in_is_dtype_out(name, lengths, dtype, rng):
 @pytest.mark.parametrize("lengths", [None, [20, 3, 11, 20]])
 @pytest.mark.parametrize("name", NAMES)
 def test_float32_agrees_with_float64_to_1e_5(name, lengths, rng):
-    arguments = draw(name, rng, 20, 4, 6, 8, float)
+    H = 32  # of few units the spread that layer normalisation divides by may be tiny, whatever the kernel
+    arguments = draw(name, rng, 20, 4, 6, H, float)
     arguments["U"] *= 0.3
-    dhs, dstate = upstream(name, rng, 20, 4, 8, float)
+    dhs, dstate = upstream(name, rng, 20, 4, H, float)
     hs, _, cache = KERNELS[name].forward(arguments, lengths)
     right = {"hs": hs, **KERNELS[name].backward(cache, dhs, dstate)}
     single = {key: value.astype("f4") for key, value in arguments.items()}
