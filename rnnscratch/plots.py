@@ -19,9 +19,9 @@ from .experiments.results import NAMES
 from .kernels.activations import ACTIVATIONS
 from .text.vectors import nearest, principal_components
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C564B")
+HATCHES = ("", "//", "..", "xx", "\\\\", "++", "oo", "**")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 PLACES = {name: place for place, name in enumerate(NAMES.values())}  # the same look in every picture
 
 

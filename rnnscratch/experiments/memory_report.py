@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import platform
 from collections.abc import Mapping, Sequence
+from functools import partial
 from html import escape
 from pathlib import Path
 from statistics import median
@@ -19,7 +20,7 @@ from .report import STYLE, section
 
 Runs = Mapping[Case, Sequence[Outcome]]
 GATED, VANILLA = (tuple(name for name, start in STARTS.items() if (start.cell == "rnn") == v) for v in (False, True))
-PLUS_MINUS = "\u00b1"
+PLUS_MINUS, ARROW = "\u00b1", "\u2192"
 TEXTS = {
     "adding": "Two of T numbers are marked, one in each half; their sum is asked for at the end.",
     "copying": "Three of eight symbols, T blanks, a signal: the symbols are asked for again.",
@@ -71,7 +72,8 @@ def write_report(path: Path, settings: Settings, runs: Runs) -> None:
         f"<h2>Protocol</h2><p class=note>{escape(options)}.<br>Learning rates, each the best of four in a single run "
         f"with another seed: {escape(rates)}.<br>{escape(machine)}.</p>"
     )
-    head = f"<meta charset=utf-8><title>What RNN, LSTM and GRU remember</title><style>{STYLE}</style>"
+    style = f"{STYLE}td,th{{white-space:nowrap;font-size:.9rem}}"
+    head = f"<meta charset=utf-8><title>What RNN, LSTM and GRU remember</title><style>{style}</style>"
     with atomic_write(path) as file:
         file.write(f"<!doctype html><html lang=en>{head}" + "\n".join(parts) + "</html>\n")
 
@@ -117,36 +119,34 @@ def left(outcomes: Sequence[Outcome], moment: str) -> float | None:
 def table(runs: Runs, problem: str, T: int) -> list[list[str]]:
     """A line for each start, the head first."""
     batch = next(case.protocol.batch_size for case in runs)
-    lines = [
-        [
-            "start",
-            "solved",
-            "updates",
-            "sequences",
-            "error at the end",
-            "gradient left: start",
-            "end",
-            "gates: start",
-            "end",
-        ]
-    ]
+    lines = [["start", "solved", "updates", "sequences", "error at the end", "gradient left", "gate that keeps"]]
     for name, outcomes in of(runs, problem, T).items():
         updates = when(outcomes)
-        spread = "" if not updates else f"{updates[0]:,}" if len(updates) == 1 else f"{updates[0]:,} to {updates[-1]:,}"
+        spread = (
+            ""
+            if not updates
+            else f"{updates[0]:,}"
+            if updates[0] == updates[-1]
+            else f"{updates[0]:,} to {updates[-1]:,}"
+        )
         sequences = "" if not updates else f"{int(median(updates)) * batch:,}"
         errors = [outcome.error for outcome in outcomes]
         error = f"{np.mean(errors):.3f}" + (f" +- {np.std(errors, ddof=1):.3f}" if len(errors) > 1 else "")
-        line = [
-            name,
-            f"{solved(outcomes)} of {len(outcomes)}",
-            spread,
-            sequences,
-            "burst" if np.isnan(errors).any() else error,
-        ]
-        line += [share(left(outcomes, moment)) for moment in ("at the start", "at the end")]
-        line += [gates(outcomes, moment) for moment in ("at the start", "at the end")]
+        line = [name, f"{solved(outcomes)} of {len(outcomes)}", spread, sequences]
+        line.append("burst" if np.isnan(errors).any() else error)
+        moments = ("at the start", "at the end")
+        gradients = [left(outcomes, moment) for moment in moments]
+        line.append(" -> ".join("" if value is None else f"{value:.0e}" for value in gradients))
+        opened = [openness(outcomes, moment) for moment in moments]
+        line.append(" -> ".join(f"{value:.2f}" for value in opened if value is not None))
         lines.append(line)
     return lines
+
+
+def openness(outcomes: Sequence[Outcome], moment: str) -> float | None:
+    """How open the gate that keeps is, the forget gate or the GRU's update gate, in the mean; None without gates."""
+    found = [outcome.gates[moment] for outcome in outcomes if outcome.gates.get(moment)]
+    return float(np.mean([each.get("f", each.get("z")) for each in found])) if found else None
 
 
 def summary(runs: Runs) -> str:
@@ -157,22 +157,15 @@ def summary(runs: Runs) -> str:
     return "\n\n".join([*parts, *in_words(runs)])
 
 
-def share(value: float | None) -> str:
-    """A share of the gradient as text."""
-    return "" if value is None else f"{value:.1e}"
-
-
-def gates(outcomes: Sequence[Outcome], moment: str) -> str:
-    """The mean of each gate over the runs."""
-    found = [outcome.gates[moment] for outcome in outcomes if outcome.gates.get(moment)]
-    return ", ".join(f"{gate} {np.mean([each[gate] for each in found]):.2f}" for gate in found[0]) if found else ""
-
-
 def html_table(lines: Sequence[Sequence[str]]) -> str:
     """The lines as HTML."""
+
+    def typeset(cell: str) -> str:
+        return escape(cell.replace("+-", PLUS_MINUS).replace("->", ARROW))
+
     head, *body = lines
     top = "".join(f"<th>{escape(cell)}" for cell in head)
-    rest = "".join("<tr>" + "".join(f"<td>{escape(cell.replace('+-', PLUS_MINUS))}" for cell in line) for line in body)
+    rest = "".join("<tr>" + "".join(f"<td>{typeset(cell)}" for cell in line) for line in body)
     return f"<table><thead><tr>{top}</thead><tbody>{rest}</tbody></table>"
 
 
@@ -188,27 +181,30 @@ def pictures(runs: Runs, problem: str, T: int) -> list[str]:
     vanilla = {name: found[name] for name in VANILLA}
     gated = {name: found[name] for name in GATED}
     chance = PROBLEMS[problem].chance
-    draw: list[Any] = [
-        lambda each=each: plots.learning_curves(
-            {name: [run.curve for run in outcomes] for name, outcomes in each.items()}, "error", chance
-        )
-        for each in (vanilla, gated)
-    ]
+    draw: list[Any] = [partial(curves, each, chance) for each in (vanilla, gated)]
     for moment in ("at the start", "while it learns", "at the end"):
         norms = {name: mean_reach(found[name], moment) for name in (*VANILLA, *GATED)}
         measured = {name: values for name, values in norms.items() if values is not None}
         if measured:
-            draw.append(lambda measured=measured, moment=moment: titled(plots.gradient_by_lag(measured), moment))
+            draw.append(partial(gradients, measured, moment))
     note = (
         "Error on new sequences against updates, a line for each seed, the dashed one of who knows nothing; and how "
         "much of the gradient of the last state is left so many steps before, the geometric mean over seeds."
     )
-    return section(f"{problem.capitalize()}: learning, and how far gradients reach", draw, note)
+    return section(f"{problem.capitalize()}: learning, and how far gradients reach", draw, note, width=350)
 
 
-def titled(ax: Any, title: str) -> Any:
-    """The axes, with a title."""
-    ax.set_title(title)
+def curves(found: Mapping[str, Sequence[Outcome]], chance: float) -> Any:
+    """Errors against updates."""
+    ax = plots.learning_curves({name: [run.curve for run in each] for name, each in found.items()}, "error", chance)
+    ax.set_ylim(-0.02, min(1.05, 2 * chance))
+    return ax
+
+
+def gradients(norms: Mapping[str, np.ndarray], moment: str) -> Any:
+    """Norms by lag."""
+    ax = plots.gradient_by_lag(norms)
+    ax.set(title=moment, xlabel="lag (steps before the last)")
     return ax
 
 
@@ -226,7 +222,7 @@ def in_words(runs: Runs) -> list[str]:
     sentences = []
     for problem, T in sorted(pictured(runs), key=lambda each: list(PROBLEMS).index(each[0])):
         sentences += who_solves(runs, problem, T)
-    sentences += forgetting(runs) + openness(runs) + training(runs)
+    sentences += forgetting(runs) + opening(runs) + training(runs)
     return sentences
 
 
@@ -284,25 +280,19 @@ def forgetting(runs: Runs) -> list[str]:
     ]
 
 
-def openness(runs: Runs) -> list[str]:
+def opening(runs: Runs) -> list[str]:
     """What the bias of the gate that keeps is worth."""
     sentences = []
-    for gate, word, names in (
-        ("f", "forget gate", ("LSTM, forget bias 0", "LSTM, forget bias 1", "LSTM, chrono")),
-        ("z", "update gate", ("GRU, bias 0", "GRU, chrono")),
+    for gate, names in (
+        ("forget gate of the LSTM", ("LSTM, forget bias 0", "LSTM, forget bias 1", "LSTM, chrono")),
+        ("update gate of the GRU", ("GRU, bias 0", "GRU, chrono")),
     ):
-        for problem, T in sorted(pictured(runs), key=lambda each: list(PROBLEMS).index(each[0])):
-            found = of(runs, problem, T)
-            words = []
-            for name in names:
-                opened = np.mean([outcome.gates["at the start"][gate] for outcome in found[name]])
-                updates = when(found[name])
-                result = f"after {median(updates):,.0f} updates" if updates else "not"
-                words.append(
-                    f"{name}: {opened:.2f} open at the start, {solved(found[name])} of {len(found[name])} solved"
-                    + (f" ({result})" if updates else "")
-                )
-            sentences.append(f"The {word}, {problem}, T = {T}. {'; '.join(words)}.")
+        words = []
+        for name in names:
+            found = [runs[case] for case in runs if case.start == name and (case.problem, case.T) in pictured(runs)]
+            opened = np.mean([openness(outcomes, "at the start") for outcomes in found])
+            words.append(f"{opened:.2f} open ({name}) {sum(map(solved, found))} of {sum(map(len, found))} runs")
+        sentences.append(f"The {gate}, all problems together. At the start {'; '.join(words)} end solved.")
     return sentences
 
 

@@ -29,7 +29,8 @@ body{font:16px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding
 h1{font-size:1.6rem}h2{font-size:1.2rem;margin-top:2.2rem} table{border-collapse:collapse;margin:.8rem
 0;font-variant-numeric:tabular-nums} th,td{padding:.25rem .7rem;text-align:right;border-bottom:1px solid #ddd}
 th:first-child,td:first-child{text-align:left}thead th{border-bottom:2px solid #333}
-.pictures{display:flex;flex-wrap:wrap;gap:1rem}.pictures img{max-width:100%;height:auto} .review{border-left:3px solid
+.pictures{display:flex;flex-wrap:wrap;gap:1rem;align-items:flex-start}
+.pictures img{max-width:100%;height:auto} .review{border-left:3px solid
 #bbb;padding:.1rem .9rem;margin:.8rem 0;font-size:.93rem}.note{color:#555;font-size:.93rem}
 """
 
@@ -239,7 +240,8 @@ def section(title: str, draw: Sequence[Callable[[], Any]], note: str = "", width
         ax = function()
         alternative = escape(f"{title}: {ax.get_title() or ax.get_ylabel()}")
         encoded = base64.b64encode(plots.to_png(ax)).decode("ascii")
-        images.append(f'<img alt="{alternative}" width={width} src="data:image/png;base64,{encoded}">')
+        pixels = round(width * max(1.0, ax.figure.get_figwidth() / 5.0))  # as large as others where it is wider
+        images.append(f'<img alt="{alternative}" width={pixels} src="data:image/png;base64,{encoded}">')
     text = f"<p class=note>{escape(note)}</p>" if note else ""
     return [f"<h2>{escape(title)}</h2>{text}<div class=pictures>{''.join(images)}</div>"]
 

@@ -242,8 +242,10 @@ def test_words_say_what_gradients_and_gates_are_worth():
     reach = {"LSTM, chrono": 0.1, "GRU, chrono": 0.1}
     words = " ".join(memory_report.in_words(made({"LSTM, chrono": 300, "GRU, bias 0": 100}, reach=reach)))
     assert "before any learning, 50% of the runs end solved (2 starts and problems), where less is left 17% (6" in words
-    assert "LSTM, chrono: 0.90 open at the start, 2 of 2 solved (after 300 updates)" in words
-    assert "LSTM, forget bias 0: 0.50 open at the start, 0 of 2 solved;" in words
+    assert (
+        "The forget gate of the LSTM, all problems together. At the start 0.50 open (LSTM, forget bias 0) 0 of 2 runs; "
+        "0.50 open (LSTM, forget bias 1) 0 of 2 runs; 0.90 open (LSTM, chrono) 2 of 2 runs end solved." in words
+    )
 
 
 def test_the_page_holds_tables_pictures_and_words(tmp_path):
@@ -251,7 +253,7 @@ def test_the_page_holds_tables_pictures_and_words(tmp_path):
     memory_report.write_report(tmp_path / "report.html", SMALL, runs)
     page = (tmp_path / "report.html").read_text()
     assert "<h2>Latching, T = 10</h2>" in page and "<h2>Latching, T = 30</h2>" in page
-    assert "<td>LSTM, chrono<td>2 of 2<td>600 to 600<td>19,200" in page
+    assert "<td>LSTM, chrono<td>2 of 2<td>600<td>19,200" in page
     assert page.count("data:image/png;base64,") == 6  # five of the longest, one against T
     assert "Learning rates, each the best of four" in page
 
