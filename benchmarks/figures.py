@@ -250,14 +250,17 @@ def seq2seq() -> str:
 def long_memory() -> str:
     """How many seeds solve each test of memory, and after how many updates in the median."""
     found = load("long_memory")
-    tests = list(dict.fromkeys((row["problem"], row["T"]) for row in found["rows"]))
-    lines = []
-    for start in dict.fromkeys(row["start"] for row in found["rows"]):
+    longest = {
+        row["problem"]: max(r["T"] for r in found["rows"] if r["problem"] == row["problem"]) for row in found["rows"]
+    }
+    tests, lines = list(longest.items()), []
+    starts = dict.fromkeys(row["start"] for row in found["rows"] if row["problem"] != "adding")  # of all problems
+    for start in starts:
         line = [start]
         for test in tests:
             runs = [row for row in found["rows"] if row["start"] == start and (row["problem"], row["T"]) == test]
             updates = [row["solved_at"] for row in runs if row["solved_at"] is not None]
-            cell = f"{len(updates)} of {len(runs)}" if runs else ""
+            cell = f"{len(updates)} of {len(runs)}"
             line.append(f"{cell}, {statistics.median(updates):,.0f}" if updates else cell)
         lines.append(line)
     head = ["Start", *(f"{problem}, T = {T}" for problem, T in tests)]
