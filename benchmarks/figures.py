@@ -93,9 +93,25 @@ def imdb() -> str:
         f"Without the archive, on the package's reviews: {found}; all were trained in {minutes:.0f} minutes with "
         f"{workers} (on {on(package['machine'])}). {' '.join(against_words(package))}"
     )
-    found = load("imdb").get("official, ablation")
+    protocol = runs.get("official, protocol")
+    own = f"\n{wrapped(reports_own(protocol))}" if protocol else ""
+    found = runs.get("official, ablation")
     parts = f"\n{without_each(found)}" if found else ""
-    return f"{table(head, rows)}\n\n{wrapped(remark)}\n{wrapped(without)}\n{wrapped(longer(best_run))}{parts}"
+    return f"{table(head, rows)}\n\n{wrapped(remark)}\n{wrapped(without)}{own}\n{wrapped(longer(best_run))}{parts}"
+
+
+def reports_own(run: dict[str, Any]) -> str:
+    """Of `--protocol report`: each model's mean and deviation over the seeds."""
+    words = []
+    for name in dict.fromkeys(row["model"] for row in run["rows"]):
+        found = [row["accuracy"] for row in run["rows"] if row["model"] == name]
+        spread = f" ± {statistics.stdev(found):.2%}" if len(found) > 1 else ""
+        words.append(f"{MODELS[name]} {statistics.mean(found):.2%}{spread}")
+    seeds = max(row["seed"] for row in run["rows"]) + 1
+    return (
+        f"`--protocol report` on the complete data, the report's own (its cleaning, one layer, one direction, the last "
+        f"state, labels alone): {', '.join(words)} ({seeds} seeds, on {on(run['machine'])})."
+    )
 
 
 def seconds(row: dict[str, Any]) -> float:
