@@ -12,6 +12,7 @@ from cells import complex_step, relative_error
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rnnscratch.gradcheck import check_gradients
 from rnnscratch.layers import (
     GRU,
     LSTM,
@@ -716,6 +717,13 @@ def test_attention_has_exact_gradients_and_asks_step_by_step_as_at_once(kind, le
         "device": "cpu",
     }
     assert Attention.parameter_shapes(5, 6, kind) == {name: array.shape for name, array in layer.params.items()}
+
+
+@pytest.mark.parametrize("kind", ["dot", "additive"])
+def test_the_gradient_checker_takes_attention_with_both_inputs(kind, rng):
+    layer = Attention(3, 4, kind, seed=0)
+    report = check_gradients(layer, rng.standard_normal((2, 3, 3)), rng.standard_normal((4, 3, 4)))
+    assert report.ok and {row.name for row in report.rows} >= {"input 0", "input 1", "W_k"}
 
 
 @pytest.mark.parametrize(

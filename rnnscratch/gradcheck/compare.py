@@ -196,7 +196,10 @@ class Setup:
             )
             gradients = self._of_inputs(pullback(shaped))
         else:
-            if isinstance(handle, tuple):
+            stateless = "state" not in inspect.signature(target.forward).parameters
+            if isinstance(handle, tuple) and stateless and len(self.inputs) > 1:  # several outputs of several inputs
+                dx = target.backward(*upstream)
+            elif isinstance(handle, tuple):
                 dstate: Any = tuple(upstream[1:]) if len(upstream) > 2 else upstream[1]
                 returned = target.backward(upstream[0], dstate)
                 if not isinstance(returned, (tuple, list)) or len(returned) != 2:
