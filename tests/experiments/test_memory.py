@@ -255,7 +255,7 @@ def test_the_page_holds_tables_pictures_and_words(tmp_path):
     assert "<h2>Latching, T = 10</h2>" in page and "<h2>Latching, T = 30</h2>" in page
     assert "<td>LSTM, chrono<td>2 of 2<td>600<td>19,200" in page
     assert page.count("data:image/png;base64,") == 6  # five of the longest, one against T
-    assert "Learning rates, each the best of four" in page
+    assert "Learning rates, each the best of a few" in page
 
 
 def test_the_command_runs_it_and_goes_on(tmp_path, capsys):
