@@ -38,7 +38,7 @@ from IPython.display import HTML, display
 
 from rnnscratch import metrics, text, training
 from rnnscratch.experiments.baseline import BagOfWords
-from rnnscratch.experiments.imdb import gradient_by_lag
+from rnnscratch.experiments.probes import gradient_by_lag
 from rnnscratch.experiments.report import interval, mcnemar
 from rnnscratch.teach import words
 

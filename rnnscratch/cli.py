@@ -105,6 +105,13 @@ def parser(defaults: Mapping[str, Any] | None = None) -> argparse.ArgumentParser
         help="learn reviews without a label from the teacher too",
     )
     add(
+        "--share",
+        type=float,
+        default=default.share,
+        metavar="F",
+        help="of the training reviews, that is learned from",
+    )
+    add(
         "--protocol",
         choices=PROTOCOLS,
         default="default",
@@ -116,7 +123,11 @@ def parser(defaults: Mapping[str, Any] | None = None) -> argparse.ArgumentParser
         action="store_true",
         help="a longer recipe, of three seeds that also learn from reviews without a label, for all that is not given",
     )
-    add("--ablation", action="store_true", help="train without each ingredient too, judged on the validation reviews")
+    add(
+        "--ablation",
+        action="store_true",
+        help="train with an ingredient less or more too, judged on the validation reviews",
+    )
     add("--out", metavar="FOLDER", default=None, help="run folder (default: runs/imdb, or the next free number)")
     add("--resume", action="store_true", help="go on with a run that was stopped (default: the last one in runs)")
     imdb.set_defaults(**(defaults or {}))

@@ -1,4 +1,4 @@
-"""How good a classifier is: accuracy, precision, recall, F1, confusion matrix, ROC AUC, perplexity;
+"""How good a classifier is: accuracy, precision, recall, F1, confusion matrix, ROC AUC, calibration, perplexity;
 whether one is better than another; and how good translations are: BLEU.
 
 All take host data: whatever NumPy can turn into a row. Labels are strings, whole numbers or booleans; strings and
@@ -90,6 +90,42 @@ def roc_auc(y_true: Any, scores: Any, labels: Any = (0, 1)) -> float:
     _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]  # mean rank among equals, from 1
     return float((ranks[positive].sum() - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative))
+
+
+class Calibration(NamedTuple):
+    """Whether probabilities are what they say, in bins of equal width that hold an example."""
+
+    predicted: np.ndarray  # (bins,) mean probability of the positive class
+    observed: np.ndarray  # (bins,) share of positive examples
+    counts: np.ndarray  # (bins,) examples
+    error: float  # the mean of |predicted - observed| over examples
+
+
+def calibration(y_true: Any, probabilities: Any, bins: int = 10, labels: Any = (0, 1)) -> Calibration:
+    """Of N examples with these probabilities of the positive class, how many of each `bins` bins are positive.
+
+    `error` is the expected calibration error (Naeini et al. 2015), 0 where of examples with a probability of p just the
+    share p is positive. `labels` are the negative and the positive class. Raises ValueError for another class, or for
+    what is no probability.
+
+    >>> calibration([0, 1, 1, 1], [0.25, 0.25, 0.75, 0.75], bins=2).error
+    0.25
+    """
+    check_sizes(bins=bins)
+    p = as_column("probabilities", probabilities)
+    true, classes = as_labels("y_true", y_true), as_labels("labels", labels)
+    _check_pair(true, p, "probabilities")
+    if len(classes) != 2 or classes[0] == classes[1]:
+        raise ValueError(f"labels is {classes.tolist()}, expected the negative and the positive class")
+    refuse_first("probabilities", p, (p >= 0) & (p <= 1), "a number from 0 to 1")
+    positive = positions("y_true", true, classes) == 1
+    place = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], p)  # a number on an edge belongs to the bin below it
+    counts = np.bincount(place, minlength=bins)
+    held = counts > 0
+    sums = (np.bincount(place, weights, bins)[held] for weights in (p, positive))
+    predicted, observed = (total / counts[held] for total in sums)
+    error = float((np.abs(predicted - observed) * counts[held]).sum() / len(p))
+    return Calibration(predicted, observed, counts[held], error)
 
 
 class McNemar(NamedTuple):

@@ -105,16 +105,68 @@ def training_curves(histories: Mapping[str, Sequence[Sequence[float]]], label: s
         if not found[name]:
             raise ValueError(f"{label_of} is empty, expected at least one run")
     ax = _axes(ax)
-    styles = _styles(found)
     for name, runs in found.items():
         epochs = min(map(len, runs))
-        values = np.array([run[:epochs] for run in runs], dtype=float)
-        x = np.arange(1, epochs + 1)
-        ax.plot(x, values.mean(axis=0), label=name, **styles[name])
-        if len(values) > 1:
-            ax.fill_between(x, values.min(axis=0), values.max(axis=0), alpha=0.2, color=styles[name]["color"])
+        found[name] = [run[:epochs] for run in runs]
+    _bands(ax, {name: np.arange(1, len(runs[0]) + 1) for name, runs in found.items()}, found)
     ax.set(xlabel="epoch", ylabel=label)
     ax.xaxis.get_major_locator().set_params(integer=True)
+    return ax
+
+
+def _bands(ax: Any, x: Mapping[str, np.ndarray], runs: Mapping[str, Sequence[np.ndarray]]) -> None:
+    """For each name a line through the mean of its runs, and a band from the lowest to the highest."""
+    styles = _styles(runs)
+    for name, each in runs.items():
+        values = np.array(each, dtype=float)
+        ax.plot(x[name], values.mean(axis=0), label=name, **styles[name])
+        if len(values) > 1:
+            ax.fill_between(x[name], values.min(axis=0), values.max(axis=0), alpha=0.2, color=styles[name]["color"])
+    ax.legend(frameon=False)
+
+
+def validation_curve(
+    values: Sequence[float],
+    scores: Mapping[str, Sequence[Sequence[float]]],
+    label: str,
+    score: str = "validation accuracy",
+    ax: Any = None,
+) -> Any:
+    """A score against a setting, such as the learning rate or the number of examples, on a logarithmic scale.
+
+    scores: for each model a list of runs, each a list with one number for each of the values; lines and bands are those
+    of `training_curves`.
+    """
+    x = _numbers("values", values, None)
+    found = {
+        name: list(_numbers(f"scores[{name!r}]", runs, None, len(x))) for name, runs in _named("scores", scores).items()
+    }
+    ax = _axes(ax)
+    _bands(ax, dict.fromkeys(found, x), found)
+    ax.set_xscale("log")
+    ax.set_xticks(x, [f"{value:,g}" for value in x.tolist()])
+    ax.set_xticks([], minor=True)
+    ax.set(xlabel=label, ylabel=score)
+    return ax
+
+
+def calibration(curves: Mapping[str, tuple[Any, Any]], ax: Any = None) -> Any:
+    """The share of positive examples against their probability, for each model; the dashed line is that of a right one.
+
+    curves: for each model the probabilities (bins,) and the shares (bins,), as `metrics.calibration` gives them.
+    """
+    found = {}
+    for name, pair in _named("curves", curves).items():
+        predicted, observed = (_numbers(f"curves[{name!r}][{k}]", values, None) for k, values in enumerate(pair))
+        if predicted.shape != observed.shape:
+            raise ValueError(f"curves[{name!r}] holds {len(predicted)} probabilities and {len(observed)} shares")
+        found[name] = predicted, observed
+    ax = _axes(ax)
+    ax.plot([0, 1], [0, 1], color="#777777", linestyle="--", linewidth=1)
+    styles = _styles(found)
+    for name, (predicted, observed) in found.items():
+        ax.plot(predicted, observed, label=name, alpha=0.8, **styles[name])
+    ax.set(xlabel="probability of positive", ylabel="share that is positive")
     ax.legend(frameon=False)
     return ax
 
@@ -175,17 +227,22 @@ def confusion(matrix: np.ndarray, labels: Sequence[str], title: str = "", ax: An
     return ax
 
 
-def gradient_by_lag(norms: Mapping[str, np.ndarray], ax: Any = None) -> Any:
+def gradient_by_lag(
+    norms: Mapping[str, np.ndarray], ax: Any = None, before: Mapping[str, np.ndarray] | None = None
+) -> Any:
     """How much of the gradient at the last word reaches a word so many steps earlier, for each model.
 
-    The scale is logarithmic.
+    The scale is logarithmic. `before` are norms of the same models before they were trained, drawn dashed.
     """
-    norms = _curves("norms", norms)
+    norms, earlier = _curves("norms", norms), {} if before is None else _curves("before", before)
     ax = _axes(ax, (5.0, 3.4) if len(norms) <= FEW else (6.8, 3.4))
-    styles = _styles(norms)
-    for name, values in norms.items():
-        relative = np.maximum(values / values[0], 1e-30)
-        ax.plot(np.arange(len(values)), relative, label=name, markevery=max(len(values) // 10, 1), **styles[name])
+    styles = _styles([*norms, *earlier])
+    for curves, line in ((norms, "-"), (earlier, "--")):
+        for name, values in curves.items():
+            relative = np.maximum(values / values[0], 1e-30)
+            label = None if line == "--" and name in norms else name
+            every = max(len(values) // 10, 1)
+            ax.plot(np.arange(len(values)), relative, line, label=label, markevery=every, **styles[name])
     ax.set_yscale("log")
     ax.set(xlabel="lag (words before the last)", ylabel="gradient norm, relative to lag 0")
     _legend(ax, len(norms))

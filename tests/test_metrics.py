@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+import sklearn.calibration
 import sklearn.metrics
 import strict_xp
 from hypothesis import given, settings
@@ -284,3 +285,35 @@ def test_bleu_is_that_of_the_definition(longest, rng):
 def test_what_is_no_output_or_reference_is_named(references, outputs, message):
     with pytest.raises((ValueError, TypeError), match=message):
         metrics.bleu(references, outputs)
+
+
+@settings(max_examples=60, deadline=None)
+@given(pairs=st.lists(st.tuples(st.booleans(), st.floats(0, 1)), min_size=1, max_size=40), bins=st.integers(1, 12))
+def test_calibration_equals_scikit_learn(pairs, bins):
+    y_true, p = (np.array(column) for column in zip(*pairs))
+    y_true = y_true.astype(int)
+    found = metrics.calibration(y_true, p, bins)
+    if len(set(y_true)) == 2:  # scikit-learn asks for both
+        observed, predicted = sklearn.calibration.calibration_curve(y_true, p, n_bins=bins)
+        np.testing.assert_allclose(found.predicted, predicted, atol=1e-14)
+        np.testing.assert_allclose(found.observed, observed, atol=1e-14)
+    assert found.counts.sum() == len(p)
+    error = sum(n * abs(a - b) for n, a, b in zip(found.counts, found.predicted, found.observed)) / len(p)
+    assert found.error == pytest.approx(error, abs=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        (([0, 1], [0.5, 1.5]), ValueError, r"probabilities\[1\] is 1.5, expected a number from 0 to 1"),
+        (([0, 1], [0.5, math.nan]), ValueError, r"probabilities\[1\] is nan"),
+        (([0, 1], [0.5]), ValueError, r"probabilities has shape \(1,\), expected \(2,\)"),
+        (([0, 2], [0.5, 0.5]), ValueError, r"y_true\[1\] is 2"),
+        (([0, 1], [0.5, 0.5], 0), ValueError, "bins is 0"),
+        (([0, 1], [0.5, 0.5], 10, (1,)), ValueError, r"labels is \[1\], expected the negative and the positive class"),
+        (([], []), ValueError, "y_true is empty"),
+    ],
+)
+def test_what_cannot_be_calibrated_is_named(arguments, error, message):
+    with pytest.raises(error, match=message):
+        metrics.calibration(*arguments)

@@ -29,6 +29,34 @@ def test_gradients_are_drawn_relative_to_lag_0_on_a_logarithmic_scale():
     assert ax.get_yscale() == "log" and "relative to lag 0" in ax.get_ylabel()
 
 
+def test_gradients_before_training_are_dashed_in_the_colour_of_their_model():
+    before = {"LSTM": np.array([2.0, 2.0]), "GRU": np.array([1.0, 0.5])}
+    ax = plots.gradient_by_lag({"LSTM": np.array([4.0, 1.0])}, before=before)
+    assert [line.get_ydata().tolist() for line in ax.lines] == [[1.0, 0.25], [1.0, 1.0], [1.0, 0.5]]
+    assert [line.get_linestyle() for line in ax.lines] == ["-", "--", "--"]
+    assert ax.lines[0].get_color() == ax.lines[1].get_color() != ax.lines[2].get_color()
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["LSTM", "GRU"]
+
+
+def test_a_validation_curve_has_a_line_through_the_mean_and_a_band_over_the_runs():
+    ax = plots.validation_curve([1, 10], {"LSTM": [[0.5, 0.7], [0.7, 0.9]], "GRU": [[0.2, 0.4]]}, "learning rate")
+    np.testing.assert_allclose(ax.lines[0].get_xydata(), [[1, 0.6], [10, 0.8]])
+    np.testing.assert_allclose(ax.lines[1].get_xydata(), [[1, 0.2], [10, 0.4]])
+    assert len(ax.collections) == 1 and ax.get_xscale() == "log" and ax.get_xlabel() == "learning rate"
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["1", "10"]
+    with pytest.raises(ValueError, match=r"scores\['GRU'\] has shape \(1, 3\), expected \(..., 2\)"):
+        plots.validation_curve([1, 10], {"GRU": [[1, 2, 3]]}, "learning rate")
+
+
+def test_calibration_lies_beside_the_diagonal():
+    ax = plots.calibration({"GRU": ([0.1, 0.9], [0.2, 0.7])})
+    assert ax.lines[0].get_linestyle() == "--"
+    np.testing.assert_allclose(ax.lines[1].get_xydata(), [[0.1, 0.2], [0.9, 0.7]])
+    assert "probability" in ax.get_xlabel()
+    with pytest.raises(ValueError, match=r"curves\['GRU'\] holds 2 probabilities and 1 shares"):
+        plots.calibration({"GRU": ([0.1, 0.9], [0.2])})
+
+
 def test_learning_curves_have_a_line_for_each_run_as_long_as_it_was():
     runs = {"LSTM": [[(0, 0.5), (100, 0.1)], [(0, 0.6), (100, 0.4), (200, 0.0)]], "GRU": [[(0, 0.5), (50, 0.0)]]}
     ax = plots.learning_curves(runs, "error", chance=0.5)

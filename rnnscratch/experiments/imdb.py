@@ -8,9 +8,7 @@ a run folder: rows of figures, histories, models, checkpoints and an HTML report
 from __future__ import annotations
 
 import json
-import math
 import os
-import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -20,7 +18,6 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from ..backend import module_for, to_cpu
 from ..checks import check_choice, check_number, check_rates, check_sizes
 from ..files import as_json, atomic_write, owned, place_to_write, read_json, user_path
 from ..hmm import CategoricalHMM, HMMClassifier
@@ -30,12 +27,13 @@ from ..models.saved import save_model
 from ..optimizers import Adam
 from ..progress import say
 from ..schedules import cosine_schedule, warm_up
-from ..text import ImdbData, Reviews, Vocabulary, clean_texts, load_imdb, pad, validation_split
+from ..text import ImdbData, Reviews, Vocabulary, clean_texts, load_imdb, validation_split
 from ..text.clean import RECIPES
 from ..training import fit, predict
 from .baseline import BagOfWords, NbNgrams
 from .pretraining import CHOICES as STARTS
 from .pretraining import starting_point
+from .probes import PeakMemory, gradient_by_lag, recall
 from .recipe import variants
 from .report import write_report
 from .results import NAMES, Outcome, Prepared
@@ -44,6 +42,7 @@ from .teacher import lessons
 BASELINES = {"bow": BagOfWords, "nb": NbNgrams}  # which no chance has a part in, so one run of each will do
 MODELS = (*BASELINES, "hmm", *CELLS)  # that can be compared
 DATA_OPTIONS = {"vocabulary_size", "embedding_dim", "hidden_size", "num_classes", "cell", "seed"}  # set for each model
+KINDS = ("", "-pooled")  # of losses: the last state's, and that of the mean of all states
 HMM_STATES, HMM_STEPS = 8, 15
 LATER: dict[str, Any] = {  # settings that older runs lack, and what they did
     "model": {},
@@ -55,6 +54,7 @@ LATER: dict[str, Any] = {  # settings that older runs lack, and what they did
     "average": 0.0,
     "distill": 0.0,
     "unlabelled": False,
+    "share": 1.0,
     "ablation": False,
 }
 
@@ -70,7 +70,8 @@ class Settings:
     rate. `average`, if any, is the decay of the running mean of the weights that is kept (see `training.fit`).
     `distill` is the share, from 0 to below 1, of what a teacher says of a review in what networks learn of it, beside
     the label; with `unlabelled` they learn reviews without a label from it too, where the data have such (teacher.py).
-    `ablation` also trains the networks without each of the ingredients in recipe.py that the settings have.
+    `share` is that of the training reviews that is learned from, drawn by chance. `ablation` also trains the networks
+    with other settings, an ingredient less or more at a time, as recipe.py says.
     """
 
     data: str | None = None
@@ -100,6 +101,7 @@ class Settings:
     average: float = 0.0
     distill: float = 0.7
     unlabelled: bool = False
+    share: float = 1.0
     ablation: bool = False
     workers: int = 1
     model: dict[str, Any] = field(default_factory=dict)
@@ -130,6 +132,8 @@ class Settings:
         check_sizes(**{name: getattr(self, name) for name in sizes})
         for name in ("learning_rate", "clip_norm", "embedding_rate", "recurrent_rate"):
             check_number(name, getattr(self, name), above=0.0)
+        if check_number("share", self.share, above=0.0) > 1:
+            raise ValueError(f"share is {self.share}, expected at most 1, all of the training reviews")
         check_rates(average=self.average, distill=self.distill)
         if self.unlabelled and not self.distill:
             raise ValueError("distill is 0, expected a teacher for the reviews without a label")
@@ -188,39 +192,57 @@ def _run(
             json.dump(rows, file, indent=1)
         accuracy, f1 = outcome.row["accuracy"], outcome.row["f1"]
         _say(progress, f"{NAMES[name]:>13}, seed {seed}: accuracy {accuracy:.2%}, F1 {f1:.4f}")
-    without = ablation(settings, prepared, out, resume, progress) if settings.ablation else {}
-    write_report(out / "report.html", settings, prepared, outcomes, without)
+    changed = ablation(settings, prepared, out, resume, progress) if settings.ablation else {}
+    write_report(out / "report.html", settings, prepared, outcomes, changed)
     return [outcome.row for outcome in outcomes]
 
 
 def ablation(
     settings: Settings, prepared: Prepared, out: Path, resume: bool, progress: bool
 ) -> dict[str, list[Outcome]]:
-    """By ingredient, the networks trained without it, tested on the validation reviews.
+    """By what differs (recipe.py), the networks trained with it, tested on the validation reviews.
 
-    Their rows go to `ablation.json`.
+    Where that is the data, the linear models are trained too. Rows go to `ablation.json`.
     """
-    validation = replace(prepared.data, test=prepared.validation)
-    blind = replace(prepared, data=validation, test_ids=prepared.validation_ids)
     found: dict[str, list[Outcome]] = {}
-    for ingredient, changed in variants(settings).items():
-        place = out / f"without {ingredient}"
+    blind = _blind(prepared)
+    for change, changed in variants(settings).items():
+        place = out / change
         place.mkdir(exist_ok=True)
-        found[ingredient] = []
-        for folder, name, seed in _places(place, changed):
-            if name not in CELLS:
-                continue
-            if resume and os.path.lexists(folder / "outcome.npz"):
+        wanted = [
+            (folder, name, seed)
+            for folder, name, seed in _places(place, changed)
+            if name in CELLS or (name in BASELINES and _data(changed) != _data(settings))
+        ]
+        kept = {folder for folder, _, _ in wanted if resume and os.path.lexists(folder / "outcome.npz")}
+        if len(kept) < len(wanted) and _data(changed) != _data(settings):
+            parts = replace(_blind(prepare(changed, progress)), folder=place)
+        else:
+            parts = blind
+        found[change] = []
+        for folder, name, seed in wanted:
+            if folder in kept:
                 outcome = Outcome.load(folder / "outcome.npz", name, seed)
             else:
-                outcome = train_network(changed, blind, name, seed, folder, resume, progress)
+                train = train_network if name in CELLS else train_baseline
+                outcome = train(changed, parts, name, seed, folder, resume, progress)
                 outcome.save(folder / "outcome.npz")
-            found[ingredient].append(outcome)
-            _say(progress, f"{NAMES[name]:>13}, seed {seed}, without {ingredient}: {outcome.row['accuracy']:.2%}")
-            rows = [{"without": name, **each.row} for name, runs in found.items() for each in runs]
+            found[change].append(outcome)
+            _say(progress, f"{NAMES[name]:>13}, seed {seed}, {change}: {outcome.row['accuracy']:.2%}")
+            rows = [{"changed": change, **each.row} for change, runs in found.items() for each in runs]
             with atomic_write(out / "ablation.json") as file:
                 json.dump(rows, file, indent=1)
     return found
+
+
+def _data(settings: Settings) -> tuple[Any, ...]:
+    """What of the settings decides which words of which reviews are read."""
+    return settings.recipe, settings.share, settings.pretrain != "none" or settings.unlabelled
+
+
+def _blind(prepared: Prepared) -> Prepared:
+    """The same with the validation reviews for those to test on."""
+    return replace(prepared, data=replace(prepared.data, test=prepared.validation), test_ids=prepared.validation_ids)
 
 
 def prepare(settings: Settings, progress: bool = True) -> Prepared:
@@ -230,6 +252,9 @@ def prepare(settings: Settings, progress: bool = True) -> Prepared:
     if settings.quick:
         data = _subset(data, 3200, 2000)
     train, validation = validation_split(data.train)
+    if settings.share < 1:
+        count = max(round(settings.share * len(train.texts)), 1)
+        train = train.take(np.sort(np.random.default_rng(0).permutation(len(train.texts))[:count]))
     words = clean_texts(train.texts, settings.recipe, progress=progress)
     further = clean_texts(data.unlabelled, settings.recipe, progress=progress)
     vocabulary = Vocabulary.build([*words, *further], min_count=2, max_size=settings.vocabulary)
@@ -256,6 +281,7 @@ def train_network(
     )
     start = starting_point(settings, prepared, name, progress)
     start.give(model)
+    lags = {f"lag-untrained{kind}": gradient_by_lag(model, prepared.test_ids, pooled=bool(kind)) for kind in KINDS}
     taught = lessons(settings, prepared, progress)
     max_length, epochs = settings.max_length, settings.epochs
     updates = epochs * -(-len(taught.ids) // settings.batch_size)
@@ -301,7 +327,8 @@ def train_network(
         "tokens_per_second": float(np.mean(history["tokens_per_second"])),
         "peak_memory_mb": peak,
     }
-    return Outcome(row, logits, history.rows, gradient_by_lag(model, prepared.test_ids))
+    lags |= {f"lag{kind}": gradient_by_lag(model, prepared.test_ids, pooled=bool(kind)) for kind in KINDS}
+    return Outcome(row, logits, history.rows, {**lags, "recall": recall(model, prepared)})
 
 
 def train_baseline(
@@ -372,55 +399,6 @@ def _other_outcome(
         "tokens_per_second": sum(map(len, prepared.train_ids)) * steps / seconds,
     }
     return Outcome(row, logits, [])
-
-
-def gradient_by_lag(model: SequenceClassifier, sequences: Sequence[np.ndarray], lags: int = 100) -> np.ndarray:
-    """How far the last state's gradient reaches: the norm of d(r h_T)/dx_{T-k} for k = 0 .. lags-1, r random.
-
-    Averaged over up to 64 reviews of at least `lags` words, whose last `lags` words are read; NaN where none is that
-    long. h_T is the state of the last layer that reads forwards: one that reads backwards ends at the first word.
-    """
-    long = [ids[-lags:] for ids in sequences if len(ids) >= lags][:64]
-    if not long:
-        return np.full(lags, np.nan)
-    xp = model.xp
-    ids, _ = pad(long)
-    x = model.embedding.forward(xp.asarray(ids))
-    _, state = model.recurrent.forward(x)
-    h = state[0] if isinstance(state, tuple) else state
-    r = xp.zeros_like(h)
-    r[-len(model.recurrent.directions)] = xp.asarray(
-        np.random.default_rng(0).standard_normal(h.shape[1:]).astype(h.dtype)
-    )
-    dx, _ = model.recurrent.backward(None, (r, None) if isinstance(state, tuple) else r)
-    return to_cpu(xp.sqrt((dx * dx).sum(axis=2)).mean(axis=1))[::-1].astype(float)
-
-
-class PeakMemory:
-    """The largest memory in use since this object was made: the process's on the CPU, CuPy's pool on the GPU."""
-
-    def __init__(self, device: str):
-        self.device = device
-        self._status = Path("/proc/self/status")
-        try:
-            Path("/proc/self/clear_refs").write_text("5")  # Linux: forget the peak so far
-        except OSError:
-            self._status = Path("/nonexistent")
-
-    def megabytes(self) -> float:
-        """In units of 2**20 bytes. Where Linux's counter is missing, the largest since the process began."""
-        if self.device != "cpu":
-            return module_for(self.device).get_default_memory_pool().total_bytes() / 2**20
-        if self._status.exists():
-            for line in self._status.read_text().splitlines():
-                if line.startswith("VmHWM:"):
-                    return int(line.split()[1]) / 1024
-        try:
-            import resource
-        except ImportError:  # Windows has no such counter
-            return math.nan
-        size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return size / (2**20 if platform.system() == "Darwin" else 1024)
 
 
 def _row(settings: Settings, prepared: Prepared) -> dict[str, Any]:

@@ -195,7 +195,7 @@ def pictures(runs: Runs, problem: str, T: int) -> list[str]:
         "Error on new sequences against updates, a line for each seed, the dashed one of who knows nothing; and how "
         "much of the gradient of the last state is left so many steps before, the geometric mean over seeds."
     )
-    return section(f"{problem.capitalize()}: learning, and how far gradients reach", draw, note, width=350)
+    return section(f"{problem.capitalize()}: learning, and how far gradients reach", draw, [note], width=350)
 
 
 def curves(found: Mapping[str, Sequence[Outcome]], chance: float) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import importlib.util
-import math
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -21,8 +20,9 @@ from ..kernels.losses import sigmoid
 from ..metrics import confusion_matrix, mcnemar
 from ..models.classifier import CELLS
 from ..models.logits import ensemble
-from ..text import groups_by_length
-from .results import NAMES, Outcome, Prepared, figure, lines
+from .errors import distance, sureness, where
+from .factors import changes_table, curves, worth
+from .results import NAMES, Outcome, Prepared, interval, lines
 
 STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a}
@@ -40,11 +40,11 @@ def write_report(
     settings: Any,
     prepared: Prepared,
     outcomes: Sequence[Outcome],
-    without: Mapping[str, Sequence[Outcome]] = MappingProxyType({}),
+    changed: Mapping[str, Sequence[Outcome]] = MappingProxyType({}),
 ) -> None:
     """Write the page; without matplotlib (extra `plots`) it has no pictures and says so.
 
-    `without` holds, by ingredient, the networks trained without it.
+    `changed` holds, by what differs, the networks trained with other settings.
     """
     parts = [
         "<h1>RNN, LSTM and GRU on IMDB reviews</h1>",
@@ -55,9 +55,12 @@ def write_report(
         "<h2>In words</h2>",
         *(f"<p>{escape(sentence)}</p>" for sentence in comparison(prepared, outcomes)),
     ]
-    parts += beginnings(outcomes) + ablation_table(outcomes, without)
+    parts += beginnings(outcomes)
+    if changed:
+        parts += changes_table(outcomes, changed)
+        parts += [f"<p>{escape(sentence)}</p>" for sentence in worth(outcomes, changed)]
     if importlib.util.find_spec("matplotlib"):
-        parts += pictures(prepared, outcomes)
+        parts += pictures(settings, prepared, outcomes, changed)
     else:
         parts.append("<p class=note>No pictures: matplotlib is not installed (pip install 'rnnscratch[plots]').</p>")
     parts += confidently_wrong(prepared, outcomes)
@@ -78,10 +81,10 @@ def first_runs(outcomes: Sequence[Outcome]) -> dict[str, Outcome]:
     return first
 
 
-def measured_lags(outcomes: Sequence[Outcome]) -> dict[str, np.ndarray]:
+def measured_lags(outcomes: Sequence[Outcome], kind: str = "lag") -> dict[str, np.ndarray]:
     """By model, the gradient by lag of its first run, where the test reviews were long enough to measure it."""
-    first = first_runs(outcomes)
-    return {NAMES[k]: o.lag for k, o in first.items() if o.lag is not None and np.isfinite(o.lag).all()}
+    found = {NAMES[name]: outcome.measured.get(kind) for name, outcome in first_runs(outcomes).items()}
+    return {name: lag for name, lag in found.items() if lag is not None and np.isfinite(lag).all()}
 
 
 def results_table(rows: Sequence[dict[str, Any]]) -> str:
@@ -102,23 +105,6 @@ def beginnings(outcomes: Sequence[Outcome]) -> list[str]:
                 whose.setdefault(outcome.row[key], []).append(NAMES[outcome.row["model"]])
         parts += [f"<h2>{title}</h2>"] if whose else []
         parts += [f"<p>{escape(', '.join(dict.fromkeys(names)))}: {escape(said)}.</p>" for said, names in whose.items()]
-    return parts
-
-
-def ablation_table(outcomes: Sequence[Outcome], without: Mapping[str, Sequence[Outcome]]) -> list[str]:
-    """Accuracy on the validation reviews without each ingredient, as a table for each network."""
-    parts = ["<h2>Without each ingredient</h2>"] if without else []
-    for name in dict.fromkeys(outcome.row["model"] for runs in without.values() for outcome in runs):
-        whole = [o.row["validation_accuracy"] for o in outcomes if o.row["model"] == name]
-        body = [f"<tr><td>all of it<td>{figure(whole, 'accuracy')}<td>"]
-        for ingredient, runs in without.items():
-            found = [o.row["validation_accuracy"] for o in runs if o.row["model"] == name]
-            loss = float(np.mean(found) - np.mean(whole))
-            body.append(f"<tr><td>without {escape(ingredient)}<td>{figure(found, 'accuracy')}<td>{loss:+.2%}")
-        parts.append(
-            f"<h3>{escape(NAMES[name])}</h3><table><thead><tr><th><th>validation accuracy<th>difference</thead>"
-            f"<tbody>{''.join(body).replace('+-', '±')}</tbody></table>"
-        )
     return parts
 
 
@@ -166,7 +152,8 @@ def comparison(prepared: Prepared, outcomes: Sequence[Outcome]) -> list[str]:
             far = f"{lag} words back" if lag is not None else f"more than {len(values)} words back"
             words.append(f"{far} in the {name}")
         sentences.append(
-            f"After training, the last word's gradient, going forwards, has fallen to a tenth {', '.join(words)}."
+            f"After training, the gradient of the last state, going forwards, has fallen to a tenth of that at the "
+            f"last word {', '.join(words)}."
         )
     overfit = [o for o in networks if o.row["best_epoch"] < len(o.history)]
     if overfit:
@@ -175,52 +162,40 @@ def comparison(prepared: Prepared, outcomes: Sequence[Outcome]) -> list[str]:
     return sentences
 
 
-def interval(share: float, count: int) -> float:
-    """Half the width of the 95 % interval of a share among `count` independent examples (normal approximation)."""
-    return 1.96 * math.sqrt(share * (1 - share) / count)
-
-
 def reach(lag: np.ndarray) -> int | None:
     """The first lag at which less than a tenth of the gradient is left; None if it never is or was not measured."""
     below = np.flatnonzero(lag < lag[0] / 10) if np.isfinite(lag).all() and lag[0] > 0 else np.array([])
     return int(below[0]) if len(below) else None
 
 
-def pictures(prepared: Prepared, outcomes: Sequence[Outcome]) -> list[str]:
-    """Curves, confusion matrices, gradients against lag, and accuracy by length, as HTML with the images inside."""
+def pictures(
+    settings: Any, prepared: Prepared, outcomes: Sequence[Outcome], changed: Mapping[str, Sequence[Outcome]]
+) -> list[str]:
+    """All pictures with the words on them, as HTML with the images inside."""
     labels = prepared.data.test.labels
     by_model: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         if outcome.history:
             by_model.setdefault(NAMES[outcome.row["model"]], []).append(outcome)
 
-    def curves(key: str) -> dict[str, list[list[float]]]:
+    def training(key: str) -> dict[str, list[list[float]]]:
         return {name: [[row[key] for row in o.history] for o in runs] for name, runs in by_model.items()}
 
     parts = []
+    if changed:
+        parts += section("Over the amount of data, and over learning rates", *curves(settings, outcomes, changed))
     if by_model:
-        training = [("loss", "training loss"), ("validation_loss", "validation loss")]
-        training += [("accuracy", "training accuracy"), ("validation_accuracy", "validation accuracy")]
+        keys = [("loss", "training loss"), ("validation_loss", "validation loss")]
+        keys += [("accuracy", "training accuracy"), ("validation_accuracy", "validation accuracy")]
         parts += section(
-            "Loss and accuracy", [partial(plots.training_curves, curves(key), title) for key, title in training]
+            "Loss and accuracy", [partial(plots.training_curves, training(key), title) for key, title in keys]
         )
-        lags = measured_lags(outcomes)
-        if lags:
-            parts += section(
-                "How far back the gradient reaches",
-                [lambda: plots.gradient_by_lag(lags)],
-                "The norm of the gradient of the last state (times a random vector) with respect to the embedded "
-                f"words, after training, averaged over reviews of at least {len(next(iter(lags.values())))} words.",
-            )
-    groups, group = groups_by_length([len(ids) for ids in prepared.test_ids])
-    first = first_runs(outcomes)
-    right = {NAMES[name]: (o.logits > 0) == labels for name, o in first.items()}
-    shares = {name: [float(r[group == g].mean()) for g in range(len(groups))] for name, r in right.items()}
+        parts += gradients(outcomes)
+        parts += section("A verdict, and words that tell nothing", *distance(outcomes))
+    parts += section("Where they err", *where(prepared, outcomes))
+    parts += section("How sure they are", *sureness(prepared, outcomes))
     rows = [{**outcome.row, "model": NAMES[outcome.row["model"]]} for outcome in outcomes]
-    parts += section(
-        "By length, and what it costs",
-        [lambda: plots.accuracy_by_group(shares, groups), lambda: plots.accuracy_against_time(rows)],
-    )
+    parts += section("What it costs", [lambda: plots.accuracy_against_time(rows)])
     matrices = [
         partial(
             plots.confusion,
@@ -228,21 +203,50 @@ def pictures(prepared: Prepared, outcomes: Sequence[Outcome]) -> list[str]:
             ("negative", "positive"),
             NAMES[n],
         )
-        for n, o in first.items()
+        for n, o in first_runs(outcomes).items()
     ]
     return parts + section("Confusion matrices", matrices, width=290)
 
 
-def section(title: str, draw: Sequence[Callable[[], Any]], note: str = "", width: int = 470) -> list[str]:
-    """A heading, a note, and pictures side by side."""
+def gradients(outcomes: Sequence[Outcome]) -> list[str]:
+    """How far back the gradients of two losses reach, before and after training."""
+    last, pooled = (measured_lags(outcomes, kind) for kind in ("lag", "lag-pooled"))
+    if not last:
+        return []
+    count = len(next(iter(last.values())))
+    words = [
+        "The norm of a loss's gradient with respect to the embedded words, averaged over reviews of at least "
+        f"{count} words, relative to the last word's; dashed before training, solid after it. The loss is the "
+        "last state times a random vector on the left, and the mean of all states times that vector on the right."
+    ]
+    draw = [lambda: plots.gradient_by_lag(last, before=measured_lags(outcomes, "lag-untrained") or None)]
+    if pooled:
+        far = ", ".join(
+            f"{name} {last[name][-1] / last[name][0]:.2g} and {values[-1] / values[0]:.2g}"
+            for name, values in pooled.items()
+        )
+        words.append(
+            f"So much of it is left {count - 1} words back, after training, of the last state and of the mean of all "
+            f"states: {far}. In the mean each word has a state of its own, through which it acts at once, however "
+            "fast the cell forgets: a network that pools need not remember, and the cells differ less by it."
+        )
+        earlier = measured_lags(outcomes, "lag-untrained-pooled") or None
+        draw.append(lambda: plots.gradient_by_lag(pooled, before=earlier))
+    return section("How far back the gradient reaches", draw, words)
+
+
+def section(title: str, draw: Sequence[Callable[[], Any]], words: Sequence[str] = (), width: int = 470) -> list[str]:
+    """A heading, paragraphs, and pictures side by side; nothing where there is none."""
+    if not draw:
+        return []
     images = []
     for function in draw:
         ax = function()
-        alternative = escape(f"{title}: {ax.get_title() or ax.get_ylabel()}")
+        alternative = escape(f"{title}: {ax.get_title() or ax.get_xlabel()}")
         encoded = base64.b64encode(plots.to_png(ax)).decode("ascii")
         pixels = round(width * max(1.0, ax.figure.get_figwidth() / 5.0))  # as large as others where it is wider
         images.append(f'<img alt="{alternative}" width={pixels} src="data:image/png;base64,{encoded}">')
-    text = f"<p class=note>{escape(note)}</p>" if note else ""
+    text = "".join(f"<p>{escape(sentence)}</p>" for sentence in words)
     return [f"<h2>{escape(title)}</h2>{text}<div class=pictures>{''.join(images)}</div>"]
 
 

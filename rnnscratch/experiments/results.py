@@ -38,6 +38,8 @@ NUMBERS = (
 )
 COUNTS = ("train_size", "validation_size", "test_size", "seed")
 HISTORY = ("epoch", "loss", "accuracy", "validation_loss", "validation_accuracy")
+LAGS = ("lag", "lag-untrained", "lag-pooled", "lag-untrained-pooled")  # gradients by lag: see probes.py
+FILLERS = (0, 25, 50, 100, 200, 350)  # neutral words beside a verdict: see `probes.recall`
 
 
 @dataclass(frozen=True)
@@ -70,16 +72,19 @@ class Lessons:
 
 @dataclass
 class Outcome:
-    """What the report shows of one trained model."""
+    """What the report shows of one trained model.
+
+    Of a network, `measured` holds the gradients by lag and `recall` (see probes.py); runs of before have fewer of them.
+    """
 
     row: dict[str, Any]
     logits: np.ndarray
     history: list[dict[str, float]]
-    lag: np.ndarray | None = None
+    measured: dict[str, np.ndarray] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
         """Write it; a failure leaves an older file whole."""
-        arrays = {"logits": self.logits} | ({} if self.lag is None else {"lag": self.lag})
+        arrays = {"logits": self.logits, **self.measured}
         save_arrays(path, {"format": FORMAT, "row": self.row, "history": self.history}, arrays)
 
     @classmethod
@@ -105,14 +110,16 @@ class Outcome:
             for each in history:
                 if not all(type(each[name]) in (int, float) and math.isfinite(each[name]) for name in HISTORY):
                     raise ValueError(f"its history holds {each!r:.200}")
-            logits, lag = arrays["logits"], arrays.get("lag")
+            logits = arrays.pop("logits")
             if logits.shape != (row["test_size"],) or logits.dtype.kind != "f" or not np.isfinite(logits).all():
                 raise ValueError(
                     f"logits are {logits.shape} of {logits.dtype}, expected {row['test_size']}, all finite"
                 )
-            if lag is not None and (lag.ndim != 1 or lag.dtype.kind != "f" or not len(lag)):
-                raise ValueError(f"lag is {lag.shape} of {lag.dtype}, expected numbers in a row")
-            return cls(row, logits, history, lag)
+            for name, array in arrays.items():
+                right = array.ndim == 1 and array.size if name in LAGS else array.shape == (2, len(FILLERS))
+                if name not in (*LAGS, "recall") or not right or array.dtype.kind != "f":
+                    raise ValueError(f"{name} is {array.shape} of {array.dtype}, expected lags or recall of a network")
+            return cls(row, logits, history, arrays)
 
 
 def lines(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
@@ -143,3 +150,8 @@ def figure(values: Sequence[float], key: str) -> str:
     form = forms.get(key, "{:,.0f}")
     text = form.format(float(np.mean(values)))
     return text if len(set(values)) == 1 else f"{text} +- {form.format(float(np.std(values, ddof=1)))}"
+
+
+def interval(share: float, count: int) -> float:
+    """Half the width of the 95 % interval of a share among `count` independent examples (normal approximation)."""
+    return 1.96 * math.sqrt(share * (1 - share) / count)

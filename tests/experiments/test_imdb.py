@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from rnnscratch.kernels.losses import sigmoid
 from rnnscratch.models.classifier import CELLS, SequenceClassifier
 from rnnscratch.models.saved import load_model
 from rnnscratch.text import clean_texts
+from rnnscratch.text.stopwords import ENGLISH
 
 GOOD, BAD = ["superb", "moving", "great"], ["dull", "awful", "boring"]
 PLAIN = ["the", "film", "a", "plot", "of", "and", "it", "was"]
@@ -98,7 +100,10 @@ def test_the_run_folder_holds_history_and_a_model_that_gives_the_same_answers(fi
 def test_the_report_is_one_file_with_pictures_table_and_words(finished):
     out, _, rows = finished
     page = (out / "report.html").read_text(encoding="utf-8")
-    assert page.count("data:image/png;base64,") == 4 + 2 + 6  # curves, lengths and time, confusion
+    # curves; lengths; calibration; time; confusion: the reviews are too short for lags, verdicts and their ends, and
+    # hold no negation
+    assert page.count("data:image/png;base64,") == 4 + 2 + 1 + 1 + 6
+    assert "How sure they are" in page and "expected calibration error" in page
     assert not re.search(r'(?:src|href)="(?!data:)', page)
     for text in ("vanilla RNN", "LSTM", "GRU", "bag of words", "McNemar", "Most confidently wrong", "±"):
         assert text in page
@@ -242,6 +247,9 @@ DAMAGES = [
     ("bow/outcome.npz", in_header(lambda header, arrays: arrays.pop("logits"))),
     ("bow/outcome.npz", in_header(lambda header, arrays: arrays.update(logits=np.zeros(3)))),
     ("bow/outcome.npz", in_header(lambda header, arrays: arrays["logits"].fill(np.nan))),
+    ("bow/outcome.npz", in_header(lambda header, arrays: arrays.update(recall=np.zeros((2, 3))))),
+    ("bow/outcome.npz", in_header(lambda header, arrays: arrays.update(lag=np.zeros(0)))),
+    ("bow/outcome.npz", in_header(lambda header, arrays: arrays.update(others=np.zeros(3)))),
     ("gru-seed0/checkpoint.npz", lambda path: path.write_bytes(path.read_bytes()[:-30])),
     ("gru-seed0/checkpoint.npz", lambda path: path.write_bytes(b"")),
     ("gru-seed0/checkpoint.npz", replaced(Path.mkdir)),
@@ -397,27 +405,6 @@ def test_the_bag_of_words_agrees_with_scikit_learn(rng):
     np.testing.assert_allclose(ours.decision(texts), theirs.decision_function(table), atol=5e-3)
 
 
-@pytest.mark.parametrize("bidirectional", [False, True])
-def test_gradient_by_lag_is_that_of_the_network_that_reads_forwards(bidirectional, rng):
-    model = imdb.SequenceClassifier(20, 4, 5, cell="rnn", bidirectional=bidirectional, dtype="float64", seed=0)
-    sequences = [rng.integers(0, 20, 30) for _ in range(3)]
-    lag = imdb.gradient_by_lag(model, sequences, lags=10)
-    layer = model.recurrent
-    r = np.random.default_rng(0).standard_normal((1, 3, 5))
-    E, W, U, b = model.params["embedding.E"], *(layer.params[f"{k}_l0"] for k in "WUb")
-    h, jacobians = np.zeros((3, 5)), []
-    for t in range(20, 30):
-        h = np.tanh(E[[ids[t] for ids in sequences]] @ W + h @ U + b)
-        jacobians.append(1 - h**2)
-    dh, expected = r[0], []
-    for slope in reversed(jacobians):
-        dz = dh * slope
-        expected.append(np.linalg.norm(dz @ W.T, axis=1).mean())
-        dh = dz @ U.T
-    np.testing.assert_allclose(lag, expected, rtol=1e-12)
-    assert np.isnan(imdb.gradient_by_lag(model, sequences, lags=31)).all()
-
-
 def test_the_bag_of_words_takes_any_container_and_names_what_is_wrong():
     pandas = pytest.importorskip("pandas", reason="pandas comes with the test extra")
     texts, labels = [[1, 2], [3, 2], [1], []], [1, 0, 1, 0]
@@ -559,7 +546,7 @@ def test_an_ablation_leaves_out_one_ingredient_at_a_time_and_looks_at_no_test_re
     settings = imdb.Settings(data=str(with_unlabelled), **{**PRETRAINED, **further}, ablation=True)
     imdb.run(settings, tmp_path / "run", progress=False)
     rows = json.loads((tmp_path / "run" / "ablation.json").read_text())
-    assert [row["without"] for row in rows] == list(recipe.INGREDIENTS)
+    assert [row["changed"] for row in rows] == [f"without {name}" for name in recipe.INGREDIENTS]
     prepared = imdb.prepare(settings, progress=False)
     for row in rows:
         assert row["model"] == "gru" and row["test_size"] == len(prepared.validation_ids)
@@ -568,6 +555,53 @@ def test_an_ablation_leaves_out_one_ingredient_at_a_time_and_looks_at_no_test_re
     again = imdb.run(settings, tmp_path / "run", resume=True, progress=False)
     assert again == json.loads((tmp_path / "run" / "results.json").read_text())
     assert json.loads((tmp_path / "run" / "ablation.json").read_text()) == rows
+
+
+def test_the_report_protocol_is_compared_with_each_part_of_the_library_s(with_unlabelled, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        sys.modules["rnnscratch.text.clean"], "stop_words", lambda: ENGLISH
+    )  # whether NLTK's are installed or not
+    own = {**recipe.REPORT, "models": ("bow", "rnn", "gru"), "seeds": 1, "epochs": 1}
+    settings = imdb.Settings(data=str(with_unlabelled), hidden=6, embedding=8, batch_size=8, **own, ablation=True)
+    imdb.run(settings, tmp_path / "run", progress=False)
+    rows = json.loads((tmp_path / "run" / "ablation.json").read_text())
+    names = [f"with {name}" for name in (*recipe.ADDITIONS, recipe.EVERYTHING)]
+    names += [f"with 1 of {k} training reviews" for k in (8, 4, 2)]
+    names += [f"with {factor} times the learning rate" for factor in (0.25, 4)]
+    assert list(dict.fromkeys(row["changed"] for row in rows)) == names
+    found = {(row["changed"], row["model"]): row for row in rows}
+    other_data = {name for name, model in found if model == "bow"}
+    assert other_data == {names[2], names[3], *names[4:8]}  # cleaning, learning, all, shares
+    assert all((name, model) in found for name in names for model in ("rnn", "gru"))
+    validation = len(imdb.prepare(settings, progress=False).validation_ids)
+    assert {row["test_size"] for row in rows} == {validation} == {row["validation_size"] for row in rows}
+    assert found[names[0], "gru"]["pooling"] == "mean+max" and found[names[1], "gru"]["bidirectional"]
+    assert found[names[2], "gru"]["recipe"] == "default" and "teacher" in found[names[3], "gru"]["teacher"]
+    whole = found[names[0], "gru"]["train_size"]
+    for k, name in zip((8, 4, 2), names[5:8]):
+        assert found[name, "gru"]["train_size"] == round(whole / k) and found[name, "gru"]["epochs"] == k
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "The cell: with everything else equal, as the report wants it" in page
+    assert "the library&#x27;s cleaning alone the difference is" in page and "Over the amount of data" in page
+    again = dataclasses.replace(settings)
+    imdb.run(again, tmp_path / "run", resume=True, progress=False)
+    assert json.loads((tmp_path / "run" / "ablation.json").read_text()) == rows
+    assert page.count("<img") == (tmp_path / "run" / "report.html").read_text(encoding="utf-8").count("<img")
+
+
+def test_a_share_of_the_training_reviews_is_drawn_and_the_rest_is_not_looked_at(folder):
+    settings = imdb.Settings(data=str(folder), **SMALL)
+    whole = imdb.prepare(settings, progress=False)
+    half = imdb.prepare(dataclasses.replace(settings, share=0.5), progress=False)
+    assert len(half.train_ids) == round(len(whole.train_ids) / 2)
+    texts = [[whole.vocabulary.words[k] for k in ids] for ids in whole.train_ids]
+    drawn = [[half.vocabulary.words[k] for k in ids] for ids in half.train_ids]
+    places = [texts.index(words) for words in drawn]
+    assert places == sorted(places) and whole.train_labels[places].tolist() == half.train_labels.tolist()
+    assert len(half.validation_ids) == len(whole.validation_ids) and len(half.test_ids) == len(whole.test_ids)
+    for share, message in ((0.0, "share is 0"), (1.5, "share is 1.5, expected at most 1")):
+        with pytest.raises(ValueError, match=message):
+            dataclasses.replace(settings, share=share).check()
 
 
 def test_a_run_stopped_in_its_language_model_goes_on_to_the_same_weights(with_unlabelled, tmp_path, monkeypatch):
