@@ -105,6 +105,13 @@ def parser(defaults: Mapping[str, Any] | None = None) -> argparse.ArgumentParser
         help="learn reviews without a label from the teacher too",
     )
     add(
+        "--rounds",
+        type=int,
+        default=default.rounds,
+        metavar="N",
+        help="of networks that learn them, each from the teacher and the network of the round before",
+    )
+    add(
         "--share",
         type=float,
         default=default.share,

@@ -29,20 +29,19 @@ from ..progress import say
 from ..schedules import cosine_schedule, warm_up
 from ..text import ImdbData, Reviews, Vocabulary, clean_texts, load_imdb, validation_split
 from ..text.clean import RECIPES
-from ..training import fit, predict
+from ..training import History, fit, predict
 from .baseline import BagOfWords, NbNgrams
 from .pretraining import CHOICES as STARTS
-from .pretraining import starting_point
+from .pretraining import Start, starting_point
 from .probes import PeakMemory, gradient_by_lag, recall
 from .recipe import variants
 from .report import write_report
-from .results import NAMES, Outcome, Prepared
+from .results import NAMES, Lessons, Outcome, Prepared
 from .teacher import lessons
 
 BASELINES = {"bow": BagOfWords, "nb": NbNgrams}  # which no chance has a part in, so one run of each will do
 MODELS = (*BASELINES, "hmm", *CELLS)  # that can be compared
 DATA_OPTIONS = {"vocabulary_size", "embedding_dim", "hidden_size", "num_classes", "cell", "seed"}  # set for each model
-KINDS = ("", "-pooled")  # of losses: the last state's, and that of the mean of all states
 HMM_STATES, HMM_STEPS = 8, 15
 LATER: dict[str, Any] = {  # settings that older runs lack, and what they did
     "model": {},
@@ -54,6 +53,7 @@ LATER: dict[str, Any] = {  # settings that older runs lack, and what they did
     "average": 0.0,
     "distill": 0.0,
     "unlabelled": False,
+    "rounds": 1,
     "share": 1.0,
     "ablation": False,
 }
@@ -69,7 +69,8 @@ class Settings:
     which the embedding and the recurrent weights learn at `embedding_rate` and `recurrent_rate` times the learning
     rate. `average`, if any, is the decay of the running mean of the weights that is kept (see `training.fit`).
     `distill` is the share, from 0 to below 1, of what a teacher says of a review in what networks learn of it, beside
-    the label; with `unlabelled` they learn reviews without a label from it too, where the data have such (teacher.py).
+    the label; with `unlabelled` they learn reviews without a label from it too, where the data have such, in `rounds`
+    after the first from it and the network of the round before (teacher.py).
     `share` is that of the training reviews that is learned from, drawn by chance. `ablation` also trains the networks
     with other settings, an ingredient less or more at a time, as recipe.py says.
     """
@@ -101,6 +102,7 @@ class Settings:
     average: float = 0.0
     distill: float = 0.7
     unlabelled: bool = False
+    rounds: int = 1
     share: float = 1.0
     ablation: bool = False
     workers: int = 1
@@ -128,6 +130,7 @@ class Settings:
             "batch_size",
             "workers",
             "passes",
+            "rounds",
         )
         check_sizes(**{name: getattr(self, name) for name in sizes})
         for name in ("learning_rate", "clip_norm", "embedding_rate", "recurrent_rate"):
@@ -137,6 +140,8 @@ class Settings:
         check_rates(average=self.average, distill=self.distill)
         if self.unlabelled and not self.distill:
             raise ValueError("distill is 0, expected a teacher for the reviews without a label")
+        if self.rounds > 1 and not self.unlabelled:
+            raise ValueError(f"rounds is {self.rounds}, expected 1 where no reviews without a label are learned from")
         check_choice("pretrain", self.pretrain, STARTS)
         layers = self.model_options()["num_layers"]
         if self.pretrain == "lm" and self.bidirectional and layers > 1:
@@ -270,7 +275,65 @@ def prepare(settings: Settings, progress: bool = True) -> Prepared:
 def train_network(
     settings: Settings, prepared: Prepared, name: str, seed: int, folder: Path, resume: bool, progress: bool
 ) -> Outcome:
-    """Train one network, choose its epoch on the validation reviews, and test it."""
+    """Train one network, choose its epoch on the validation reviews, and test it.
+
+    In further rounds another learns, beside the teacher, from the one of the round before.
+    """
+    start = starting_point(settings, prepared, name, progress)
+    taught = lessons(settings, prepared, progress)
+    seconds: list[float] = []
+    rounds: list[float] = []
+    further = prepared.unlabelled_ids[len(prepared.train_ids) :]
+    memory = PeakMemory(settings.device)
+    for round_ in range(1, settings.rounds if further else 1):
+        own = settings.seeds * (settings.rounds - round_) + seed  # that no other network of this run has
+        model, history, _ = learn(
+            settings, prepared, name, own, start, taught, folder / f"round{round_}.npz", True, progress
+        )
+        seconds += history["seconds"]
+        rounds.append(max(history["validation_accuracy"]))
+        pupil = predict(model, further, max_length=settings.max_length)
+        taught = lessons(settings, prepared, progress, pupil)
+    model, history, lags = learn(
+        settings, prepared, name, seed, start, taught, folder / "checkpoint.npz", resume, progress
+    )
+    seconds += history["seconds"]
+    peak = memory.megabytes()
+    history.to_csv(folder / "history.csv")
+    extra = {"recipe": settings.recipe, "max_length": settings.max_length}
+    save_model(folder / "model.npz", model, prepared.vocabulary, extra)
+    logits = predict(model, prepared.test_ids, max_length=settings.max_length)
+    row = _row(settings, prepared) | _scores(prepared, name, seed, logits)
+    row |= {
+        "parameters": model.num_params,
+        "epochs": settings.epochs,
+        "best_epoch": history.best_epoch,
+        "validation_accuracy": max(history["validation_accuracy"]),
+        "pretrain_seconds": start.seconds + taught.seconds,
+        "start": start.said,
+        "teacher": taught.said,
+        "rounds": rounds,
+        "train_seconds": sum(seconds),
+        "seconds_per_epoch": sum(seconds) / len(seconds),
+        "tokens_per_second": float(np.mean(history["tokens_per_second"])),
+        "peak_memory_mb": peak,
+    }
+    lags |= gradients(model, prepared, "lag")
+    return Outcome(row, logits, history.rows, {**lags, "recall": recall(model, prepared)})
+
+
+def learn(
+    settings: Settings,
+    prepared: Prepared,
+    name: str,
+    seed: int,
+    start: Start,
+    taught: Lessons,
+    checkpoint: Path,
+    resume: bool,
+    progress: bool,
+) -> tuple[SequenceClassifier, History, dict[str, np.ndarray]]:
+    """A network that has learned these lessons, its history, and its gradients before that."""
     model = SequenceClassifier(
         len(prepared.vocabulary),
         settings.embedding,
@@ -279,14 +342,10 @@ def train_network(
         seed=seed,
         **settings.model_options(),
     )
-    start = starting_point(settings, prepared, name, progress)
     start.give(model)
-    lags = {f"lag-untrained{kind}": gradient_by_lag(model, prepared.test_ids, pooled=bool(kind)) for kind in KINDS}
-    taught = lessons(settings, prepared, progress)
-    max_length, epochs = settings.max_length, settings.epochs
-    updates = epochs * -(-len(taught.ids) // settings.batch_size)
-    _say(progress, f"{NAMES[name]:>13}, seed {seed}: {model.num_params:,} parameters, {epochs} epochs")
-    memory = PeakMemory(settings.device)
+    lags = gradients(model, prepared, "lag-untrained")
+    updates = settings.epochs * -(-len(taught.ids) // settings.batch_size)
+    _say(progress, f"{NAMES[name]:>13}, seed {seed}: {model.num_params:,} parameters, {settings.epochs} epochs")
     history = fit(
         model,
         (taught.ids, taught.labels),
@@ -295,40 +354,25 @@ def train_network(
             settings.learning_rate,
             rates={"embedding": settings.embedding_rate, "recurrent": settings.recurrent_rate},
         ),
-        epochs=epochs,
+        epochs=settings.epochs,
         batch_size=settings.batch_size,
-        max_length=max_length,
+        max_length=settings.max_length,
         schedule=warm_up(cosine_schedule(settings.learning_rate, updates, settings.learning_rate / 100), 50),
         clip_norm=settings.clip_norm,
         monitor="accuracy",
         seed=seed,
-        checkpoint=folder / "checkpoint.npz",
+        checkpoint=checkpoint,
         resume=resume,
         progress=progress,
         workers=settings.workers,
         average=settings.average or None,
     )
-    peak = memory.megabytes()
-    history.to_csv(folder / "history.csv")
-    save_model(folder / "model.npz", model, prepared.vocabulary, {"recipe": settings.recipe, "max_length": max_length})
-    logits = predict(model, prepared.test_ids, max_length=max_length)
-    seconds = history["seconds"]
-    row = _row(settings, prepared) | _scores(prepared, name, seed, logits)
-    row |= {
-        "parameters": model.num_params,
-        "epochs": epochs,
-        "best_epoch": history.best_epoch,
-        "validation_accuracy": max(history["validation_accuracy"]),
-        "pretrain_seconds": start.seconds + taught.seconds,
-        "start": start.said,
-        "teacher": taught.said,
-        "train_seconds": sum(seconds),
-        "seconds_per_epoch": sum(seconds) / len(seconds),
-        "tokens_per_second": float(np.mean(history["tokens_per_second"])),
-        "peak_memory_mb": peak,
-    }
-    lags |= {f"lag{kind}": gradient_by_lag(model, prepared.test_ids, pooled=bool(kind)) for kind in KINDS}
-    return Outcome(row, logits, history.rows, {**lags, "recall": recall(model, prepared)})
+    return model, history, lags
+
+
+def gradients(model: SequenceClassifier, prepared: Prepared, name: str) -> dict[str, np.ndarray]:
+    """By lag, those of the loss of the last state, and of that of the mean of all states."""
+    return {f"{name}{kind}": gradient_by_lag(model, prepared.test_ids, pooled=bool(kind)) for kind in ("", "-pooled")}
 
 
 def train_baseline(

@@ -31,8 +31,9 @@ REPORT: dict[
 }
 PROTOCOLS: dict[str, dict[str, Any]] = {"default": {}, "report": REPORT}
 INGREDIENTS: dict[str, dict[str, Any]] = {  # what each is without
-    "a teacher": {"distill": 0.0, "unlabelled": False},
-    "reviews without a label": {"unlabelled": False},
+    "a teacher": {"distill": 0.0, "unlabelled": False, "rounds": 1},
+    "reviews without a label": {"unlabelled": False, "rounds": 1},
+    "further rounds": {"rounds": 1},
     "language models": {"pretrain": "words"},  # but with word vectors
     "any pre-training": {"pretrain": "none"},
     "adversarial noise": {"adversarial": 0.0, "virtual": 0.0},

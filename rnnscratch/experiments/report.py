@@ -105,6 +105,14 @@ def beginnings(outcomes: Sequence[Outcome]) -> list[str]:
                 whose.setdefault(outcome.row[key], []).append(NAMES[outcome.row["model"]])
         parts += [f"<h2>{title}</h2>"] if whose else []
         parts += [f"<p>{escape(', '.join(dict.fromkeys(names)))}: {escape(said)}.</p>" for said, names in whose.items()]
+    taught = [outcome.row for outcome in outcomes if outcome.row.get("rounds")]
+    if taught:
+        each = "; ".join(
+            f"{NAMES[row['model']]}, seed {row['seed']}: "
+            + ", ".join(f"{found:.2%}" for found in [*row["rounds"], row["validation_accuracy"]])
+            for row in taught
+        )
+        parts.append(f"<p>Right on the validation reviews, round after round. {escape(each)}.</p>")
     return parts
 
 

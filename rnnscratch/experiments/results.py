@@ -105,6 +105,9 @@ class Outcome:
             for name in SAID:
                 if type(row.get(name, "")) is not str:
                     raise ValueError(f"{name} is {row[name]!r:.100}, expected a string")
+            rounds = row.get("rounds", [])
+            if type(rounds) is not list or not all(type(each) is float and math.isfinite(each) for each in rounds):
+                raise ValueError(f"rounds is {rounds!r:.100}, expected accuracies")
             if (row["model"], row["seed"]) != (model, seed):
                 raise ValueError(f"it is that of {row['model']!r:.50} with seed {row['seed']}")
             for each in history:

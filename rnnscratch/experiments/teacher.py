@@ -4,6 +4,9 @@ The teacher is logistic regression on runs of up to three words (`NbNgrams`), wh
 doubtful (Hinton et al. 2015, "Distilling the knowledge in a neural network"). A training review has those of a teacher
 that learned from others, of other films for the most part; one without a label has nothing else for a label (Lee 2013,
 "Pseudo-label"). The teacher learns from neither validation nor test reviews.
+
+A network that has learned so sees what runs of words do not, and is a teacher itself: in further rounds others learn
+the reviews without a label from both (Xie et al. 2020, "Self-training with noisy student").
 """
 
 from __future__ import annotations
@@ -21,8 +24,12 @@ from .results import Lessons, Prepared
 LONGEST = 3  # words in a row
 
 
-def lessons(settings: Any, prepared: Prepared, progress: bool) -> Lessons:
-    """What networks learn from, as `settings.distill` and `settings.unlabelled` say."""
+def lessons(settings: Any, prepared: Prepared, progress: bool, pupil: np.ndarray | None = None) -> Lessons:
+    """What networks learn from, as `settings.distill` and `settings.unlabelled` say.
+
+    `pupil` are the logits that a network gives the reviews without a label after it learned from the teacher; they are
+    added to the teacher's own.
+    """
     share = settings.distill
     if not share:
         return Lessons(prepared.train_ids, prepared.train_labels)
@@ -30,13 +37,19 @@ def lessons(settings: Any, prepared: Prepared, progress: bool) -> Lessons:
         prepared.learned["teacher"] = teach(prepared, progress)
     taught = prepared.learned["teacher"]
     count = len(prepared.train_ids)
-    p = np.concatenate([share * taught.labels[:count] + (1 - share) * prepared.train_labels, taught.labels[count:]])
+    own, others = taught.labels[:count], taught.labels[count:]
+    p = np.concatenate(
+        [
+            share * sigmoid(own) + (1 - share) * prepared.train_labels,
+            sigmoid(others if pupil is None else others + pupil),
+        ]
+    )
     kept = len(p) if settings.unlabelled else count
     return Lessons(taught.ids[:kept], np.stack([1 - p, p], axis=1)[:kept], taught.seconds, taught.said)
 
 
 def teach(prepared: Prepared, progress: bool) -> Lessons:
-    """The teacher's probabilities of the label 1, of training reviews and those without a label."""
+    """The teacher's logits of the label 1, of training reviews and those without a label."""
     start = time.perf_counter()
     teacher, count = NbNgrams(len(prepared.vocabulary), LONGEST), len(prepared.train_ids)
     logits = teacher.fit_decision(prepared.train_ids, prepared.train_labels, progress=progress)
@@ -51,4 +64,4 @@ def teach(prepared: Prepared, progress: bool) -> Lessons:
     )
     if progress:
         say(f"{said}; {seconds:,.0f} s")
-    return Lessons(ids, sigmoid(logits), seconds, said)
+    return Lessons(ids, logits, seconds, said)

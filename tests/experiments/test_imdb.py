@@ -241,6 +241,7 @@ DAMAGES = [
     ("bow/outcome.npz", in_header(lambda header, arrays: header["row"].update(model="gru"))),
     ("bow/outcome.npz", in_header(lambda header, arrays: header["row"].update(seed=3))),
     ("bow/outcome.npz", in_header(lambda header, arrays: header["row"].update(teacher=3))),
+    ("bow/outcome.npz", in_header(lambda header, arrays: header["row"].update(rounds=["high"]))),
     ("bow/outcome.npz", in_header(lambda header, arrays: header["row"].update(data="others"))),
     ("bow/outcome.npz", in_header(lambda header, arrays: header.update(history=3))),
     ("bow/outcome.npz", in_header(lambda header, arrays: header.update(history=[{"epoch": 1}]))),
@@ -534,7 +535,58 @@ def test_networks_learn_from_a_teacher_of_other_films(with_unlabelled, tmp_path,
     assert untaught.labels is prepared.train_labels and untaught.ids is prepared.train_ids
 
 
+def test_in_further_rounds_networks_learn_from_the_one_before_too(with_unlabelled, tmp_path, monkeypatch):
+    options = {**SMALL, "epochs": 2, "models": ("gru",), "distill": 0.7, "unlabelled": True, "seeds": 2, "rounds": 3}
+    settings = imdb.Settings(data=str(with_unlabelled), **options)
+    models, seen, train = [], [], imdb.fit
+
+    def fit(model, data, *rest, **more):
+        history = train(model, data, *rest, **more)
+        models.append(model)
+        seen.append((data, more["seed"]))
+        return history
+
+    monkeypatch.setattr(imdb, "fit", fit)
+    rows = imdb.run(settings, tmp_path / "run", progress=False)
+    assert [seed for _, seed in seen] == [4, 2, 0, 5, 3, 1]
+    prepared = imdb.prepare(settings, progress=False)
+    count = len(prepared.train_ids)
+    nb = baseline.NbNgrams(len(prepared.vocabulary), teacher.LONGEST)
+    held_out = nb.fit_decision(prepared.train_ids, prepared.train_labels)
+    further = prepared.unlabelled_ids[count:]
+    for k, ((ids, labels), _) in enumerate(seen):
+        logits = nb.decision(further)
+        if k % 3:
+            logits = logits + imdb.predict(models[k - 1], further, max_length=settings.max_length)
+        p = np.concatenate([0.7 * sigmoid(held_out) + 0.3 * prepared.train_labels, sigmoid(logits)])
+        np.testing.assert_allclose(labels[:, 1], p, rtol=1e-6)
+        assert len(ids) == count + len(further)
+    assert [len(row["rounds"]) for row in rows] == [2, 2]
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "Right on the validation reviews, round after round. GRU, seed 0: " in page
+
+    calls = []
+
+    def stopped(*arguments, **more):  # in the second round of the second seed
+        calls.append(0)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return train(*arguments, **more)
+
+    monkeypatch.setattr(imdb, "fit", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        imdb.run(settings, tmp_path / "stopped", progress=False)
+    imdb.run(settings, tmp_path / "stopped", resume=True, progress=False)
+    for seed in (0, 1):
+        files = (tmp_path / run / f"gru-seed{seed}" / "model.npz" for run in ("run", "stopped"))
+        one, other = (load_model(file)[0].params for file in files)
+        for key in one:
+            np.testing.assert_array_equal(one[key], other[key])
+
+
 def test_reviews_without_a_label_need_a_teacher(folder):
+    with pytest.raises(ValueError, match="rounds is 2, expected 1 where no reviews without a label are learned from"):
+        imdb.Settings(data=str(folder), rounds=2).check()
     with pytest.raises(ValueError, match="distill is 0, expected a teacher for the reviews without a label"):
         imdb.Settings(data=str(folder), unlabelled=True, distill=0.0).check()
     with pytest.raises(ValueError, match="distill is 1.0, expected"):
@@ -542,7 +594,7 @@ def test_reviews_without_a_label_need_a_teacher(folder):
 
 
 def test_an_ablation_leaves_out_one_ingredient_at_a_time_and_looks_at_no_test_review(with_unlabelled, tmp_path):
-    further = {"distill": 0.5, "unlabelled": True, "model": {"adversarial": 0.5}}
+    further = {"distill": 0.5, "unlabelled": True, "rounds": 2, "model": {"adversarial": 0.5}}
     settings = imdb.Settings(data=str(with_unlabelled), **{**PRETRAINED, **further}, ablation=True)
     imdb.run(settings, tmp_path / "run", progress=False)
     rows = json.loads((tmp_path / "run" / "ablation.json").read_text())
