@@ -82,10 +82,12 @@ def worth(outcomes: Sequence[Outcome], changed: Changed) -> list[str]:
             f"{listed(gain, '+.2%')}; the cells are then {100 * apart(found):.1f} points apart."
         )
     whole, largest = gains.pop(EVERYTHING), max(gains, key=lambda name: gains[name])
+    total = sum(gains.values())
+    together = f", so they {'overlap' if total > whole else 'help each other'}" if whole > 0 else ""
     sentences.append(
-        f"Of the {100 * whole:.1f} points that the library's protocol is ahead on average, {largest} alone would bring "
-        f"{100 * gains[largest]:.1f}; the single changes sum to {100 * sum(gains.values()):.1f}, so they "
-        f"{'overlap' if sum(gains.values()) > whole else 'help each other'}."
+        f"On average the library's protocol is {100 * abs(whole):.1f} points {'ahead' if whole > 0 else 'behind'}. The "
+        f"single change that brings most is {largest}, {100 * gains[largest]:+.1f} points; the single ones sum to "
+        f"{100 * total:+.1f}{together}."
     )
     pooled = apart(means(changed[f"with {next(iter(ADDITIONS))}"]))
     if pooled < apart(own):

@@ -34,10 +34,10 @@ GUESSING = (
     "solved faster by guessing weights than by many learning algorithms."
 )
 PUBLISHED = {
-    "adding": "Hochreiter & Schmidhuber 1997 (table 7) take numbers from -1 to 1 and an error below 0.04 as right: their "
-    "LSTM of 93 weights needs 74,000 sequences at T = 100, 209,000 at 500 and 853,000 at 1,000, one at a time and until "
-    "2,000 in a row are right, means of ten runs. Le et al. 2015 (arXiv 1504.00941) find ReLU RNNs that start at the "
-    "identity comparable to LSTMs.",
+    "adding": "Hochreiter & Schmidhuber 1997 (table 7) take numbers from -1 to 1 and an error below 0.04 as right: "
+    "their LSTM of 93 weights needs 74,000 sequences at T = 100, 209,000 at 500 and 853,000 at 1,000, one at a time "
+    "and until 2,000 in a row are right, means of ten runs. Le et al. 2015 (arXiv 1504.00941) find ReLU RNNs that "
+    "start at the identity comparable to LSTMs.",
     "copying": "Arjovsky et al. 2016 (arXiv 1511.06464) copy ten symbols, as does this report with --full.",
     "copying 10": "Arjovsky et al. 2016 (arXiv 1511.06464) propose unitary matrices for it; Tallec & Ollivier 2018 "
     "(arXiv 1804.11188) gates that start as open as the lag is long.",

@@ -96,17 +96,20 @@ def filler(prepared: Prepared, rng: np.random.Generator, size: tuple[int, int]) 
 def recall(model: SequenceClassifier, prepared: Prepared) -> np.ndarray:
     """What is left of a verdict after, and before, so many words that tell nothing: accuracies (2, len(FILLERS)).
 
-    The last `VERDICT` words of up to `ASKED` test reviews are read with FILLERS[j] neutral words after them (row 0), or
-    before them (row 1); NaN where no review is long enough, or no word known.
+    The last `VERDICT` words of up to `ASKED` test reviews, equally many of each label, are read with FILLERS[j] neutral
+    words after them (row 0), or before them (row 1). So who knows nothing is right on half. NaN where no review of a
+    label is long enough, or no word known.
     """
-    chosen = [k for k, ids in enumerate(prepared.test_ids) if len(ids) >= VERDICT][:ASKED]
-    if not chosen or not any(ids.any() for ids in prepared.train_ids):
+    rng, labels = np.random.default_rng(0), prepared.data.test.labels
+    long = rng.permutation([k for k, ids in enumerate(prepared.test_ids) if len(ids) >= VERDICT])
+    count = min(ASKED // 2, *((labels[long] == label).sum() for label in (0, 1))) if len(long) else 0
+    if not count or not any(ids.any() for ids in prepared.train_ids):
         return np.full((2, len(FILLERS)), np.nan)
+    chosen = np.concatenate([long[labels[long] == label][:count] for label in (0, 1)])
     ends = np.stack([prepared.test_ids[k][-VERDICT:] for k in chosen])
-    labels = prepared.data.test.labels[chosen]
-    words = filler(prepared, np.random.default_rng(0), (len(ends), max(FILLERS)))
+    words = filler(prepared, rng, (len(ends), max(FILLERS)))
     found = [
-        [((predict(model, list(np.hstack(pair))) > 0) == labels).mean() for pair in pairs]
+        [((predict(model, list(np.hstack(pair))) > 0) == labels[chosen]).mean() for pair in pairs]
         for pairs in zip(*(((ends, words[:, :n]), (words[:, :n], ends)) for n in FILLERS))
     ]
     return np.array(found)

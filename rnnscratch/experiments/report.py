@@ -236,7 +236,7 @@ def gradients(outcomes: Sequence[Outcome]) -> list[str]:
         words.append(
             f"So much of it is left {count - 1} words back, after training, of the last state and of the mean of all "
             f"states: {far}. In the mean each word has a state of its own, through which it acts at once, however "
-            "fast the cell forgets: a network that pools need not remember, and the cells differ less by it."
+            "fast the cell forgets: pooling hides forgetting."
         )
         earlier = measured_lags(outcomes, "lag-untrained-pooled") or None
         draw.append(lambda: plots.gradient_by_lag(pooled, before=earlier))

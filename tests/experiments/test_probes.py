@@ -123,8 +123,11 @@ def test_recall_is_the_share_that_is_right_with_neutral_words_around_the_verdict
     for ids, label in zip(prepared.test_ids, prepared.data.test.labels):
         ids[-10] = 1 if label else 2
     found = probes.recall(Reader(60), prepared)
-    half = (prepared.data.test.labels == 0).mean()
-    np.testing.assert_allclose(found, [[1, 1, 1, half, half, half], [1] * 6])
+    np.testing.assert_allclose(found, [[1, 1, 1, 0.5, 0.5, 0.5], [1] * 6])
+    prepared.data.test.labels[:] = np.arange(20) < 15  # of which so many of each label are asked
+    for ids, label in zip(prepared.test_ids, prepared.data.test.labels):
+        ids[-10] = 1 if label else 2
+    np.testing.assert_allclose(probes.recall(Reader(60), prepared)[0, -1], 0.5)
     words = probes.filler(prepared, np.random.default_rng(0), (50, 40))
     assert not np.isin(words, [0, 1, 2]).any() and len(np.unique(words)) == 6
     short = prepared_of([[1], [2]], [1, 0], [[1], [2]], [1, 0])
@@ -155,8 +158,8 @@ def test_words_on_two_protocols_say_what_is_the_cell_s():
     )
     assert "library's protocol, all of these together, the difference is vanilla RNN +7.50%, GRU +5.50%" in said[5]
     assert said[6] == (
-        "Of the 6.5 points that the library's protocol is ahead on average, the mean and the maximum over time alone "
-        "would bring 4.0; the single changes sum to 6.0, so they help each other."
+        "On average the library's protocol is 6.5 points ahead. The single change that brings most is the mean and the "
+        "maximum over time, +4.0 points; the single ones sum to +6.0, so they help each other."
     )
     assert "from 4.0 to 1.0 points" in said[7]
     (first, *_), page = factors.changes_table(own, changed)[:2], factors.changes_table(own, changed)[2]
