@@ -34,7 +34,7 @@ MODELS = {
 }
 OF_A_ROW = (
     *("model", "parameters", "accuracy", "f1", "seconds_per_epoch", "train_seconds", "pretrain_seconds", "epochs"),
-    *("seed", "train_size"),
+    *("seed", "train_size", "validation_accuracy", "rounds", "start"),
 )
 
 OF_A_MACHINE = ("cpu", "cores", "python", "numpy", "date")
@@ -127,15 +127,24 @@ def against_words(run: dict[str, Any]) -> list[str]:
 
 
 def longer(run: dict[str, Any]) -> str:
-    """Of `--best`: each seed, all together, and what it took."""
+    """Of `--best`: each seed, all together, what it took, and how it came about."""
     networks = [row for row in run["rows"] if row["model"] not in ("bow", "nb", "hmm")]
     accuracies = [row["accuracy"] for row in networks]
     together = next(sentence for sentence in run["said"] if sentence.startswith("The mean of the probabilities"))
     minutes = statistics.mean(map(seconds, networks)) / 60
+    by_round = list(zip(*([*row["rounds"], row["validation_accuracy"]] for row in networks if row.get("rounds"))))
+    rounds = (
+        f"Round after round, right on the validation reviews: "
+        f"{', '.join(f'{statistics.mean(found):.2%}' for found in by_round)} (mean of the seeds). "
+        if by_round
+        else ""
+    )
+    started = f"{networks[0]['start']}. " if networks[0].get("start") else ""
     return (
         f"`--best` on the complete data: {MODELS[networks[0]['model']]} {statistics.mean(accuracies):.2%} ± "
         f"{statistics.stdev(accuracies):.2%} ({len(networks)} seeds, {minutes:.0f} minutes of training each with what "
-        f"comes before). {together} {' '.join(against_words(run))} (On {on(run['machine'])}.)"
+        f"comes before). {together} {rounds}{' '.join(against_words(run))} {started}"
+        f"(On {on(run['machine'])}.)"
     )
 
 
