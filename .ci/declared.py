@@ -7,7 +7,7 @@ import configparser
 import sys
 from pathlib import Path
 
-PEERS = {"mpi4py", "mpich", "mypy", "onnx", "onnxruntime", "ruff", "torch"}  # tests that need them are skipped
+PEERS = {"keras", "mpi4py", "mpich", "mypy", "onnx", "onnxruntime", "ruff", "torch"}  # tests that need them are skipped
 
 
 def main(what: str) -> str:
