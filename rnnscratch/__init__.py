@@ -12,50 +12,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # what type checkers and editors know; at run time `__getattr__` loads the same names
-    from . import (
-        hmm as hmm,
-    )
-    from . import (
-        interchange as interchange,
-    )
-    from . import (
-        kernels as kernels,
-    )
-    from . import (
-        metrics as metrics,
-    )
-    from . import (
-        optimizers as optimizers,
-    )
-    from . import plots as plots
-    from . import teach as teach
-    from . import text as text
-    from . import training as training
-    from .backend import get_array_module as get_array_module
-    from .backend import gpu_available as gpu_available
-    from .backend import to_cpu as to_cpu
-    from .backend import to_gpu as to_gpu
+    from . import hmm as hmm, kernels as kernels, metrics as metrics, optimizers as optimizers  # noqa: I001
+    from . import interchange as interchange, plots as plots, teach as teach, text as text, training as training
+    from .backend import get_array_module as get_array_module, gpu_available as gpu_available
+    from .backend import to_cpu as to_cpu, to_gpu as to_gpu
     from .gradcheck import check_gradients as check_gradients
     from .kernels import losses as losses
-    from .layers import GRU as GRU
-    from .layers import LSTM as LSTM
-    from .layers import RNN as RNN
-    from .layers import Dense as Dense
-    from .layers import Dropout as Dropout
-    from .layers import Embedding as Embedding
-    from .layers import LayerNormLSTM as LayerNormLSTM
-    from .layers import PeepholeLSTM as PeepholeLSTM
+    from .layers import GRU as GRU, LSTM as LSTM, RNN as RNN, Dense as Dense, Dropout as Dropout
+    from .layers import Embedding as Embedding, LayerNormLSTM as LayerNormLSTM, PeepholeLSTM as PeepholeLSTM
     from .layers import Sequential as Sequential
     from .models.classifier import SequenceClassifier as SequenceClassifier
     from .models.language_model import LanguageModel as LanguageModel
     from .models.seq2seq import Seq2Seq as Seq2Seq
-    from .optimizers import SGD as SGD
-    from .optimizers import Adagrad as Adagrad
-    from .optimizers import Adam as Adam
-    from .optimizers import AdamW as AdamW
-    from .optimizers import Momentum as Momentum
-    from .optimizers import RMSProp as RMSProp
-    from .optimizers import clip_gradients as clip_gradients
+    from .optimizers import SGD as SGD, Adagrad as Adagrad, Adam as Adam, AdamW as AdamW, Momentum as Momentum
+    from .optimizers import RMSProp as RMSProp, clip_gradients as clip_gradients
     from .text_classifier import TextClassifier as TextClassifier
     from .word2vec import Word2Vec as Word2Vec
 
