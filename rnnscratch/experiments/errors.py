@@ -52,7 +52,7 @@ def groups_by_evidence(prepared: Prepared) -> tuple[list[str], np.ndarray]:
 def where(prepared: Prepared, outcomes: Sequence[Outcome]) -> tuple[list[Callable[[], Any]], list[str]]:
     """Pictures of the accuracy in groups of reviews, and words on them."""
     lengths = groups_by_length([len(ids) for ids in prepared.test_ids])
-    words = [re.findall(r"[\w']+", text.lower().replace("’", "'")) for text in prepared.data.test.texts]
+    words = [re.findall(r"[\w']+", text.lower().replace("\u2019", "'")) for text in prepared.data.test.texts]
     negations, ends = groups_by_negation(words), groups_by_evidence(prepared)
     draw: list[Callable[[], Any]] = []
     sentences = []

@@ -35,9 +35,9 @@ def changes_table(outcomes: Sequence[Outcome], changed: Changed) -> list[str]:
         cells = []
         for name in names:
             found, whole = accuracies(runs, name), accuracies(outcomes, name)
-            spread = f" ± {np.std(found, ddof=1):.2%}" if len(found) > 1 else ""
+            spread = f" &plusmn; {np.std(found, ddof=1):.2%}" if len(found) > 1 else ""
             difference = f" ({np.mean(found) - np.mean(whole):+.2%})" if change and found else ""
-            cells.append(f"<td>{np.mean(found):.2%}{spread}{difference}" if found else "<td>–")
+            cells.append(f"<td>{np.mean(found):.2%}{spread}{difference}" if found else "<td>&ndash;")
         body.append(f"<tr><td>{escape(change) or 'as above'}{''.join(cells)}")
     head = "".join(f"<th>{escape(NAMES[name])}" for name in names)
     size = outcomes[0].row["validation_size"]
@@ -69,7 +69,7 @@ def worth(outcomes: Sequence[Outcome], changed: Changed) -> list[str]:
     sentences = [
         f"The cell: with everything else equal, as the report wants it, the validation reviews give "
         f"{listed(own, '.2%')} (mean of {seeds} {'seed' if seeds == 1 else 'seeds'}; the choice of {size:,} reviews "
-        f"alone makes ±{interval(own[best], size):.2%}). So the {NAMES[best]} in the place of the {NAMES[worst]} is "
+        f"alone makes +-{interval(own[best], size):.2%}). So the {NAMES[best]} in the place of the {NAMES[worst]} is "
         f"worth {100 * apart(own):.1f} points."
     ]
     gains = {}

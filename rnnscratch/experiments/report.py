@@ -58,7 +58,7 @@ def write_report(
     parts += beginnings(outcomes)
     if changed:
         parts += changes_table(outcomes, changed)
-        parts += [f"<p>{escape(sentence)}</p>" for sentence in worth(outcomes, changed)]
+        parts += [f"<p>{escape(sentence).replace('+-', '±')}</p>" for sentence in worth(outcomes, changed)]
     if importlib.util.find_spec("matplotlib"):
         parts += pictures(settings, prepared, outcomes, changed)
     else:

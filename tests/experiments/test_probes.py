@@ -163,7 +163,7 @@ def test_words_on_two_protocols_say_what_is_the_cell_s():
     )
     assert "from 4.0 to 1.0 points" in said[7]
     (first, *_), page = factors.changes_table(own, changed)[:2], factors.changes_table(own, changed)[2]
-    assert first and "<td>as above<td>80.50% ± 0.71%<td>84.50% ± 0.71%" in page and "bag" not in page
+    assert first and "<td>as above<td>80.50% &plusmn; 0.71%<td>84.50% &plusmn; 0.71%" in page and "bag" not in page
     assert "<td>with both directions<td>81.00% (+0.50%)<td>85.00% (+0.50%)" in page
     changed[f"with {next(iter(table))}"] = [outcome("rnn", 0, 0.80), outcome("gru", 0, 0.86)]
     assert not any("Pooling hides" in sentence for sentence in factors.worth(own, changed))
