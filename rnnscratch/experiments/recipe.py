@@ -13,7 +13,7 @@ BEST: dict[str, Any] = {  # settings and options of the model that differ from t
     "pretrain": "lm",
     "passes": 2,
     "unlabelled": True,
-    "rounds": 3,
+    "rounds": 2,
     "vocabulary": 30000,
     "seeds": 3,
     "epochs": 3,
