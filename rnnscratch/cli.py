@@ -1,4 +1,6 @@
-"""The command `rnnscratch`: `imdb` is the comparison on IMDB reviews, `memory` the tests of long memory."""
+"""The command `rnnscratch`: `imdb` is the comparison on IMDB reviews, `memory` the tests of long memory, `convert` puts
+a model's file into another format, `info` says what runs here.
+"""
 
 from __future__ import annotations
 
@@ -39,6 +41,14 @@ def parser(defaults: Mapping[str, Any] | None = None) -> argparse.ArgumentParser
     top.add_argument("--version", action="version", version=f"rnnscratch {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     add_memory(commands)
+    convert = commands.add_parser(
+        "convert",
+        help="write a model's file in another format",
+        description="Read a model from .npz, .safetensors or .onnx, and write it in another of them, by its ending.",
+    )
+    convert.add_argument("source", metavar="IN")
+    convert.add_argument("target", metavar="OUT")
+    commands.add_parser("info", help="say what runs here", description="Versions, matrix products, GPU and extras.")
     imdb = commands.add_parser(
         "imdb",
         help="train and compare RNN, LSTM and GRU on IMDB reviews",
@@ -201,6 +211,13 @@ def command(arguments: Sequence[str] | None) -> int:
         defaults = recipe.BEST if options["best"] else recipe.PROTOCOLS[options["protocol"]]
         options = vars(parser(defaults).parse_args(arguments))
         del options["command"], options["best"], options["protocol"]
+    if name in SMALL:
+        try:
+            print(SMALL[name](**options))
+        except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
+            print(f"rnnscratch {name}: {error}", file=shown(sys.stderr))
+            return 2
+        return 0
     resume, out = options.pop("resume"), options.pop("out")
     try:
         job = imdb_job(options) if name == "imdb" else memory_job(options)
@@ -219,6 +236,25 @@ def command(arguments: Sequence[str] | None) -> int:
         return 2
     print(f"\n{summary}\n\nreport: {folder / 'report.html'}", file=shown(sys.stdout))
     return 0
+
+
+def info() -> str:
+    """What `rnnscratch info` says."""
+    from .about import info as facts
+
+    found = facts()
+    width = max(map(len, found))
+    return "\n".join(f"{name.rjust(width)}  {text}" for name, text in found.items())
+
+
+def convert(source: str, target: str) -> str:
+    """What `rnnscratch convert` does and says."""
+    from .interchange import convert as done
+
+    return f"{done(source, target)!r}\nwritten to {target}"
+
+
+SMALL: dict[str, Callable[..., str]] = {"info": info, "convert": convert}  # commands without a run folder
 
 
 def imdb_job(options: dict[str, Any]) -> Callable[[Path, bool], str]:

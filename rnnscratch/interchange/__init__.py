@@ -4,6 +4,7 @@ What cannot be converted without loss is refused with the reason. PyTorch and Ke
 and lists of arrays do. Safetensors and ONNX files need the extra `interop`.
 """
 
+from .convert import convert
 from .hmms import from_depmix, from_hmmlearn
 from .keras import from_keras, to_keras
 from .onnx_export import to_onnx
@@ -12,6 +13,7 @@ from .pytorch import from_torch, to_torch
 from .tensors import load_safetensors, save_safetensors
 
 __all__ = [
+    "convert",
     "from_depmix",
     "from_hmmlearn",
     "from_keras",

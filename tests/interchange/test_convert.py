@@ -1,0 +1,63 @@
+"""`rnnscratch convert` and `rnnscratch info`: what they write and say, and what they refuse."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import rnnscratch as rs
+from rnnscratch import about, cli
+from rnnscratch.models.saved import load_model, save_model
+from rnnscratch.text import Vocabulary
+
+pytest.importorskip("onnx", reason="onnx comes with the test extra")
+pytest.importorskip("safetensors", reason="safetensors comes with the test extra")
+
+
+def test_a_model_goes_round_through_all_formats(tmp_path, capsys):
+    model = rs.SequenceClassifier(4, 3, 4, cell="gru", pooling="max", seed=0)
+    words = Vocabulary(["<unk>", "a", "b", "c"])
+    names = ["one.npz", "two.safetensors", "three.onnx", "four.npz", "five.onnx", "six.safetensors", "seven.npz"]
+    save_model(tmp_path / names[0], model, words, {"recipe": "default"})
+    for source, target in zip(names, names[1:]):
+        assert cli.main(["convert", str(tmp_path / source), str(tmp_path / target)]) == 0
+        assert "SequenceClassifier(vocabulary_size=4" in capsys.readouterr().out
+    again, vocabulary, extra = load_model(tmp_path / names[-1])
+    assert again.config() == model.config() and vocabulary is None and extra == {}
+    for name, array in model.params.items():
+        np.testing.assert_array_equal(again.params[name], array)
+    assert cli.main(["convert", str(tmp_path / names[0]), str(tmp_path / "copy.npz")]) == 0
+    _, vocabulary, extra = load_model(tmp_path / "copy.npz")
+    assert vocabulary.words == words.words and extra == {"recipe": "default"}
+
+
+def test_what_cannot_be_converted_is_named_and_leaves_the_old_file(tmp_path, capsys):
+    rs.interchange.save_safetensors(tmp_path / "layer.safetensors", rs.LayerNormLSTM(3, 4, seed=0))
+    (tmp_path / "old.onnx").write_bytes(b"old")
+    (tmp_path / "bad.npz").write_bytes(b"no model")
+    for source, target, message in (
+        ("none.npz", "it.onnx", "none.npz"),
+        ("bad.npz", "old.onnx", "bad.npz"),
+        ("layer.safetensors", "old.onnx", "ONNX's LSTM has no layer normalisation"),
+        ("layer.safetensors", "it.npz", ".npz holds models, and this is a single LayerNormLSTM"),
+        ("layer.safetensors", "it.pt", "expected a file that ends with .npz, .safetensors, .onnx"),
+    ):
+        assert cli.main(["convert", str(tmp_path / source), str(tmp_path / target)]) == 2
+        said = capsys.readouterr().err
+        assert said.startswith("rnnscratch convert: ") and message in said and "Traceback" not in said
+    assert (tmp_path / "old.onnx").read_bytes() == b"old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.npz", "layer.safetensors", "old.onnx"]
+
+
+def test_info_says_what_runs_here(capsys, monkeypatch):
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
+    monkeypatch.delenv("OPENBLAS_L2_SIZE", raising=False)
+    assert cli.main(["info"]) == 0
+    said = capsys.readouterr().out
+    assert f"rnnscratch  {rs.__version__}" in said and f"NumPy  {np.__version__}" in said
+    assert "OPENBLAS_CORETYPE=Haswell: unset it" in said and "extra interop  onnx" in said
+    monkeypatch.delenv("OPENBLAS_CORETYPE")
+    monkeypatch.setattr(about, "EXTRAS", {"none": ("no-such-package",)})
+    found = about.info()
+    assert "held back by" not in found and found["extra none"] == "no-such-package not installed"
+    assert ("thread" in found["matrix products"]) and (found["GPU"].startswith("none: ") or "CuPy" in found["GPU"])
