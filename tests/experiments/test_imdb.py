@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from rnnscratch import cli, files
-from rnnscratch.experiments import baseline, imdb, pretraining, recipe, report, results, teacher
+from rnnscratch.experiments import baseline, contestants, imdb, pretraining, recipe, report, results, teacher
 from rnnscratch.kernels.losses import sigmoid
 from rnnscratch.models.classifier import CELLS, SequenceClassifier
 from rnnscratch.models.saved import load_model
@@ -147,7 +147,7 @@ def test_without_matplotlib_the_report_says_so(finished, monkeypatch, tmp_path):
 def test_a_run_that_was_stopped_goes_on_to_the_same_result(settings, tmp_path, monkeypatch):
     settings = imdb.Settings(**{**vars(settings), "models": ("bow", "gru")})
     whole = imdb.run(settings, tmp_path / "whole", progress=False)
-    fit = imdb.fit
+    fit = contestants.fit
 
     def stopped(*args, **options):
         def stop(model, row):
@@ -156,11 +156,11 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_result(settings, tmp_path, m
 
         return fit(*args, **{**options, "callbacks": [stop]})
 
-    monkeypatch.setattr(imdb, "fit", stopped)
+    monkeypatch.setattr(contestants, "fit", stopped)
     with pytest.raises(KeyboardInterrupt):
         imdb.run(settings, tmp_path / "part", progress=False)
     assert (tmp_path / "part" / "gru-seed0" / "checkpoint.npz").exists()
-    monkeypatch.setattr(imdb, "fit", fit)
+    monkeypatch.setattr(contestants, "fit", fit)
     resumed = imdb.run(settings, tmp_path / "part", resume=True, progress=False)
     for key in ("accuracy", "f1", "roc_auc", "best_epoch", "validation_accuracy"):
         assert resumed[1][key] == whole[1][key]
@@ -188,7 +188,7 @@ def stopped(folder, tmp_path_factory):
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(imdb, "save_model", stop)
+        patch.setattr(contestants, "save_model", stop)
         with pytest.raises(KeyboardInterrupt):
             imdb.run(settings, out, progress=False)
     return out, settings
@@ -448,13 +448,13 @@ def test_networks_start_from_language_models_that_never_saw_the_test_reviews(wit
     monkeypatch.setattr(
         pretraining, "fit", lambda model, train, *rest, **more: seen.append(train) or fit(model, train, *rest, **more)
     )
-    started, train = {}, imdb.fit
+    started, train = {}, contestants.fit
 
     def first_weights(model, *rest, **more):
         started.update({name: array.copy() for name, array in model.params.items()})
         return train(model, *rest, **more)
 
-    monkeypatch.setattr(imdb, "fit", first_weights)
+    monkeypatch.setattr(contestants, "fit", first_weights)
     row = imdb.run(settings, tmp_path / "run", progress=False)[1]
     prepared = imdb.prepare(settings, progress=False)
     assert row["pretrain_seconds"] > 0 and prepared.vocabulary["unheard"]
@@ -511,9 +511,9 @@ def test_networks_learn_from_a_teacher_of_other_films(with_unlabelled, tmp_path,
         data=str(with_unlabelled),
         **{**SMALL, "epochs": 2, "models": ("nb", "gru"), "distill": 0.7, "unlabelled": True},
     )
-    seen, train = [], imdb.fit
+    seen, train = [], contestants.fit
     monkeypatch.setattr(
-        imdb, "fit", lambda model, data, *rest, **more: seen.append(data) or train(model, data, *rest, **more)
+        contestants, "fit", lambda model, data, *rest, **more: seen.append(data) or train(model, data, *rest, **more)
     )
     row = imdb.run(settings, tmp_path / "run", progress=False)[1]
     prepared = imdb.prepare(settings, progress=False)
@@ -538,7 +538,7 @@ def test_networks_learn_from_a_teacher_of_other_films(with_unlabelled, tmp_path,
 def test_in_further_rounds_networks_learn_from_the_one_before_too(with_unlabelled, tmp_path, monkeypatch):
     options = {**SMALL, "epochs": 2, "models": ("gru",), "distill": 0.7, "unlabelled": True, "seeds": 2, "rounds": 3}
     settings = imdb.Settings(data=str(with_unlabelled), **options)
-    models, seen, train = [], [], imdb.fit
+    models, seen, train = [], [], contestants.fit
 
     def fit(model, data, *rest, **more):
         history = train(model, data, *rest, **more)
@@ -546,7 +546,7 @@ def test_in_further_rounds_networks_learn_from_the_one_before_too(with_unlabelle
         seen.append((data, more["seed"]))
         return history
 
-    monkeypatch.setattr(imdb, "fit", fit)
+    monkeypatch.setattr(contestants, "fit", fit)
     rows = imdb.run(settings, tmp_path / "run", progress=False)
     assert [seed for _, seed in seen] == [4, 2, 0, 5, 3, 1]
     prepared = imdb.prepare(settings, progress=False)
@@ -557,7 +557,7 @@ def test_in_further_rounds_networks_learn_from_the_one_before_too(with_unlabelle
     for k, ((ids, labels), _) in enumerate(seen):
         logits = nb.decision(further)
         if k % 3:
-            logits = logits + imdb.predict(models[k - 1], further, max_length=settings.max_length)
+            logits = logits + contestants.predict(models[k - 1], further, max_length=settings.max_length)
         p = np.concatenate([0.7 * sigmoid(held_out) + 0.3 * prepared.train_labels, sigmoid(logits)])
         np.testing.assert_allclose(labels[:, 1], p, rtol=1e-6)
         assert len(ids) == count + len(further)
@@ -573,7 +573,7 @@ def test_in_further_rounds_networks_learn_from_the_one_before_too(with_unlabelle
             raise KeyboardInterrupt
         return train(*arguments, **more)
 
-    monkeypatch.setattr(imdb, "fit", stopped)
+    monkeypatch.setattr(contestants, "fit", stopped)
     with pytest.raises(KeyboardInterrupt):
         imdb.run(settings, tmp_path / "stopped", progress=False)
     imdb.run(settings, tmp_path / "stopped", resume=True, progress=False)
