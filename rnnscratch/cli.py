@@ -1,5 +1,5 @@
-"""The command `rnnscratch`: `imdb` is the comparison on IMDB reviews, `memory` the tests of long memory, `convert` puts
-a model's file into another format, `info` says what runs here.
+"""The command `rnnscratch`: `imdb` is the comparison on IMDB reviews, `memory` the tests of long memory, `predict`
+labels the texts of a file, `convert` puts a model's file into another format, `info` says what runs here.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ def parser(defaults: Mapping[str, Any] | None = None) -> argparse.ArgumentParser
     top.add_argument("--version", action="version", version=f"rnnscratch {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     add_memory(commands)
+    add_predict(commands)
     convert = commands.add_parser(
         "convert",
         help="write a model's file in another format",
@@ -151,6 +152,26 @@ def parser(defaults: Mapping[str, Any] | None = None) -> argparse.ArgumentParser
     return top
 
 
+def add_predict(commands: Any) -> None:
+    """The options of `rnnscratch predict`."""
+    predict = commands.add_parser(
+        "predict",
+        help="label the texts of a file",
+        description="Write the label and the probabilities of each text of a file, or of each line of standard input.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = predict.add_argument
+    add("model", metavar="MODEL", help="what TextClassifier.save wrote, or a model.npz of a run of rnnscratch imdb")
+    add("source", metavar="FILE", nargs="?", default="-", help=".csv, .tsv, .jsonl or .txt; -: standard input")
+    add(
+        "--text", default="text", metavar="NAME", help="column or key of the text; a number where columns have no names"
+    )
+    add("--kind", choices=("csv", "tsv", "jsonl", "lines"), help="of the file, where its ending does not say it")
+    add("--encoding", help="of the file, where it is not UTF-8 and has no byte-order mark")
+    add("--form", choices=("jsonl", "csv"), default="jsonl", help="of the output")
+    add("--device", choices=("cpu", "gpu"), default="cpu", help="where the network computes")
+
+
 def add_memory(commands: Any) -> None:
     """The options of `rnnscratch memory`."""
     from .experiments.memory import PROBLEMS, Settings
@@ -213,7 +234,11 @@ def command(arguments: Sequence[str] | None) -> int:
         del options["command"], options["best"], options["protocol"]
     if name in SMALL:
         try:
-            print(SMALL[name](**options))
+            said = SMALL[name](**options)
+            if said:
+                print(said)
+        except BrokenPipeError:  # nobody reads further
+            return 0
         except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
             print(f"rnnscratch {name}: {error}", file=shown(sys.stderr))
             return 2
@@ -254,7 +279,16 @@ def convert(source: str, target: str) -> str:
     return f"{done(source, target)!r}\nwritten to {target}"
 
 
-SMALL: dict[str, Callable[..., str]] = {"info": info, "convert": convert}  # commands without a run folder
+def predict(model: str, source: str, **how: Any) -> str:
+    """What `rnnscratch predict` does; it says nothing beside the labels."""
+    from .predicting import predict_file
+
+    stream = sys.stdin.buffer if source == "-" else source
+    predict_file(model, stream, sys.stdout, progress=sys.stderr.isatty(), **how)
+    return ""
+
+
+SMALL: dict[str, Callable[..., str]] = {"info": info, "convert": convert, "predict": predict}  # without a run folder
 
 
 def imdb_job(options: dict[str, Any]) -> Callable[[Path, bool], str]:
