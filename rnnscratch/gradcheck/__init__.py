@@ -19,6 +19,7 @@ from ..backend import get_array_module
 from ..checks import as_array, as_column, check_flags, check_number, check_sizes
 from .compare import Row, Setup
 from .diagnosis import CAUSES, diagnose
+from .own import adapted
 
 __all__ = ["CAUSES", "GradientReport", "Row", "check_gradients"]
 
@@ -87,7 +88,9 @@ def check_gradients(
     target       a layer or model (`forward`, `backward`, `params`, `grads`), of which a copy in double precision is
                  checked, or a function f(*inputs) that returns (output, pullback), where pullback(gradient of the
                  output, a tuple or list where the output is one) returns the gradients of the inputs, a tuple if there
-                 are several
+                 are several. One's own code may also be an object with arrays and their gradients as attributes (self.W
+                 and self.dW), a pair of functions (forward, backward), or a function that returns (loss, gradients);
+                 gradients may be dicts, under the names of the arguments or with a "d" before them (own.py)
     inputs       arrays or what NumPy can turn into them; integer ones (token ids) have no gradient
     lengths      for recurrent targets, as in their forward pass; so is `state`, drawn at random if None
     train        True: with dropout, its masks held fixed
@@ -117,12 +120,14 @@ def check_gradients(
         raise TypeError(f"seed is {seed!r}, expected a whole number")
     if seed < 0:
         raise ValueError(f"seed is {seed}, expected at least 0")
+    given = _as_inputs(inputs)
+    target = adapted(target, given)
     _check_target(target, lengths, state)
     if lengths is not None:
         lengths = as_column("lengths", lengths, "iu").copy()
     setup = Setup(
         target,
-        _as_inputs(inputs),
+        given,
         lengths,
         _as_state(state),
         train,

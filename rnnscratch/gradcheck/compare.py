@@ -154,12 +154,15 @@ class Setup:
 
     def named_inputs(self) -> dict[int, str]:
         """The names of the inputs that have a gradient, by position."""
+        if getattr(self.target, "inputs_are_data", False):
+            return {}
         single = len(self.inputs) == 1
         return {k: "x" if single else f"input {k}" for k, given in enumerate(self.inputs) if not is_whole(given)}
 
     def whole(self) -> dict[str, np.ndarray]:
         """Copies of the arguments that have no gradient, by name: ids and lengths."""
-        found = {f"input {k}": given.copy() for k, given in enumerate(self.inputs) if is_whole(given)}
+        names = self.named_inputs()
+        found = {f"input {k}": given.copy() for k, given in enumerate(self.inputs) if k not in names}
         return found if self.lengths is None else {**found, "lengths": np.array(self.lengths)}
 
     def forward(
@@ -488,7 +491,7 @@ class Setup:
                 rows.append(row(f"gate {letter}", chosen, (*shape[:-1], shape[-1] // len(self.gates(name)))))
         if name == "x" and self.recurrent and shape[0] > 1:
             step = places // math.prod(shape[1:])
-            rows += [row(f"step {t}", step == t, shape[1:]) for t in range(shape[0]) if (step == t).any()]
+            rows += [row(f"step {t + 1}", step == t, shape[1:]) for t in range(shape[0]) if (step == t).any()]
         return rows
 
     def gates(self, name: str) -> str:
