@@ -1,0 +1,39 @@
+"""Pictures of what the library computes: each function draws into `ax`, or a new figure's, and returns the Axes.
+
+Numbers come as arrays or as what NumPy can turn into them, names and words as lists of strings; what does not fit is a
+TypeError or ValueError that names the argument. Needs matplotlib (extra `plots`), imported where it is used. Colours
+are Okabe and Ito's, told apart by colour-blind readers, and every line has a marker of its own, so that a print in grey
+can be read too.
+"""
+
+from .chains import em_gaps, em_objective, state_posteriors, state_runs, state_strips, transitions
+from .curves import (
+    accuracy_against_time,
+    accuracy_by_group,
+    calibration,
+    confusion,
+    learning_curves,
+    share_by_length,
+    training_curves,
+    validation_curve,
+)
+from .gradients import (
+    activation,
+    activation_values,
+    contribution_norms,
+    contributions,
+    gradient_by_lag,
+    jacobian_spectrum,
+    spectrum_by_lag,
+    step_sizes,
+)
+from .style import COLOURS, HATCHES, MARKERS, to_png
+from .words import attention, coloured_text, gates_over_words, neighbours, word_effects
+
+__all__ = [
+    "COLOURS", "HATCHES", "MARKERS", "accuracy_against_time", "accuracy_by_group", "activation", "activation_values",
+    "attention", "calibration", "coloured_text", "confusion", "contribution_norms", "contributions", "em_gaps",
+    "em_objective", "gates_over_words", "gradient_by_lag", "jacobian_spectrum", "learning_curves", "neighbours",
+    "share_by_length", "spectrum_by_lag", "state_posteriors", "state_runs", "state_strips", "step_sizes", "to_png",
+    "training_curves", "transitions", "validation_curve", "word_effects",
+]  # fmt: skip
