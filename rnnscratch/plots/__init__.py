@@ -17,6 +17,7 @@ from .curves import (
     training_curves,
     validation_curve,
 )
+from .frames import sliders
 from .gradients import (
     activation,
     activation_values,
@@ -27,13 +28,15 @@ from .gradients import (
     spectrum_by_lag,
     step_sizes,
 )
+from .networks import animate_unrolled, unrolled
 from .style import COLOURS, HATCHES, MARKERS, to_png
 from .words import attention, coloured_text, gates_over_words, neighbours, word_effects
 
 __all__ = [
-    "COLOURS", "HATCHES", "MARKERS", "accuracy_against_time", "accuracy_by_group", "activation", "activation_values",
-    "attention", "calibration", "coloured_text", "confusion", "contribution_norms", "contributions", "em_gaps",
-    "em_objective", "gates_over_words", "gradient_by_lag", "jacobian_spectrum", "learning_curves", "neighbours",
-    "share_by_length", "spectrum_by_lag", "state_posteriors", "state_runs", "state_strips", "step_sizes", "to_png",
-    "training_curves", "transitions", "validation_curve", "word_effects",
+    "COLOURS", "HATCHES", "MARKERS", "accuracy_against_time", "accuracy_by_group", "activation",
+    "activation_values", "animate_unrolled", "attention", "calibration", "coloured_text", "confusion",
+    "contribution_norms", "contributions", "em_gaps", "em_objective", "gates_over_words", "gradient_by_lag",
+    "jacobian_spectrum", "learning_curves", "neighbours", "share_by_length", "sliders", "spectrum_by_lag",
+    "state_posteriors", "state_runs", "state_strips", "step_sizes", "to_png", "training_curves", "transitions",
+    "unrolled", "validation_curve", "word_effects",
 ]  # fmt: skip
