@@ -6,6 +6,7 @@ are Okabe and Ito's, told apart by colour-blind readers, and every line has a ma
 can be read too.
 """
 
+from .cells import cell
 from .chains import em_gaps, em_objective, state_posteriors, state_runs, state_strips, transitions
 from .curves import (
     accuracy_against_time,
@@ -34,7 +35,7 @@ from .words import attention, coloured_text, gates_over_words, neighbours, word_
 
 __all__ = [
     "COLOURS", "HATCHES", "MARKERS", "accuracy_against_time", "accuracy_by_group", "activation",
-    "activation_values", "animate_unrolled", "attention", "calibration", "coloured_text", "confusion",
+    "activation_values", "animate_unrolled", "attention", "calibration", "cell", "coloured_text", "confusion",
     "contribution_norms", "contributions", "em_gaps", "em_objective", "gates_over_words", "gradient_by_lag",
     "jacobian_spectrum", "learning_curves", "neighbours", "share_by_length", "sliders", "spectrum_by_lag",
     "state_posteriors", "state_runs", "state_strips", "step_sizes", "to_png", "training_curves", "transitions",
