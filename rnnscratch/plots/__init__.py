@@ -18,6 +18,7 @@ from .curves import (
     training_curves,
     validation_curve,
 )
+from .dynamics import FixedPoint, descent, fixed_points, loss_and_slopes, loss_cliff, phase_portrait
 from .frames import sliders
 from .gradients import (
     activation,
@@ -29,15 +30,17 @@ from .gradients import (
     spectrum_by_lag,
     step_sizes,
 )
+from .markov import transition_graph, trellis
 from .networks import animate_unrolled, unrolled
 from .style import COLOURS, HATCHES, MARKERS, to_png
-from .words import attention, coloured_text, gates_over_words, neighbours, word_effects
+from .words import attention, coloured_text, connectivity, gates_over_words, neighbours, word_effects
 
 __all__ = [
-    "COLOURS", "HATCHES", "MARKERS", "accuracy_against_time", "accuracy_by_group", "activation",
+    "COLOURS", "FixedPoint", "HATCHES", "MARKERS", "accuracy_against_time", "accuracy_by_group", "activation",
     "activation_values", "animate_unrolled", "attention", "calibration", "cell", "coloured_text", "confusion",
-    "contribution_norms", "contributions", "em_gaps", "em_objective", "gates_over_words", "gradient_by_lag",
-    "jacobian_spectrum", "learning_curves", "neighbours", "share_by_length", "sliders", "spectrum_by_lag",
-    "state_posteriors", "state_runs", "state_strips", "step_sizes", "to_png", "training_curves", "transitions",
-    "unrolled", "validation_curve", "word_effects",
+    "connectivity", "contribution_norms", "contributions", "descent", "em_gaps", "em_objective", "fixed_points",
+    "gates_over_words", "gradient_by_lag", "jacobian_spectrum", "learning_curves", "loss_and_slopes", "loss_cliff",
+    "neighbours", "phase_portrait", "share_by_length", "sliders", "spectrum_by_lag", "state_posteriors",
+    "state_runs", "state_strips", "step_sizes", "to_png", "training_curves", "transition_graph", "transitions",
+    "trellis", "unrolled", "validation_curve", "word_effects",
 ]  # fmt: skip

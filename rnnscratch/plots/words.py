@@ -65,6 +65,67 @@ def coloured_text(words: Sequence[str], values: Any, limit: float | None = None)
     return f'<p style="line-height: 1.7">{" ".join(parts)}</p>'
 
 
+HOVER = (  # each word takes on its share of what the state at this one owes it
+    "var all=this.parentNode.children, row=this.dataset.row.split(' ');"
+    "for(var k=0;k<all.length;k++){var share=k<row.length?+row[k]:0, box=all[k], here=box===this;"
+    "box.style.background='rgba(230,159,0,'+share+')';box.style.outline=here?'2px solid black':'none';"
+    "box.lastChild.textContent=k<row.length?(+row[k]).toFixed(2):'\u2013'}"
+)
+
+
+def connectivity(words: Sequence[str], matrix: Any, ax: Any = None) -> Any:
+    """How much each word read earlier still decides the state at each word of a text: a page's part, or a picture.
+
+    matrix (T, T): row the word at which the state is looked at, column the word read, such as the largest stretch of
+    `teach.flow.singular_values(layer, x)[1:, 1:, 0]`; what lies above the diagonal is not used, since a word cannot
+    decide a state before it. Values are not below 0 and shown as shares of the largest in their row.
+
+    Without `ax` HTML: under the pointer, or reached with the tab key, a word gives all words before it their share, as
+    shade and as number; nothing is loaded, and where a page holds no script, the shares of the last word stand there.
+    With `ax` the whole triangle is drawn, a row for each word, and the Axes are returned.
+    """
+    words = as_list("words", words)
+    T = len(words)
+    values = numbers_of("matrix", matrix, T, T).astype(float)
+    lower = values[np.tri(T, dtype=bool)]
+    refuse_first("matrix's lower triangle", lower, np.isfinite(lower) & (lower >= 0), "a finite number of at least 0")
+    values = np.tril(np.where(np.tri(T, dtype=bool), values, 0.0))
+    largest = values.max(axis=1, keepdims=True)
+    shares = values / np.where(largest > 0, largest, 1.0)
+    return _connectivity_html(words, shares) if ax is None else _connectivity_map(words, shares, ax)
+
+
+def _connectivity_html(words: Sequence[str], shares: np.ndarray) -> str:
+    from html import escape
+
+    box = "display: inline-block; padding: 2px 3px; margin: 1px; text-align: center; cursor: pointer; color: black; "
+    small = "display: block; font-size: 70%; color: #444"
+    parts = []
+    for k, (word, share) in enumerate(zip(words, shares[-1])):
+        row = " ".join(f"{value:.3g}" for value in shares[k, : k + 1])
+        outline = "outline: 2px solid black; " if k == len(words) - 1 else ""
+        style = f"{box}{outline}background: rgba(230,159,0,{share:.3g})"
+        events = f'onmouseover="{HOVER}" onfocus="{HOVER}"'
+        number = f'<small style="{small}">{share:.2f}</small>'
+        parts.append(f'<span tabindex="0" data-row="{row}" {events} style="{style}">{escape(str(word))}{number}</span>')
+    note = "Point at a word: what its state owes to each word read so far (1: the most)."
+    return (
+        '<div style="background: white; color: black; padding: 4px; font-family: sans-serif">'
+        f'<div style="line-height: 1.5">{"".join(parts)}</div><small>{note}</small></div>'
+    )
+
+
+def _connectivity_map(words: Sequence[str], shares: np.ndarray, ax: Any) -> Any:
+    T = len(words)
+    shown = np.ma.masked_array(shares, ~np.tri(T, dtype=bool))
+    image = ax.imshow(shown, cmap="cividis_r", vmin=0.0, vmax=1.0)
+    ax.figure.colorbar(image, ax=ax, label="share of the row's largest")
+    ax.set(xticks=range(T), yticks=range(T), xlabel="word read", ylabel="state at")
+    ax.set_xticklabels(words, rotation=90)
+    ax.set_yticklabels(words)
+    return ax
+
+
 def word_effects(words: Sequence[str], effects: Mapping[str, Any], ax: Any = None) -> Any:
     """How much each word moves the answer, by one method or several side by side: for each name values (T,).
 
