@@ -109,7 +109,15 @@ def test_no_text_hides_another():
     neighbours = np.eye(N) * 0.6 + np.roll(np.eye(N), 1, axis=1) * 0.4
     sparse = CategoricalHMM(N)
     sparse.startprob_, sparse.transmat_, sparse.emissionprob_ = model.startprob_, neighbours, model.emissionprob_
-    drawn = [plots.trellis(model, [0, 1, 2]), plots.trellis(model, [0, 1] * 7), plots.transition_graph(sparse)]
+    other = CategoricalHMM(4)
+    other.startprob_, other.emissionprob_ = np.full(4, 0.25), rng.dirichlet(np.ones(3), 4)
+    other.transmat_ = np.array([[0.8, 0.2, 0, 0], [0, 0.5, 0.5, 0], [0.05, 0, 0.9, 0.05], [0.25, 0.25, 0.25, 0.25]])
+    drawn = [
+        plots.transition_graph(other),
+        plots.trellis(model, [0, 1, 2]),
+        plots.trellis(model, [0, 1] * 7),
+        plots.transition_graph(sparse),
+    ]
     for ax in (*drawn, plots.transition_graph(ice_cream())):
         ax.figure.draw_without_rendering()
         boxes = [(text.get_text(), text.get_window_extent()) for text in ax.texts]

@@ -4,6 +4,11 @@ Numbers come as arrays or as what NumPy can turn into them, names and words as l
 TypeError or ValueError that names the argument. Needs matplotlib (extra `plots`), imported where it is used. Colours
 are Okabe and Ito's, told apart by colour-blind readers, and every line has a marker of its own, so that a print in grey
 can be read too.
+
+`curves` draws training and comparison, `gradients` how far they reach, `networks` a network unrolled with all its
+numbers, `cells` the wiring of each cell, `dynamics` phase portraits and the loss cliff, `chains` and `markov` Markov
+models, `words` texts and word vectors. `animate_unrolled` and `sliders` return `frames.Frames` and `coloured_text` and
+`connectivity` HTML, for a notebook; they work without a kernel and load nothing.
 """
 
 from .cells import cell

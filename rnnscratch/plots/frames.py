@@ -40,8 +40,8 @@ class Frames:
             shown = "block" if k == self.still else "none"
             source = f"data:image/png;base64,{b64encode(image).decode()}"
             caption = f'<figcaption style="font-family: sans-serif">{escape(label)}</figcaption>'
-            picture = f'<img src="{source}" alt="{escape(label)}" style="max-width: 100%">'
-            figures.append(f'<figure style="display: {shown}; margin: 0">{caption}{picture}</figure>')
+            picture = f'<img src="{source}" alt="{escape(label)}" style="max-width: none">'
+            figures.append(f'<figure style="display: {shown}; margin: 0; overflow-x: auto">{caption}{picture}</figure>')
         button = f'<button type="button" onclick="{PLAY}">play</button> ' if self.play else ""
         slider = (
             f'<input type="range" min="0" max="{len(self.images) - 1}" value="{self.still}" step="1" oninput="{SHOW}" '

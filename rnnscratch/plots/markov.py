@@ -88,12 +88,14 @@ def transition_graph(
     ax = axes_for(ax, (1.1 * 2 * reach[0], 1.1 * 2 * reach[1]))
     ax.set(xlim=(-reach[0], reach[0]), ylim=(-reach[1], reach[1]), aspect="equal")
     ax.axis("off")
+    taken: list[Point] = []
     for i in range(N):
         for j in range(N):
             if transmat[i, j] >= least:
                 beside = (i - j) % N in (1, N - 1)
                 way = _loop(places[i], angles[i]) if i == j else _bow(places[i], places[j], beside)
-                _transition(ax, way, float(transmat[i, j]))
+                taken.append(_label_place(way, places, taken))
+                _transition(ax, way, taken[-1], float(transmat[i, j]))
     for place, label, first in zip(places, labels, start):
         _node(ax, place, f"{label}\nstart {first:.2f}", 0.0, bold=False, size=BIG)
     return ax
@@ -129,7 +131,7 @@ def _observed(X: Any, T: int) -> list[str]:
 
 
 def _edge(ax: Any, begin: Point, end: Point, chance: float, best: bool) -> None:
-    """A line between two nodes' circles; that of the best path has a dark core of its own colour."""
+    """A line between two nodes; on the best path with an orange one within."""
     if chance <= 0.0 and not best:
         return
     ax.plot(*zip(begin, end), color="0.75", lw=max(WIDEST * chance, 0.4), zorder=1, solid_capstyle="butt")
@@ -164,7 +166,7 @@ def _loop(at: Point, angle: float) -> list[Point]:
     return [(at[0] + size * x, at[1] + size * y) for size, (x, y) in zip(far, out)]
 
 
-def _transition(ax: Any, way: list[Point], chance: float) -> None:
+def _transition(ax: Any, way: list[Point], place: Point, chance: float) -> None:
     from matplotlib.patches import FancyArrowPatch
     from matplotlib.path import Path
 
@@ -172,14 +174,25 @@ def _transition(ax: Any, way: list[Point], chance: float) -> None:
     width = max(0.55 * WIDEST * chance, 0.5)
     look: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 8 + 2 * width, "color": COLOURS[0], "lw": width}
     ax.add_patch(FancyArrowPatch(path=Path(way, codes), zorder=2, **look))
-    points = np.array(way)
-    if len(way) == 3:
-        share = np.array([0.65**2, 2 * 0.65 * 0.35, 0.35**2])  # a third of the way: crossing lines meet in the middle
-        across = points[1] - (points[0] + points[2]) / 2
-        place = share @ points + 0.19 * across / np.linalg.norm(across)
-    else:
-        top = (points[0] + 3 * points[1] + 3 * points[2] + points[3]) / 8
-        out = (points[1] + points[2]) / 2 - (points[0] + points[3]) / 2
-        place = top + 0.24 * out / np.linalg.norm(out)
     under: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.85}
     ax.text(*place, f"{chance:.2f}", ha="center", va="center", fontsize=9, zorder=4, bbox=under)
+
+
+def _label_place(way: list[Point], nodes: list[Point], taken: list[Point]) -> Point:
+    """Beside the way, at the first place that is clear of nodes and of other labels; else the first."""
+    points = np.array(way)
+    if len(way) == 4:  # a loop: beyond its top
+        top, foot = points[[1, 2]].mean(axis=0), points[[0, 3]].mean(axis=0)
+        place = (foot + 3 * top) / 4 + 0.24 * (top - foot) / np.linalg.norm(top - foot)
+        return float(place[0]), float(place[1])
+    across = points[1] - points[[0, 2]].mean(axis=0)
+    aside = 0.19 * across / np.linalg.norm(across)
+    places = []
+    for share in (0.35, 0.25, 0.5, 0.65, 0.75):  # not the middle first, where lines cross
+        on = (1 - share) ** 2 * points[0] + 2 * share * (1 - share) * points[1] + share**2 * points[2]
+        places += [(float(on[0] + side * aside[0]), float(on[1] + side * aside[1])) for side in (1, -1)]
+    for x, y in places:
+        clear = all(np.hypot(x - a, y - b) > BIG + 0.2 for a, b in nodes)
+        if clear and all(abs(x - a) > 0.38 or abs(y - b) > 0.2 for a, b in taken):
+            return x, y
+    return places[0]

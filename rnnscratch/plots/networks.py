@@ -47,7 +47,7 @@ def unrolled(trace: Trace | Sequence[Trace], truncate: int | None = None, ax: An
     return ax
 
 
-def animate_unrolled(trace: Trace | Sequence[Trace], truncate: int | None = None, dpi: int = 75) -> Frames:
+def animate_unrolled(trace: Trace | Sequence[Trace], truncate: int | None = None, dpi: int = 85) -> Frames:
     """`unrolled`, step by step: values run forward over time, then gradients run back.
 
     A notebook shows it with a slider and a button; all is in the page, so it works without a kernel and without the

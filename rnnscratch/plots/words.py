@@ -76,9 +76,10 @@ HOVER = (  # each word takes on its share of what the state at this one owes it
 def connectivity(words: Sequence[str], matrix: Any, ax: Any = None) -> Any:
     """How much each word read earlier still decides the state at each word of a text: a page's part, or a picture.
 
-    matrix (T, T): row the word at which the state is looked at, column the word read, such as the largest stretch of
-    `teach.flow.singular_values(layer, x)[1:, 1:, 0]`; what lies above the diagonal is not used, since a word cannot
-    decide a state before it. Values are not below 0 and shown as shares of the largest in their row.
+    matrix (T, T): row the word at which the state is looked at, column the word read, such as
+    `teach.flow.singular_values(layer, x)[1:, 1:, 0]`, the largest stretch from the state after the word read to that
+    looked at. What lies above the diagonal is not used, since a word cannot decide a state before it. Values are not
+    below 0 and shown as shares of the largest in their row.
 
     Without `ax` HTML: under the pointer, or reached with the tab key, a word gives all words before it their share, as
     shade and as number; nothing is loaded, and where a page holds no script, the shares of the last word stand there.
@@ -99,7 +100,7 @@ def _connectivity_html(words: Sequence[str], shares: np.ndarray) -> str:
     from html import escape
 
     box = "display: inline-block; padding: 2px 3px; margin: 1px; text-align: center; cursor: pointer; color: black; "
-    small = "display: block; font-size: 70%; color: #444"
+    small = "display: block; font-size: 70%"
     parts = []
     for k, (word, share) in enumerate(zip(words, shares[-1])):
         row = " ".join(f"{value:.3g}" for value in shares[k, : k + 1])
@@ -108,7 +109,7 @@ def _connectivity_html(words: Sequence[str], shares: np.ndarray) -> str:
         events = f'onmouseover="{HOVER}" onfocus="{HOVER}"'
         number = f'<small style="{small}">{share:.2f}</small>'
         parts.append(f'<span tabindex="0" data-row="{row}" {events} style="{style}">{escape(str(word))}{number}</span>')
-    note = "Point at a word: what its state owes to each word read so far (1: the most)."
+    note = "Point at a word: how much each word read so far still counts in its state (1: the most)."
     return (
         '<div style="background: white; color: black; padding: 4px; font-family: sans-serif">'
         f'<div style="line-height: 1.5">{"".join(parts)}</div><small>{note}</small></div>'
