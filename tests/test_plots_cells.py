@@ -131,5 +131,7 @@ def test_an_unknown_cell_is_named_and_given_axes_are_used():
 
     ax = Figure().add_subplot()
     assert plots.cell("lstm", ax=ax) is ax
+    small, own = ax.texts[0].get_fontsize(), plots.cell("lstm").texts[0].get_fontsize()
+    assert small < own == 11, "text shrinks with the drawing"
     with pytest.raises(ValueError, match="kind is 'elman', expected one of 'rnn', 'lstm', 'gru'"):
         plots.cell("elman")

@@ -10,7 +10,7 @@ import re
 from typing import Any, NamedTuple
 
 from ..checks import check_choice
-from .style import COLOURS, axes_for
+from .style import COLOURS, axes_for, shrink_text
 
 Point = tuple[float, float]
 
@@ -187,6 +187,7 @@ def cell(kind: str, ax: Any = None) -> Any:
             _line(ax, parts, source, corners, part)
     for part in parts.values():
         _part(ax, part, parts)
+    shrink_text(ax)
     return ax
 
 

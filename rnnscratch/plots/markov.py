@@ -11,7 +11,7 @@ from ..backend import to_cpu
 from ..checks import as_list, check_number
 from ..hmm.base import BaseHMM
 from ..hmm.chain import MarkovChain
-from .style import COLOURS, axes_for
+from .style import COLOURS, axes_for, shrink_text
 
 MOST_STATES, MOST_FRAMES = 6, 15
 NODE = 0.27  # a node's radius
@@ -60,6 +60,7 @@ def trellis(model: BaseHMM, X: Any, names: Sequence[str] = (), ax: Any = None) -
     ax.plot([], [], color=COLOURS[1], lw=2.5, label="most probable path (Viterbi)")
     ax.plot([], [], color="0.6", lw=4, label="start and transitions: wider, more probable")
     ax.legend(frameon=False, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2 if T > 5 else 1, fontsize="small")
+    shrink_text(ax)
     return ax
 
 
@@ -79,7 +80,7 @@ def transition_graph(
     check_number("least", least, least=0.0, below=1.0)
     own = getattr(model, "vocabulary_", ()) if isinstance(model, MarkovChain) else ()
     labels = _names(as_list("names", names) or list(own or ()), N)
-    radius = 0.0 if N == 1 else max(1.3, 1.0 / np.sin(np.pi / N))
+    radius = 0.0 if N == 1 else 1.3 / np.sin(np.pi / N)
     angles = np.pi - 2 * np.pi * np.arange(N) / N if N < 3 else np.pi / 2 - 2 * np.pi * np.arange(N) / N
     places = [(float(radius * np.cos(a)), float(radius * np.sin(a))) for a in angles]
     reach = [radius * np.abs(np.cos(angles)).max() + 1.55, radius * np.abs(np.sin(angles)).max() + 1.45]
@@ -98,6 +99,7 @@ def transition_graph(
                 _transition(ax, way, taken[-1], float(transmat[i, j]))
     for place, label, first in zip(places, labels, start):
         _node(ax, place, f"{label}\nstart {first:.2f}", 0.0, bold=False, size=BIG)
+    shrink_text(ax)
     return ax
 
 
@@ -193,6 +195,6 @@ def _label_place(way: list[Point], nodes: list[Point], taken: list[Point]) -> Po
         places += [(float(on[0] + side * aside[0]), float(on[1] + side * aside[1])) for side in (1, -1)]
     for x, y in places:
         clear = all(np.hypot(x - a, y - b) > BIG + 0.2 for a, b in nodes)
-        if clear and all(abs(x - a) > 0.38 or abs(y - b) > 0.2 for a, b in taken):
+        if clear and all(abs(x - a) > 0.42 or abs(y - b) > 0.2 for a, b in taken):
             return x, y
     return places[0]

@@ -11,7 +11,7 @@ import numpy as np
 from ..checks import check_sizes
 from ..teach.trace import Trace
 from .frames import Frames, Pages
-from .style import COLOURS, axes_for
+from .style import COLOURS, axes_for, shrink_text
 
 FORWARD, BACKWARD = COLOURS[0], COLOURS[1]
 MOST_STEPS, MOST_UNITS = 5, 2  # beyond which numbers no longer fit
@@ -91,6 +91,7 @@ def _draw(trace: Any, truncate: int | None, ax: Any) -> list[tuple[int, Any]]:
         ax.text(
             -graph.half, -0.6, "What a cut would change is not in the trace of a whole pass: no numbers.", fontsize=8
         )
+    shrink_text(ax)
     return graph.stages
 
 

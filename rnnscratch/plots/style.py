@@ -25,6 +25,15 @@ def axes_for(ax: Any, figsize: tuple[float, float] = (5.0, 3.4)) -> Any:
     return Figure(figsize=figsize, layout="constrained").add_subplot()
 
 
+def shrink_text(ax: Any) -> None:
+    """Make text smaller where the Axes show a unit of a drawing made for one inch on less than that."""
+    ax.figure.draw_without_rendering()  # which says how large they are
+    ax.apply_aspect()
+    inches = ax.get_window_extent().width / ax.figure.dpi / float(np.ptp(ax.get_xlim()))
+    for text in (*ax.texts, *ax.get_xticklabels(), *ax.get_yticklabels(), ax.xaxis.label):
+        text.set_fontsize(text.get_fontsize() * min(inches, 1.0))
+
+
 def numbers_of(name: str, value: Any, *shape: int | None, at_least: bool = False) -> np.ndarray:
     """The value as an array on the host, with so many axes (or at least so many) of these lengths, None for any."""
     found = to_cpu(as_array(name, value, missing=True))
