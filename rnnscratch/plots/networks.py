@@ -143,8 +143,10 @@ class _Graph:
         self.y_c = self.y_gates + self.gate_half + 1.05
         self.y_h = self.y_c + (1.1 + self.tall if self.has_c else 0.45) if self.gates else SMALL + 1.05 + self.tall
         self.top = self.y_h + self.tall + 1.1 + SMALL  # where the losses stand
-        names_of_ways = (row for row in names if row.startswith("dc (through"))
-        self.c_by_h = next(names_of_ways, "")
+        self.c_by_h = next((name for name in names if name.startswith("dc (through")), "")
+        self.h_by_c = next(
+            (name for name in names if name.startswith("tanh ")), ""
+        )  # of c itself, or of a normalised c
         self.largest = {}
         for phase, wanted in (("forward", r"h|c"), ("backward", r"dh.*|dc.*|dx")):
             sizes = [float(np.linalg.norm(v)) for s in steps for k, v in s.items() if re.fullmatch(wanted, k)]
@@ -179,7 +181,7 @@ class _Graph:
         if self.has_c:
             self.node(t, self.y_c, "c", step["c"], step["dc"] if known else None)
             inner = step[self.c_by_h] if known else None
-            self.edge([(x, self.y_c + self.tall), (x, self.y_h - self.tall)], step["tanh c"], inner, t)
+            self.edge([(x, self.y_c + self.tall), (x, self.y_h - self.tall)], step[self.h_by_c], inner, t)
             self.between(t, self.y_c, self.steps[t - 2]["c"] if t > 1 else None, step["dc_prev"])
         before = self.steps[t - 2]["h"] if t > 1 else None
         if not self.gates:
