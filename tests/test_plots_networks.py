@@ -167,6 +167,7 @@ def test_sliders_draw_once_for_each_value():
     html = frames._repr_html_()
     assert "forget bias &lt;b&gt;" in html and "<b>" not in html and 'max="2" value="0"' in html
     assert "<button" not in html and "://" not in html
+    assert repr(frames) == "Frames(3 pictures, from 'forget bias <b>: 0.5' to 'forget bias <b>: 2')"
 
 
 def test_a_way_is_moved_to_its_left():

@@ -56,6 +56,9 @@ class Frames:
     def _repr_png_(self) -> bytes:
         return self.images[self.still]
 
+    def __repr__(self) -> str:
+        return f"Frames({len(self)} pictures, from {self.labels[0]!r} to {self.labels[-1]!r})"
+
     def __len__(self) -> int:
         return len(self.images)
 
