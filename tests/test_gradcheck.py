@@ -53,8 +53,21 @@ def test_the_report_has_rows_for_arrays_gates_and_steps(rng):
     parts = {(row.name, row.part) for row in report.rows}
     assert parts >= {("U_l0", "gate f"), ("b_l0", "gate g"), ("x", "step 3"), ("W_l0", "")}
     text = str(report)
-    assert "gradients are right" in text and "gate o" in text and "complex step, tolerance 1e-12" in text
-    assert "<table>" in report._repr_html_() and report._repr_html_().count("<tr>") == len(report.rows) + 1
+    assert "gradients are right" in text and "complex step, tolerance 1e-12" in text
+    assert "gate o" not in text and "and 4 parts" in text and "and 3 parts" in text  # right: folded
+    assert "<table>" in report._repr_html_() and report._repr_html_().count("<tr>") == len(set(report.numeric)) + 1
+
+
+def test_the_report_keeps_the_gradients_and_shows_their_ratio(rng):
+    x = rng.standard_normal((4, 3))
+    report = rs.check_gradients(lambda x: (x**3, lambda d: 0.75 * d * 3 * x**2), x)
+    np.testing.assert_allclose(report.analytic["x"], 0.75 * report.numeric["x"])
+    assert report.numeric["x"].shape == x.shape and "0.75 +- " in str(report)
+    assert report.rows[0].ratio == pytest.approx(0.75) and report.rows[0].spread < 1e-12
+    large = rs.check_gradients(rs.Dense(30, 40, seed=0), rng.standard_normal((2, 30)))
+    assert large.analytic["W"].shape == (150,) and large.analytic["b"].shape == (40,)
+    wrong = rs.check_gradients(OwnRNN("slope"), STEPS)
+    assert "step 3" in str(wrong) and np.abs(wrong.analytic["W"] - wrong.numeric["W"]).max() > 0.01
 
 
 def test_the_target_is_left_as_it_was(rng):

@@ -26,12 +26,17 @@ __all__ = ["CAUSES", "GradientReport", "Row", "check_gradients"]
 TOLERANCES = {"complex step": 1e-12, "central differences": 1e-6}
 
 
+HEADS = ("gradient of", "part", "shape", "largest", "relative error", "", "ratio", "cause")
+
+
 @dataclass
 class GradientReport:
-    """The outcome of a check; prints as a table.
+    """The outcome of a check; prints as a table, in which the parts of arrays that are right are folded away.
 
     `ok`, `max_error` (relative; infinite where nothing could be compared), `cause` (a key of `CAUSES`, "" if ok),
-    `diagnosis` (sentences), `rows`, `method`.
+    `diagnosis` (sentences), `rows`, `method`; `analytic` and `numeric` hold the gradients by name, what backward gave
+    and what is right, of the array's shape, or, where only some places were looked at, these in a row. The table's
+    ratio is that of the former over the latter, the median and the distance of its quartiles, of what is wrong.
     """
 
     ok: bool
@@ -41,11 +46,12 @@ class GradientReport:
     rows: list[Row]
     cause: str = ""
     diagnosis: list[str] = field(default_factory=list)
+    analytic: dict[str, np.ndarray] = field(default_factory=dict)
+    numeric: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        head = ("gradient of", "part", "shape", "largest", "relative error", "", "cause")
-        lines = [head, *(self._cells(row) for row in self.rows)]
-        widths = [max(len(line[k]) for line in lines) for k in range(len(head))]
+        lines = [HEADS, *self._lines()]
+        widths = [max(len(line[k]) for line in lines) for k in range(len(HEADS))]
         text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines]
         verdict = "gradients are right" if self.ok else "gradients are WRONG"
         summary = f"{verdict}: "
@@ -56,19 +62,29 @@ class GradientReport:
         return "\n".join([*text, "", summary, *self.diagnosis])
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in self._cells(row))}</tr>" for row in self.rows
-        )
+        rows = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in line)}</tr>" for line in self._lines())
         summary = escape(str(self)).rpartition("\n\n")[2].replace("\n", "<br>")
-        heads = "".join(
-            f"<th>{name}</th>" for name in ("gradient of", "part", "shape", "largest", "error", "", "cause")
-        )
+        heads = "".join(f"<th>{name}</th>" for name in HEADS)
         return f"<table><tr>{heads}</tr>{rows}</table><p>{summary}</p>"
 
+    def _lines(self) -> list[tuple[str, ...]]:
+        """The cells of each line: all parts of an array that is wrong, and the number of those of one that is right."""
+        found = []
+        for name in dict.fromkeys(row.name for row in self.rows):
+            rows = [row for row in self.rows if row.name == name]
+            if all(row.ok for row in rows) and len(rows) > 1:
+                folded = f"and {len(rows) - 1} part{'s' if len(rows) > 2 else ''}"
+                found.append(self._cells(rows[0], folded, max(row.error for row in rows)))
+            else:
+                found += [self._cells(row, row.part, row.error) for row in rows]
+        return found
+
     @staticmethod
-    def _cells(row: Row) -> tuple[str, ...]:
+    def _cells(row: Row, part: str, error: float) -> tuple[str, ...]:
         shape = "x".join(map(str, row.shape)) or "number"
-        return row.name, row.part, shape, f"{row.size:.2e}", f"{row.error:.1e}", "ok" if row.ok else "WRONG", row.cause
+        ratio = "" if row.ok or not math.isfinite(row.ratio) else f"{row.ratio:.3g} +- {row.spread:.1g}"
+        verdict = "ok" if row.ok else "WRONG"
+        return row.name, part, shape, f"{row.size:.2e}", f"{error:.1e}", verdict, ratio, row.cause
 
 
 def check_gradients(
@@ -120,8 +136,7 @@ def check_gradients(
         raise TypeError(f"seed is {seed!r}, expected a whole number")
     if seed < 0:
         raise ValueError(f"seed is {seed}, expected at least 0")
-    given = _as_inputs(inputs)
-    target = adapted(target, given)
+    target, given = adapted(target, _as_inputs(inputs))
     _check_target(target, lengths, state)
     if lengths is not None:
         lengths = as_column("lengths", lengths, "iu").copy()
@@ -150,6 +165,10 @@ def check_gradients(
         tolerance=limit,
         rows=found.rows,
     )
+    for name in found.numeric:
+        shape = next(row.shape for row in found.rows if row.name == name)
+        for kept, values in ((report.analytic, found.analytic[name]), (report.numeric, found.numeric[name])):
+            kept[name] = values.reshape(shape) if values.size == math.prod(shape) else values
     if not report.ok:
         report.cause, report.diagnosis = diagnose(setup, found, method, limit)
     elif len(found.untested) == len(found.analytic):

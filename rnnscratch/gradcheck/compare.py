@@ -31,6 +31,8 @@ class Row:
     error: float  # the largest difference, relative to `size` (of the whole array)
     ok: bool
     cause: str = ""
+    ratio: float = math.nan  # the median of found over right, where that is not 0
+    spread: float = math.nan  # between the quartiles of these ratios
 
 
 @dataclass
@@ -67,7 +69,8 @@ class Setup:
     seed: int
     max_entries: int
     symmetric: bool = False
-    upstream_only: str = ""  # "outputs": none from the final state; "last step": none from the outputs before the last
+    # "outputs": none from the final state; "last step": none from the outputs before the last; "no cell": none from c
+    upstream_only: str = ""
     dtype: str = "float64"  # of the backward pass that is checked
 
     def __post_init__(self) -> None:
@@ -118,6 +121,16 @@ class Setup:
     @property
     def recurrent(self) -> bool:
         return self.is_layer and "state" in inspect.signature(self.target.forward).parameters
+
+    @property
+    def sequential(self) -> bool:
+        """Whether it is an object that makes one output of each step of its first input (T, B, D)."""
+        if self.recurrent:
+            return self.inputs[0].ndim == 3
+        if not self.is_layer or self.inputs[0].ndim != 3:
+            return False
+        outputs = self.forward(*self.prepare("float64"))[0]
+        return len(outputs) == 1 and outputs[0].ndim == 3 and outputs[0].shape[:2] == self.inputs[0].shape[:2]
 
     def prepare(self, dtype: str) -> tuple[Any, dict[str, np.ndarray]]:
         """A copy of the target in this dtype, and all arrays that have a gradient, by name.
@@ -245,6 +258,9 @@ class Setup:
                 draw[...] = 0
         if self.upstream_only == "last step":
             draws[0][:-1] = 0
+        if self.upstream_only == "no cell":
+            for draw in draws[2:]:
+                draw[...] = 0
         return draws
 
     def start(self, dtype: str) -> tuple[Any, dict[str, np.ndarray]]:
@@ -483,7 +499,13 @@ class Setup:
             if not np.isfinite(found[chosen]).all():
                 difference = math.inf
             error = float(difference / (size or scale or 1.0))
-            return Row(name, part, part_shape, float(np.abs(right[chosen]).max(initial=0.0)), error, error <= tolerance)
+            largest = float(np.abs(right[chosen]).max(initial=0.0))
+            counted = np.abs(right[chosen]) > 1e-9 * (size or 1.0)
+            ratios = found[chosen][counted] / right[chosen][counted]
+            low, middle, high = np.quantile(ratios, (0.25, 0.5, 0.75)) if len(ratios) else [math.nan] * 3
+            row = Row(name, part, part_shape, largest, error, error <= tolerance)
+            row.ratio, row.spread = float(middle), float(high - low)
+            return row
 
         rows = [row("", slice(None), shape)]
         for letter, chosen in self.gate_places(name, shape, places):

@@ -49,6 +49,11 @@ CAUSES = {
     "upstream overwritten": "equal to the gradient when only the last output counts: what comes from a step's own "
     "output is overwritten, not added to what comes from later steps",
     "transposed recurrence": "right when U is symmetric: U is multiplied where its transpose belongs",
+    "previous state": "another state stands where h_{{t-1}} belongs in the gradient of U: {detail}",
+    "not summed": "right for one step, and what goes back through the steps is right: the sum over the steps is not, "
+    "say an = where += belongs{detail}",
+    "cell path": "right for one step if no gradient comes from its cell state c: what the next step hands back through "
+    "c is dropped or misplaced",
     "last step only": "equal to the last step's contribution alone: the sum over the steps is missing",
     "recursion": "right for one step, wrong for more: what is handed from step to step is incomplete",
     "one example": "right for a batch of one: the sequences of a batch are mixed up or averaged",
@@ -72,6 +77,8 @@ def diagnose(setup: Setup, found: Comparison, method: str, tolerance: float) -> 
         known = {pattern for pattern in patterns.values() if pattern[0] != "wrong"}
         if len(known) == 1 and all(pattern in known for pattern in patterns.values()):
             ((cause, detail),) = known
+        elif {pattern[0] for pattern in patterns.values()} == {"not independent"}:
+            cause, detail = "not independent", ", ".join(patterns)
         else:
             cause, detail = _counterfactual(setup, found, method, tolerance, loose)
             if cause == "wrong" and known:
@@ -168,24 +175,36 @@ def _counterfactual(setup: Setup, found: Comparison, method: str, tolerance: flo
             return "initial state", ""
     if setup.recurrent and right(upstream_only="outputs"):
         return "final state", ""
-    if not (setup.recurrent and len(shape) == 3):
+    if not setup.sequential:
         return "wrong", ""
-    single = replace(setup, inputs=(setup.inputs[0][:1],), lengths=None).compare(method, tolerance)
-    if shape[0] > 1 and all(row.ok for row in single.rows if not row.name.startswith("state")):
-        if set(found.failing) < set(setup.target.params) and _agree(
-            found.analytic, _cut_chain(setup, method, last_only=True), loose, found.failing
-        ):
-            return "last step only", ""
-        whole = replace(setup, lengths=None)
-        reference = whole.compare(method, tolerance)
-        if _agree(reference.analytic, _cut_chain(whole, method), loose):
-            return "no gradient through time", ""
-        last = replace(whole, upstream_only="last step").compare(method, tolerance)
-        if _agree(reference.analytic, last.numeric, loose):
-            return "upstream overwritten", ""
+    if detail := _previous_state(setup, found, method, tolerance, loose):
+        return "previous state", detail
+    rest = setup.inputs[1:]
+    single = replace(setup, inputs=(setup.inputs[0][:1], *rest), lengths=None).compare(method, tolerance)
+    states = ("state", *(f"input {k}" for k in range(1, len(setup.inputs))))
+    if shape[0] > 1 and all(row.ok for row in single.rows if not row.name.startswith(states)):
+        of_params = set(found.failing) <= set(setup.target.params)
+        if setup.recurrent:
+            if set(found.failing) < set(setup.target.params) and _agree(
+                found.analytic, _cut_chain(setup, method, last_only=True), loose, found.failing
+            ):
+                return "last step only", ""
+            whole = replace(setup, lengths=None)
+            reference = whole.compare(method, tolerance)
+            if _agree(reference.analytic, _cut_chain(whole, method), loose):
+                return "no gradient through time", ""
+            last = replace(whole, upstream_only="last step").compare(method, tolerance)
+            if _agree(reference.analytic, last.numeric, loose):
+                return "upstream overwritten", ""
+        if of_params:
+            return "not summed", _kept_step(right, setup)
         if right(symmetric=True):
             return "transposed recurrence", ""
         return "recursion", ""
+    if shape[0] > 1 and setup.recurrent and isinstance(setup.state, (tuple, list)):
+        without = replace(setup, inputs=(setup.inputs[0][:1],), lengths=None, upstream_only="no cell")
+        if all(row.ok for row in without.compare(method, tolerance).rows):
+            return "cell path", ""
     if shape[1] > 1:
         state = [np.asarray(part)[..., :1, :] for part in parts_of(setup.state)]
         smaller = tuple(state) if isinstance(setup.state, (tuple, list)) else state[0] if state else None
@@ -194,6 +213,58 @@ def _counterfactual(setup: Setup, found: Comparison, method: str, tolerance: flo
     wrong = [row.part for row in single.rows if row.part.startswith("gate") and not row.ok]
     letters = sorted({part.removeprefix("gate ") for part in wrong})
     return "slope", f", in the gates {', '.join(letters)}" if letters else ""
+
+
+def _kept_step(right: Any, setup: Setup) -> str:
+    """Which step alone has its say in W's gradient, where the inputs tell; "" where they do not."""
+    x = setup.inputs[0]
+    for name, kept in (("first", slice(0, 1)), ("last", slice(-1, None))):
+        lonely = np.zeros_like(x)
+        lonely[kept] = x[kept]
+        if right(inputs=(lonely, *setup.inputs[1:])):
+            return f" (only the {name} step counts)"
+    return ""
+
+
+def _previous_state(setup: Setup, found: Comparison, method: str, tolerance: float, loose: float) -> str:
+    """Which state stands where h_{t-1} belongs in U's gradient, if only that is wrong; tried on two steps of one
+    sequence, of which W's and b's gradients tell dz.
+    """
+    names = found.failing
+    params = setup.target.params
+    if len(names) != 1 or names[0] not in params or not names[0].startswith("U") or len(setup.inputs[0]) < 2:
+        return ""
+    end = names[0][1:]
+    if not {f"W{end}", f"b{end}"} <= params.keys() or sum(name[0] == "U" for name in params) > 1:
+        return ""
+    state = [np.asarray(part)[..., :1, :] for part in parts_of(setup.state)] if setup.state is not None else []
+    start = tuple(state) if isinstance(setup.state, (tuple, list)) else state[0] if state else None
+    x, B = setup.inputs[0][:2, :1], setup.inputs[0].shape[1]
+    rest = [given[..., :1, :] if given.ndim > 1 and given.shape[-2] == B else given for given in setup.inputs[1:]]
+    state = state or rest
+    two = replace(setup, inputs=(x, *rest), state=start, lengths=None, max_entries=params[names[0]].size + x.size)
+    outcome = two.compare(method, tolerance)
+    hs = two.forward(*two.prepare("float64"))[0][0][:, 0]
+    h0 = state[0].reshape(-1, hs.shape[1])[0] if state else np.zeros(hs.shape[1])
+    H, shape = hs.shape[1], params[f"W{end}"].shape
+    U, W, b = (outcome.analytic[f"{letter}{end}"] for letter in "UWb")
+    if U.size != H * len(b) or W.size != shape[0] * len(b):
+        return ""
+    first, second = x[:, 0]
+    d = int(np.abs(first - second).argmax())
+    dz1 = (W.reshape(shape)[d] - second[d] * b) / (
+        first[d] - second[d]
+    )  # of dW = x_1 dz_1 + x_2 dz_2, db = dz_1 + dz_2
+    dz2 = b - dz1
+    for detail, one, other in (
+        ("h_t, the step's own", hs[0], hs[1]),
+        ("at the first step it is the last state, as an index of -1 gives it", hs[1], hs[0]),
+        ("h_{t-2}, one step too far back", np.zeros(H), h0),
+    ):
+        candidate = np.outer(one, dz1) + np.outer(other, dz2)
+        if np.abs(candidate - U.reshape(candidate.shape)).max() <= loose * np.abs(candidate).max():
+            return detail
+    return ""
 
 
 def _cut_chain(setup: Setup, method: str, last_only: bool = False) -> dict[str, np.ndarray]:

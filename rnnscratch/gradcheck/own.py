@@ -20,8 +20,19 @@ from typing import Any
 import numpy as np
 
 
-def adapted(target: Any, inputs: tuple[Any, ...]) -> Any:
-    """The target as the checker takes it. Raises TypeError or ValueError with what must be changed."""
+def adapted(target: Any, inputs: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
+    """The target and its inputs as the checker takes them. Raises TypeError or ValueError with what must be changed."""
+    found = _adapted(target, inputs)
+    if not isinstance(found, Function | Pair):
+        return found, inputs
+    names = _names(found.forward_of)[: len(inputs)]
+    if len(names) < len(inputs) or not {"U", "W"} <= {name.rstrip("0123456789_")[:1] for name in names[1:]}:
+        return found, inputs
+    data = tuple(given for name, given in zip(names, inputs) if not _is_parameter(name))
+    return Named(found, names, inputs), data
+
+
+def _adapted(target: Any, inputs: tuple[Any, ...]) -> Any:
     if isinstance(target, tuple | list):
         if len(target) != 2 or not all(callable(part) for part in target):
             kinds = ", ".join(type(part).__name__ for part in target)
@@ -38,22 +49,27 @@ def adapted(target: Any, inputs: tuple[Any, ...]) -> Any:
     return Function(target)
 
 
+def _is_parameter(name: str) -> bool:
+    """Whether an argument of a recurrent network's function is named as its weights are, W_x, U or b_f."""
+    return name[:1] in "WUVb" and (len(name) == 1 or not name[1:2].isalpha())
+
+
 class Function:
     """A function that returns its output and a pullback, or a loss and its gradients, whose gradients may be a dict."""
 
     def __init__(self, function: Callable[..., Any]):
-        self.function = function
+        self.forward_of = function
 
     def __call__(self, *inputs: Any) -> Any:
         """The output and a pullback that returns the gradients in the order of the inputs."""
-        returned = self.function(*inputs)
+        returned = self.forward_of(*inputs)
         if _is_loss(returned):
             loss, gradients = returned
-            return loss, lambda d: _times(_ordered(gradients, self.function, inputs), d)
+            return loss, lambda d: _times(_ordered(gradients, self.forward_of, inputs), d)
         if not (isinstance(returned, tuple | list) and len(returned) == 2 and callable(returned[1])):
             return returned
         output, pullback = returned
-        return output, lambda d: _ordered(pullback(d), self.function, inputs)
+        return output, lambda d: _ordered(pullback(d), self.forward_of, inputs)
 
 
 class Pair:
@@ -81,6 +97,34 @@ class Pair:
             return _ordered(self.backward_of(*given), self.forward_of, inputs)
 
         return output, pullback
+
+
+class Named:
+    """A function of a recurrent network whose arguments are named as weights are, as an object that has the weights."""
+
+    def __init__(self, function: Any, names: list[str], inputs: tuple[Any, ...]):
+        self.function, self.names = function, names
+        self.params = {name: given for name, given in zip(names, inputs) if _is_parameter(name)}
+        self.grads: dict[str, np.ndarray] = {}
+        self.pullback: Any = None
+
+    def forward(self, *data: Any) -> Any:
+        """The function's output."""
+        rest = iter(data)
+        output, self.pullback = self.function(
+            *(self.params[name] if name in self.params else next(rest) for name in self.names)
+        )
+        return output
+
+    def backward(self, *upstream: Any) -> Any:
+        """The pullback's gradients: those of the weights go to `grads`."""
+        returned = self.pullback(upstream[0] if len(upstream) == 1 else upstream)
+        if not isinstance(returned, tuple | list) or len(returned) != len(self.names):
+            count = len(returned) if isinstance(returned, tuple | list) else 1
+            raise ValueError(f"backward gives {count} gradients, expected {len(self.names)}: {', '.join(self.names)}")
+        found = dict(zip(self.names, returned))
+        self.grads = {name: found[name] for name in self.params}
+        return tuple(part for name, part in found.items() if name not in self.params)
 
 
 class Own:
