@@ -49,7 +49,7 @@ CAUSES = {
     "upstream overwritten": "equal to the gradient when only the last output counts: what comes from a step's own "
     "output is overwritten, not added to what comes from later steps",
     "transposed recurrence": "right when U is symmetric: U is multiplied where its transpose belongs",
-    "previous state": "another state stands where h_{{t-1}} belongs in the gradient of U: {detail}",
+    "previous state": "the gradient of U has a wrong factor beside dz, which is right: {detail}",
     "not summed": "right for one step, and what goes back through the steps is right: the sum over the steps is not, "
     "say an = where += belongs{detail}",
     "cell path": "right for one step if no gradient comes from its cell state c: what the next step hands back through "
@@ -75,7 +75,10 @@ def diagnose(setup: Setup, found: Comparison, method: str, tolerance: float) -> 
         cause, detail = found.cause, found.detail
     else:
         known = {pattern for pattern in patterns.values() if pattern[0] != "wrong"}
-        if len(known) == 1 and all(pattern in known for pattern in patterns.values()):
+        exchanged = [pattern for pattern in known if pattern[0] == "gates exchanged"]
+        if exchanged:
+            cause, detail = exchanged[0]
+        elif len(known) == 1 and all(pattern in known for pattern in patterns.values()):
             ((cause, detail),) = known
         elif {pattern[0] for pattern in patterns.values()} == {"not independent"}:
             cause, detail = "not independent", ", ".join(patterns)
@@ -121,6 +124,8 @@ def _pattern(setup: Setup, found: Comparison, name: str, loose: float, tolerance
     ratio = float(a @ n / (n @ n))
     if near(a, n) and np.abs(a - ratio * n).max() > tolerance * size:
         return "imprecise", f"{row.error:.1e}"
+    if np.abs(a).max() < 1e-9 * size:
+        return "zero", ""
     if near(a, ratio * n):
         return ("sign", "") if abs(ratio + 1) < loose else ("scale", _name_ratio(setup, ratio))
     whole = a.size == math.prod(row.shape)
@@ -135,9 +140,29 @@ def _pattern(setup: Setup, found: Comparison, name: str, loose: float, tolerance
             return "gates exchanged", f"{wrong[0]} and {wrong[1]}"
         if len(wrong) == 1 and len(blocks) > 1:
             return "one gate", wrong[0]
+        if not blocks and (detail := _exchanged(name, a.reshape(row.shape), n.reshape(row.shape), loose)):
+            return "gates exchanged", detail
     if near(a, n, 1e-6):  # what single precision leaves
         return "imprecise", f"{row.error:.1e}"
     return "wrong", ""
+
+
+def _exchanged(name: str, a: np.ndarray, n: np.ndarray, loose: float) -> str:
+    """Which blocks of a weight's last axis, of three or four gates, are in each other's place, as "1 and 2"; or ""."""
+    if name[:1] not in "WUb" or not a.ndim:
+        return ""
+    for count in (4, 3):
+        if a.shape[-1] % count or a.shape[-1] == count:
+            continue
+        ours, theirs = np.split(a, count, axis=-1), np.split(n, count, axis=-1)
+        slack = loose * np.abs(n).max()
+        wrong = [k for k in range(count) if np.abs(ours[k] - theirs[k]).max() > slack]
+        if len(wrong) == 2:
+            one, other = wrong
+            crossed = max(np.abs(ours[one] - theirs[other]).max(), np.abs(ours[other] - theirs[one]).max())
+            if crossed <= slack:
+                return f"{one + 1} and {other + 1}"
+    return ""
 
 
 def _name_ratio(setup: Setup, ratio: float) -> str:
@@ -232,8 +257,10 @@ def _previous_state(setup: Setup, found: Comparison, method: str, tolerance: flo
     """
     names = found.failing
     params = setup.target.params
-    if len(names) != 1 or names[0] not in params or not names[0].startswith("U") or len(setup.inputs[0]) < 2:
+    if len(names) != 1 or names[0] not in params or not names[0].startswith("U"):
         return ""
+    if len(setup.inputs[0]) < 2:
+        return "not what U multiplies"
     end = names[0][1:]
     if not {f"W{end}", f"b{end}"} <= params.keys() or sum(name[0] == "U" for name in params) > 1:
         return ""
@@ -257,14 +284,15 @@ def _previous_state(setup: Setup, found: Comparison, method: str, tolerance: flo
     )  # of dW = x_1 dz_1 + x_2 dz_2, db = dz_1 + dz_2
     dz2 = b - dz1
     for detail, one, other in (
-        ("h_t, the step's own", hs[0], hs[1]),
-        ("at the first step it is the last state, as an index of -1 gives it", hs[1], hs[0]),
-        ("h_{t-2}, one step too far back", np.zeros(H), h0),
+        ("h_t, the step's own, for h_{t-1}", hs[0], hs[1]),
+        ("the last state at the first step, as an index of -1 gives it", hs[1], hs[0]),
+        ("h_{t-2}, and the last state at the first step, as an index of -1 gives it", hs[1], h0),
+        ("h_{t-2} for h_{t-1}", np.zeros(H), h0),
     ):
         candidate = np.outer(one, dz1) + np.outer(other, dz2)
         if np.abs(candidate - U.reshape(candidate.shape)).max() <= loose * np.abs(candidate).max():
             return detail
-    return ""
+    return "not what U multiplies"
 
 
 def _cut_chain(setup: Setup, method: str, last_only: bool = False) -> dict[str, np.ndarray]:
