@@ -289,11 +289,11 @@ np.testing.assert_allclose(new_out, wanted_out, rtol=1e-13)
 
 # %% [markdown]
 # In two dimensions one can watch: the vector $x$ turns to the row of its target and away from those of drawn words, and
-# they turn from or to it. The arrows before and after 40 steps, word 3 drawn twice each time:
+# they turn to or from it. The arrows before and after 40 steps, one word drawn twice each time:
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(9, 4), layout="constrained", sharex=True, sharey=True)
-flat_E, flat_out = np.array([[0.9, 0.2]]), np.array([[-0.4, 0.8], [0.8, -0.5], [0.3, 0.9]])
+flat_E, flat_out = np.array([[0.9, 0.2]]), np.array([[-0.9, 0.5], [0.8, -0.5], [0.3, 0.9]])
 told = [sgns_step(flat_E.copy(), flat_out.copy(), 0, 0, [1, 2, 2], 0.0)]
 for ax, steps in zip(axes, (0, 40)):
     told += [sgns_step(flat_E, flat_out, 0, 0, [1, 2, 2], 0.1) for _ in range(steps)]
@@ -452,8 +452,8 @@ for size in sizes:
 # %% [markdown]
 # And measured, on made-up text whose words are all as frequent. (A time is of this run and this machine, and others
 # may have worked on it.) Products of blocks compute more than they are asked for, and ask a node once for several
-# targets: with the tree, the time grows with $\log_2 V$, but hardly with $C$, since a block reaches over its whole
-# surroundings whatever the windows are. Eq. 61 counts what is asked; its $C$ is what a program pays that goes from pair
+# targets: with the tree, the time grows with $\log_2 V$, but far less than with $C$, since a block reaches over its
+# whole surroundings whatever the windows are. Eq. 61 counts what is asked; its $C$ is what a program pays that goes from pair
 # to pair.
 
 
