@@ -71,6 +71,25 @@ for t in range(3):
     print(f"target {sentence[t]!r}: skip-gram pairs", ", ".join(f"{word}→{sentence[t]}" for word in around))
     print(f"{'':11}CBOW: mean of {' + '.join(around)} → {sentence[t]}")
 
+# %%
+fig, axes = plt.subplots(1, 2, figsize=(10, 3), layout="constrained")
+at, target = [0, 1, 3, 4], 2
+for ax, title in zip(axes, ("skip-gram: each asks on its own", "CBOW: their mean asks")):
+    for place in at:
+        ax.text(place, 0, sentence[place], ha="center", va="center", bbox={"boxstyle": "round", "fc": "w", "ec": "C0"})
+        to = (target, 1.85) if "skip" in title else (target, 1.0)
+        ax.annotate("", to, (place, 0.15), arrowprops={"arrowstyle": "->", "color": "C0", "shrinkB": 8})
+    if "CBOW" in title:
+        ax.text(target, 1, "mean", ha="center", va="center", bbox={"boxstyle": "round", "fc": "w", "ec": "0.4"})
+        ax.annotate("", (target, 1.85), (target, 1.12), arrowprops={"arrowstyle": "->", "color": "C0"})
+    box = {"boxstyle": "round", "fc": "w", "ec": "C1"}
+    ax.text(target, 2, sentence[target], ha="center", va="center", bbox=box)
+    ax.text(-0.9, 0, "rows $x$ of $E$", ha="right", va="center", color="C0")
+    ax.text(-0.9, 2, "row $y$ of the other table", ha="right", va="center", color="C1")
+    ax.set(title=title, xlim=(-3.6, 4.6), ylim=(-0.4, 2.4))
+    ax.axis("off")
+plt.show()
+
 # %% [markdown]
 # **The gradient of a table.** Looking up rows is a product with one-hot vectors: the $j$-th vector read is $x_j =
 # \sum_v [w_j = v]\, E_v$. Hence
@@ -453,8 +472,8 @@ for size in sizes:
 # And measured, on made-up text whose words are all as frequent. (A time is of this run and this machine, and others
 # may have worked on it.) Products of blocks compute more than they are asked for, and ask a node once for several
 # targets: with the tree, the time grows with $\log_2 V$, but far less than with $C$, since a block reaches over its
-# whole surroundings whatever the windows are. Eq. 61 counts what is asked; its $C$ is what a program pays that goes from pair
-# to pair.
+# whole surroundings whatever the windows are. Eq. 61 counts what is asked; its $C$ is what a program pays that goes
+# from pair to pair.
 
 
 # %%

@@ -51,8 +51,9 @@ from rnnscratch.text import PairBatches
 # The encoder reads $x_1, \dots, x_S$ as any recurrent network does (Eq. 1, or the gates of notebooks 4 and 5). Its last
 # state $h_S$ is all that the decoder gets to know of the source:
 #
-# $$s_0 = h_S, \qquad s_t = f(y_{t-1} W' + s_{t-1} U' + b'), \qquad p(y_t \mid y_1, \dots, y_{t-1}, x) =
-# \mathrm{softmax}(s_t V + c)$$
+# $$s_0 = h_S, \qquad s_t = f(y_{t-1} W' + s_{t-1} U' + b'), \qquad \hat y_t = \mathrm{softmax}(s_t V + b_y)$$
+#
+# where $\hat y_t$ holds $p(y_t \mid y_1, \dots, y_{t-1}, x)$ of every sign $y_t$ that may come.
 #
 # The decoder reads what was said so far. At the beginning that is a **start** sign; and so that it can stop, it learns
 # to say an **end** sign. In training it reads the *right* outputs, whatever it would have said itself (**teacher
@@ -100,15 +101,15 @@ print(f"loss {loss:.6f}")
 # %% [markdown]
 # ## 2. The way back
 #
-# Through the decoder it is notebook 1 again: $\bar s_t$ comes from the output at $t$ and from step $t+1$,
+# Through the decoder it is notebook 1 again: $\bar s_t$ comes from the loss $L_t$ at $t$ and from step $t+1$,
 # $\bar z_t = \bar s_t (1 - s_t^2)$, $\bar s_{t-1} \mathrel{+}= \bar z_t U'^\top$. What arrives at $s_0$ is the gradient
 # of the encoder's last state, **and nothing else arrives there**:
 #
-# $$\bar h_S = \bar s_0 = \sum_{t=1}^{T} \bar y_t \, \frac{\partial s_t}{\partial s_0}, \qquad \frac{\partial
-# L}{\partial x_k} = \bar h_S \, \frac{\partial h_S}{\partial x_k}$$
+# $$\bar h_S = \bar s_0 = \sum_{t=1}^{T} \frac{\partial L_t}{\partial s_t} \, \frac{\partial s_t}{\partial s_0}, \qquad
+# \frac{\partial L}{\partial x_k} = \bar h_S \, \frac{\partial h_S}{\partial x_k}$$
 #
 # So between the word $x_k$ and the word $y_t$ that depends on it lie $S - k + t$ products. Forgetting a part of the
-# state at this seam (an LSTM's $C$, say) is the classic bug of hand-written encoder–decoders: all shapes fit.
+# state at this seam (an LSTM's $c$, say) is the classic bug of hand-written encoder–decoders: all shapes fit.
 #
 # First the scores. The loss is the mean of the two steps' $-\log p$:
 
@@ -214,7 +215,7 @@ plt.show()
 
 # %% [markdown]
 # The classic bug, and who finds it. Two LSTMs, the second of which starts from both states of the first; its way back
-# once whole and once with $C$'s gradient left behind at the seam:
+# once whole and once with $c$'s gradient left behind at the seam:
 
 
 # %%

@@ -56,9 +56,10 @@ from rnnscratch.text import PairBatches
 #
 # $$e_s = q \cdot k_s, \qquad a_s = \frac{e^{e_s}}{\sum_r e^{e_r}}, \qquad c = \sum_s a_s v_s$$
 #
-# A mean, so it does not matter how long the source is; and differentiable, so that where to look is learned like all
-# else (Bahdanau et al. 2015, arXiv 1409.0473; Luong et al. 2015, arXiv 1508.04025). The decoder says what it says
-# from $q$ and $c$ together, $\tanh([q\; c] W + b)$. With one number each:
+# ($c$ is the context here, not the cell of an LSTM.) A mean, so it does not matter how long the source is; and
+# differentiable, so that where to look is learned like all else (Bahdanau et al. 2015, arXiv 1409.0473; Luong et al.
+# 2015, arXiv 1508.04025). The decoder says what it says from $q$ and $c$ together, $\tanh([q\; c] W + b)$. With one
+# number each:
 
 # %%
 q, k, v = 0.8, np.array([1.0, -0.5, 0.3]), np.array([0.2, 1.0, -0.6])
@@ -127,20 +128,21 @@ for name, mine, theirs in zip(("q", "k", "v"), (dq, dk, dv), found):
 # paths through all weights) and to the values.
 
 # %%
-fig, ax = plt.subplots(figsize=(8.5, 3.6), layout="constrained")
+fig, ax = plt.subplots(figsize=(9, 3.6), layout="constrained")
 boxes = {"ha": "center", "va": "center", "bbox": {"boxstyle": "round", "fc": "w", "ec": "tab:blue"}}
 for s in range(3):
-    at = 2.0 * s
-    ax.plot([at, 2], [0.95, 0.12], color="black", lw=1 + 8 * a[s], alpha=0.35, zorder=0)
+    at = 3.0 * s
+    line, beside = at + 0.2 * (3 - at), 0.12 if s == 1 else 0.4
+    ax.plot([at, 3], [0.95, 0.12], color="black", lw=1 + 8 * a[s], alpha=0.35, zorder=0)
     ax.text(at, 1.05, f"$k_{s + 1}$ = {k[s]:+.2f}   $v_{s + 1}$ = {v[s]:+.2f}", **boxes)
-    ax.text((at + 2) / 2 - 0.12, 0.56, f"$e_{s + 1}$ = {e[s]:+.3f}\n$a_{s + 1}$ = {a[s]:.3f}", ha="right", va="center")
+    ax.text(line - beside, 0.78, f"$e_{s + 1}$ = {e[s]:+.3f}\n$a_{s + 1}$ = {a[s]:.3f}", ha="right", va="center")
     back = f"$\\bar e_{s + 1}$ = {de[s]:+.3f}\n$\\bar v_{s + 1}$ = {dv[s]:+.3f}"
-    ax.text((at + 2) / 2 + 0.12, 0.56, back, ha="left", va="center", color="tab:red")
-ax.text(2, 0, f"$c$ = {c:+.3f}", **boxes)
-ax.text(2.45, 0, f"$\\bar c$ = {dc:+.1f}", ha="left", va="center", color="tab:red")
+    ax.text(line + beside, 0.78, back, ha="left", va="center", color="tab:red")
+ax.text(3, 0, f"$c$ = {c:+.3f}", **boxes)
+ax.text(3.6, 0, f"$\\bar c$ = {dc:+.1f}", ha="left", va="center", color="tab:red")
 ax.text(-0.6, 0, f"query $q$ = {q}", ha="left", va="center")
 ax.text(-0.6, -0.16, f"$\\bar q$ = {dq:+.3f}", ha="left", va="center", color="tab:red")
-ax.set(xlim=(-1, 5), ylim=(-0.25, 1.2))
+ax.set(xlim=(-1, 7), ylim=(-0.25, 1.2))
 ax.axis("off")
 plt.show()
 
@@ -254,13 +256,13 @@ for colour, (kind, marker) in enumerate(((None, "o"), ("dot", "s"), ("additive",
     shares = norms[:, 0] / norms[:, -1]
     print(f"attention {kind!s:<9} first letter against last: " + ", ".join(f"{share:.3f}" for share in shares))
     assert (shares < 0.01).all() if kind is None else (shares > 1).all()
-ax.set(xlabel="letter of the source", ylabel="norm of the gradient", yscale="log")
+ax.set(xlabel="letter of the source", ylabel="norm of the gradient", yscale="log", xticks=[1, 5, 10, 15, 20])
 ax.legend()
 plt.show()
 
 # %% [markdown]
-# With each of five seeds: without attention less than a hundredth is left of what the last letter gets; with it the
-# first gets as much as any other and more. Does that help? Words of up to 12 letters, said backwards, in a small
+# With each of five seeds: without attention the first letter gets less than a hundredth of what the last one gets; with
+# it, more than the last one. Does that help? Words of up to 12 letters, said backwards, in a small
 # network and after a short training:
 
 
@@ -371,10 +373,12 @@ training.fit(
 entropy = [float(-(each * np.log(each + 1e-12)).sum(axis=1).mean()) for each in looks]
 print(f"entropy of the weights, nats (even: {np.log(len(watched)):.2f}): " + ", ".join(f"{h:.2f}" for h in entropy))
 shown = sorted({0, len(looks) // 4, len(looks) // 2, len(looks) - 1})
+corners = (0.5, len(watched) + 0.5, len(watched) + 1.5, 0.5)  # steps are counted from 1
 fig, axes = plt.subplots(1, len(shown), figsize=(3.2 * len(shown), 3.2), layout="constrained", squeeze=False)
 for ax, frame in zip(axes[0], shown):
-    ax.imshow(looks[frame], cmap="cividis_r", vmin=0, vmax=1)
+    ax.imshow(looks[frame], cmap="cividis_r", vmin=0, vmax=1, extent=corners)
     ax.set(title=f"after {frame} sixths of a pass", xlabel="read", ylabel="said" if ax is axes[0][0] else "")
+    ax.set(xticks=[1, 4, 8, 12, 16], yticks=[1, 4, 8, 12, 16])
 plt.show()
 
 # %% [markdown]
@@ -382,7 +386,7 @@ plt.show()
 
 # %%
 fig, ax = plt.subplots(figsize=(4, 4), dpi=72, layout="constrained")
-image = ax.imshow(looks[0], cmap="cividis_r", vmin=0, vmax=1)
+image = ax.imshow(looks[0], cmap="cividis_r", vmin=0, vmax=1, extent=corners)
 ax.set(xlabel="read", ylabel="said")
 
 

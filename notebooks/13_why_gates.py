@@ -16,7 +16,7 @@
 # said early, decides what is right late. This notebook puts such problems to the three cells, with the same data,
 # sizes and optimiser; looks at gradients and gates as they learn; and says where a vanilla network does as well.
 #
-# - **Time**: about two hours with the exercises; the machine needs two to three minutes.
+# - **Time**: about two hours with the exercises; the machine needs about two minutes.
 # - **You need** notebook 3 (why gradients fade), notebook 4 (the LSTM) and notebook 5 (the GRU).
 # - **Afterwards you can** write the Jacobian of a step with gates and tell its direct path from the others; say what
 #   the bias of a gate does to memory at the start; tell keeping from taking in; say why the gradient at the start
@@ -216,6 +216,9 @@ ax.set(xlabel="lag (steps before the last)", ylim=(1e-12, 1e3))
 ax.figure
 
 # %% [markdown]
+# The figure on the right is an estimate, and in this run too large, by up to twenty times: it takes the mean of a
+# factor over units and steps, where a product follows the geometric mean, which is smaller.
+#
 # ("Chrono" draws the bias of the gate that keeps as $\log U(1, T)$: a gate $\sigma(\log n) = n / (n + 1)$ forgets over
 # about $n$ steps, so that some unit is made for every time there is; Tallec & Ollivier 2018, arXiv 1804.11188.)
 #
@@ -282,8 +285,8 @@ ax.figure
 
 # %% [markdown]
 # The gated cells' gradients now reach all the way with each seed, whatever they began with. Those of the tanh networks
-# differ from seed to seed by many orders; and the ReLU network's, most of which is still there, have not taught it the
-# sum.
+# differ from seed to seed by many orders. The ReLU network's is still there at every lag, and has not taught it the sum
+# in time, though in this run it has begun to with two of five seeds.
 #
 # ## 5. What the forget gate is worth
 #
