@@ -281,16 +281,16 @@ def sgns_step(E, out, near_id, target, drawn, rate):
     """Ask `E[near_id]` about the target (yes) and the drawn words (no); move both tables, and return the loss."""
     asked = np.array([target, *drawn])
     yes = np.array([1.0, *np.zeros(len(drawn))])
-    # BLANK: z of all questions, the loss, dz, the gradients of x and of each asked row; then move E and out
+    # BLANK: z of all questions, their loss `in_all`, dz, the gradients of x and of each asked row; then move E and out
     x, y = E[near_id].copy(), out[asked]
     z = y @ x
-    loss = -np.log(sigmoid(np.where(yes == 1, z, -z))).sum()
+    in_all = -np.log(sigmoid(np.where(yes == 1, z, -z))).sum()
     dz = sigmoid(z) - yes
     dx, dy = dz @ y, dz[:, None] * x
     E[near_id] -= rate * dx
     np.add.at(out, asked, -rate * dy)
     # END
-    return loss
+    return in_all
 
 
 # %%
