@@ -46,6 +46,7 @@ from rnnscratch.backend import scatter_add
 from rnnscratch.kernels import losses
 from rnnscratch.kernels import word2vec as kernel
 from rnnscratch.kernels.activations import sigmoid
+from rnnscratch.word2vec import BLOCK
 
 # %% [markdown]
 # ## 1. Words that predict words
@@ -469,11 +470,32 @@ for size in sizes:
     assert np.log2(size) <= ways[0] < np.log2(size) + 1 and ways[1] < ways[0]
 
 # %% [markdown]
-# And measured, on made-up text whose words are all as frequent. (A time is of this run and this machine, and others
-# may have worked on it.) Products of blocks compute more than they are asked for, and ask a node once for several
-# targets: with the tree, the time grows with $\log_2 V$, but far less than with $C$, since a block reaches over its
-# whole surroundings whatever the windows are. Eq. 61 counts what is asked; its $C$ is what a program pays that goes
-# from pair to pair.
+# A program that goes from pair to pair computes as many products as Eq. 61 counts. For skip-gram, the library takes
+# blocks of 16 neighbouring targets, as matrices: all words of a block and its margins, $16 + 2 C$, are asked about
+# all nodes on the ways of its targets. That is more products than are asked for; but a node that several targets
+# share is asked once, and the margins weigh little. Products of $D$ numbers for one target, by the two counts, for
+# words that are all as frequent:
+
+# %%
+sizes, reaches = ([100, 1000], [1, 5]) if QUICK else ([100, 1000, 10_000, 50_000], [1, 2, 5, 10])
+print(f"{'V':>8}" + "".join(f"{f'C={reach}: pairs, blocks':>24}" for reach in reaches))
+per_block = []
+for size in sizes:
+    tree_of_all = kernel.huffman(np.append(0, np.full(size, 7)))
+    targets = np.random.default_rng(0).integers(1, size + 1, (100, BLOCK))
+    questions = kernel.ask_path(targets, tree_of_all, float)
+    nodes_of_block = sum(each.ids.size for each in questions) / len(targets)
+    pairs = [2 * reach * tree_of_all.steps[targets].mean() for reach in reaches]
+    per_block.append([nodes_of_block * (BLOCK + 2 * reach) / BLOCK for reach in reaches])
+    print(f"{size:8,}" + "".join(f"{by_pair:15.0f}{by_block:9.0f}" for by_pair, by_block in zip(pairs, per_block[-1])))
+for earlier, later in zip(per_block, per_block[1:]):
+    assert later[0] > earlier[0]  # more with V
+if not QUICK:  # ten times the window: twice the products
+    np.testing.assert_allclose([row[-1] / row[0] for row in per_block], (16 + 20) / (16 + 2))
+
+# %% [markdown]
+# So with the tree the work grows with $V$ about as $\log_2 V$ does, and far less than with $C$. And measured, on
+# made-up text (a time is of this run and this machine, on which other work was going on):
 
 
 # %%
@@ -486,7 +508,6 @@ def microseconds(model, objective, size, reach, words=5_000 if QUICK else 60_000
     return 1e6 / max(wv.history_["words_per_second"])
 
 
-sizes, reaches = ([100, 1000], [1, 5]) if QUICK else ([100, 1000, 10_000, 50_000], [1, 2, 5, 10])
 fig, axes = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
 for model, objective in itertools.product(("skipgram", "cbow"), ("negative", "hierarchical")):
     style = {"marker": "o", "linestyle": "-" if objective == "negative" else "--", "label": f"{model}, {objective}"}
