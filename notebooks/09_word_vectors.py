@@ -14,8 +14,16 @@
 # A network reads vectors, not words. Where do they come from? Section 2.2.8 of the report has two answers of Mikolov
 # et al. (2013), skip-gram and CBOW: a word's vector is what tells its neighbours apart from other words. Here their
 # gradients are derived index by index, two ways are found around the sum over the whole vocabulary, the costs of Eqs
-# 60 and 61 are counted and measured, and vectors are learned from reviews. You need the chain rule, and section 8 of
-# notebook 8 does no harm.
+# 60 and 61 are counted and measured, and vectors are learned from reviews.
+#
+# - **Time**: about three hours with the exercises; the machine needs two minutes.
+# - **You need** notebook 1 (the chain rule, sums over all uses of a weight) and notebook 2 (the complex step).
+# - **Afterwards you can** add up the gradient of a table whose rows are read several times; derive the gradient of the
+#   softmax, and say why it is too dear here; write a step of negative sampling that is right where a word is drawn
+#   twice; walk down a Huffman tree; count what a word costs; say what vectors of words know, and how far to trust that.
+#
+# In the learner's edition the lines between `# BLANK` and `# END` are yours to write. The cell after each says at once
+# whether they are right.
 
 # %%
 import os
@@ -35,8 +43,10 @@ import itertools
 
 from rnnscratch import text
 from rnnscratch.backend import scatter_add
+from rnnscratch.kernels import losses
 from rnnscratch.kernels import word2vec as kernel
 from rnnscratch.kernels.activations import sigmoid
+from rnnscratch.word2vec import BLOCK
 
 # %% [markdown]
 # ## 1. Words that predict words
@@ -62,13 +72,95 @@ for t in range(3):
     print(f"target {sentence[t]!r}: skip-gram pairs", ", ".join(f"{word}→{sentence[t]}" for word in around))
     print(f"{'':11}CBOW: mean of {' + '.join(around)} → {sentence[t]}")
 
+# %%
+fig, axes = plt.subplots(1, 2, figsize=(10, 3), layout="constrained")
+at, target = [0, 1, 3, 4], 2
+for ax, title in zip(axes, ("skip-gram: each asks on its own", "CBOW: their mean asks")):
+    for place in at:
+        ax.text(place, 0, sentence[place], ha="center", va="center", bbox={"boxstyle": "round", "fc": "w", "ec": "C0"})
+        to = (target, 1.85) if "skip" in title else (target, 1.0)
+        ax.annotate("", to, (place, 0.15), arrowprops={"arrowstyle": "->", "color": "C0", "shrinkB": 8})
+    if "CBOW" in title:
+        ax.text(target, 1, "mean", ha="center", va="center", bbox={"boxstyle": "round", "fc": "w", "ec": "0.4"})
+        ax.annotate("", (target, 1.85), (target, 1.12), arrowprops={"arrowstyle": "->", "color": "C0"})
+    box = {"boxstyle": "round", "fc": "w", "ec": "C1"}
+    ax.text(target, 2, sentence[target], ha="center", va="center", bbox=box)
+    ax.text(-0.9, 0, "rows $x$ of $E$", ha="right", va="center", color="C0")
+    ax.text(-0.9, 2, "row $y$ of the other table", ha="right", va="center", color="C1")
+    ax.set(title=title, xlim=(-3.6, 4.6), ylim=(-0.4, 2.4))
+    ax.axis("off")
+plt.show()
+
+# %% [markdown]
+# **The gradient of a table.** Looking up rows is a product with one-hot vectors: the $j$-th vector read is $x_j =
+# \sum_v [w_j = v]\, E_v$. Hence
+#
+# $$\frac{\partial L}{\partial E_v} = \sum_j [w_j = v]\, \frac{\partial L}{\partial x_j}.$$
+#
+# A row that is read several times gets the *sum* of what arrives at its copies, as a weight does that is used at
+# several steps (notebook 1). Three words are read, the first and the last the same:
+
+# %%
+chosen = np.array([2, 1, 2])
+dx = np.array([[0.1, -0.2], [0.5, 0.0], [0.3, 0.4]])  # what arrives at each of the three
+dE = np.zeros((3, 2))
+# BLANK: add each row of dx to the row of dE that was read
+np.add.at(dE, chosen, dx)
+# END
+print(dE)
+
+# %%
+onehot = np.eye(3)[chosen]
+np.testing.assert_allclose(dE, onehot.T @ dx, rtol=1e-15)
+np.testing.assert_allclose(dE[2], [0.1 + 0.3, -0.2 + 0.4], rtol=1e-15)  # by hand
+
+
+def look_up(table):
+    """Rows of a table, and their way back."""
+    return table[chosen], lambda rows: onehot.T @ rows
+
+
+assert rs.check_gradients(look_up, np.random.default_rng(0).standard_normal((3, 2))).ok
+
 # %% [markdown]
 # ## 2. The softmax, and why it is too dear
 #
-# How probable is word $w$ after $x$? $p(w \mid x) = \frac{\exp(x \cdot y_w)}{\sum_{v=1}^V \exp(x \cdot y_v)}$. With
-# $L = -\log p(w \mid x)$ the gradient is that of notebook 1's output: $\frac{\partial L}{\partial z_v} = p(v \mid x)
-# - [v = w]$ for *every* one of $V$ words. A vocabulary has 30,000 of them or a million, and there is one such sum for
-# each pair of words of a long text. So the one question "which of $V$?" is replaced by a few questions "yes or no?".
+# How probable is word $w$ after $x$? With the scores $z_v = x \cdot y_v$,
+#
+# $$p_w = \frac{e^{z_w}}{\sum_{v=1}^V e^{z_v}}, \qquad L = -\log p_w = -z_w + \log \sum_{v=1}^V e^{z_v}.$$
+#
+# The first term depends on $z_w$ alone; the second one on every score, with the slope $e^{z_v} / \sum_u e^{z_u} = p_v$:
+#
+# $$\frac{\partial L}{\partial z_v} = p_v - [v = w], \qquad \frac{\partial L}{\partial x} = \sum_v \frac{\partial
+# L}{\partial z_v}\, y_v.$$
+#
+# What is said minus what is right. With four words:
+
+# %%
+x = np.array([0.5, -1.0])
+Y = np.array([[2.0, 0.25], [0.0, 0.4], [-1.0, 1.0], [0.6, -0.5]])  # a row for each word
+w = 3  # the one that comes
+z = Y @ x
+p = np.exp(z) / np.exp(z).sum()
+# BLANK: the gradient of all four scores
+dz = p - np.eye(4)[w]
+# END
+for v in range(4):
+    print(f"word {v}: z = {z[v]:+.3f}, p = {p[v]:.6f}, dL/dz = {dz[v]:+.6f}")
+print(f"L = {-np.log(p[w]):.6f}, dL/dx = {(dz @ Y).round(6)}, the sum of all dL/dz = {dz.sum():.1e}")
+
+# %%
+loss, by_library = losses.softmax_cross_entropy(z[None], np.array([w]))
+np.testing.assert_allclose(dz, by_library[0], rtol=1e-13)
+np.testing.assert_allclose(loss, -np.log(p[w]), rtol=1e-13)
+for v in range(4):  # the complex step of notebook 2
+    moved = z.astype(complex)
+    moved[v] += 1e-200j
+    np.testing.assert_allclose(dz[v], (np.log(np.exp(moved).sum()) - moved[w]).imag / 1e-200, rtol=1e-13)
+
+# %% [markdown]
+# That was a gradient for *every* word, and a vocabulary has 30,000 of them or a million; there is one such sum for each
+# pair of words of a long text. So the one question "which of $V$?" is replaced by a few questions "yes or no?".
 #
 # ## 3. One question: yes or no
 #
@@ -89,17 +181,20 @@ for t in range(3):
 x, y = np.array([0.5, -1.0]), np.array([2.0, 0.25])
 a, b = 1.0, 0.0
 z = sum(x[d] * y[d] for d in range(2))
+# BLANK: dL/dz from a, b and z, by `sigmoid`
 dz = (a + b) * sigmoid(np.array(z)) - a
+# END
 print(f"z = 0.5 * 2 - 1 * 0.25 = {z}, sigmoid(z) = {sigmoid(np.array(z)):.6f}, dL/dz = {dz:.6f}")
 print("dL/dx =", (dz * y).round(6), "  dL/dy =", (dz * x).round(6))
 
 
+# %%
 def loss(x, y):
     z = (x * y).sum()
     return -a * np.log(1 / (1 + np.exp(-z))) - b * np.log(1 / (1 + np.exp(z)))
 
 
-for d in range(2):  # the complex step of notebook 2
+for d in range(2):  # by the complex step
     moved = x.astype(complex)
     moved[d] += 1e-200j
     np.testing.assert_allclose(loss(moved, y).imag / 1e-200, dz * y[d], rtol=1e-13)
@@ -175,6 +270,67 @@ for drawn in itertools.product(range(1, V), repeat=2):
     expected += p[list(drawn)].prod() * np.array(gradients(questions, mean=False))
 print("largest difference to the loops:", np.abs(expected - [dE, dout]).max())
 np.testing.assert_allclose(expected, [dE, dout], rtol=1e-11, atol=1e-13)
+
+# %% [markdown]
+# **A step, as programs take it.** One word near the target is asked about the target and about a handful of drawn
+# words, and all rows that took part move at once. The same word may be drawn twice: two questions, two gradients for
+# one row.
+
+
+# %%
+def sgns_step(E, out, near_id, target, drawn, rate):
+    """Ask `E[near_id]` about the target (yes) and the drawn words (no); move both tables, and return the loss."""
+    asked = np.array([target, *drawn])
+    yes = np.array([1.0, *np.zeros(len(drawn))])
+    # BLANK: z of all questions, their loss `in_all`, dz, the gradients of x and of each asked row; then move E and out
+    x, y = E[near_id].copy(), out[asked]
+    z = y @ x
+    in_all = -np.log(sigmoid(np.where(yes == 1, z, -z))).sum()
+    dz = sigmoid(z) - yes
+    dx, dy = dz @ y, dz[:, None] * x
+    E[near_id] -= rate * dx
+    np.add.at(out, asked, -rate * dy)
+    # END
+    return in_all
+
+
+# %%
+drawn, rate = [3, 1, 3], 0.1  # word 3 comes twice
+asked, yes = np.array([[2, *drawn]]), np.array([[[1.0, 0.0, 0.0, 0.0]]])
+question = kernel.Questions(asked, yes, 1 - yes)
+right, cache = kernel.forward(E, out, np.array([[4]]), np.ones((1, 1, 1)), [question], False)
+(row,), (rows,) = kernel.backward(cache)
+new_E, new_out, wanted_E, wanted_out = E.copy(), out.copy(), E.copy(), out.copy()
+wanted_E[4] -= rate * row[0]
+np.add.at(wanted_out, asked[0], -rate * rows[0])
+np.testing.assert_allclose(sgns_step(new_E, new_out, 4, 2, drawn, rate), right, rtol=1e-13)
+np.testing.assert_allclose(new_E, wanted_E, rtol=1e-13)
+np.testing.assert_allclose(new_out, wanted_out, rtol=1e-13)
+
+# %% [markdown]
+# In two dimensions one can watch: the vector $x$ turns to the row of its target and away from those of drawn words, and
+# they turn to or from it. The arrows before and after 40 steps, one word drawn twice each time:
+
+# %%
+fig, axes = plt.subplots(1, 2, figsize=(9, 4), layout="constrained", sharex=True, sharey=True)
+flat_E, flat_out = np.array([[0.9, 0.2]]), np.array([[-0.9, 0.5], [0.8, -0.5], [0.3, 0.9]])
+told = [sgns_step(flat_E.copy(), flat_out.copy(), 0, 0, [1, 2, 2], 0.0)]
+for ax, steps in zip(axes, (0, 40)):
+    told += [sgns_step(flat_E, flat_out, 0, 0, [1, 2, 2], 0.1) for _ in range(steps)]
+    arrows = {"x": (flat_E[0], "black"), "target": (flat_out[0], "tab:blue")}
+    arrows |= {"drawn": (flat_out[1], "tab:orange"), "drawn twice": (flat_out[2], "tab:red")}
+    for name, (end, colour) in arrows.items():
+        ax.annotate("", end, (0, 0), arrowprops={"arrowstyle": "-|>", "color": colour, "lw": 2})
+        ax.annotate(name, end, (0, 6 if end[1] > 0 else -14), textcoords="offset points", color=colour, ha="center")
+    ax.set(title=f"after {steps} steps: loss {told[-1]:.3f}", xlim=(-2.2, 2.2), ylim=(-2.2, 2.2), aspect="equal")
+    ax.axhline(0, color="0.85", lw=1, zorder=0)
+    ax.axvline(0, color="0.85", lw=1, zorder=0)
+plt.show()
+for seed in range(5):  # from any start, a small step down the gradient makes the answers more probable
+    r = np.random.default_rng(seed)
+    some_E, some_out = r.standard_normal((1, 3)), r.standard_normal((4, 3))
+    before, after = (sgns_step(some_E, some_out, 0, 0, [1, 2, 2], 0.05) for _ in range(2))
+    assert after < before
 
 # %% [markdown]
 # ## 5. A tree of questions
@@ -314,10 +470,32 @@ for size in sizes:
     assert np.log2(size) <= ways[0] < np.log2(size) + 1 and ways[1] < ways[0]
 
 # %% [markdown]
-# And measured, on made-up text whose words are all as frequent. Products of blocks compute more than they are asked
-# for, and ask a node once for several targets: the time grows with $\log_2 V$, but hardly with $C$, since a block
-# reaches over its whole surroundings whatever the windows are. Eq. 61 counts what is asked; its $C$ is what a program
-# pays that goes from pair to pair.
+# A program that goes from pair to pair computes as many products as Eq. 61 counts. For skip-gram, the library takes
+# blocks of 16 neighbouring targets, as matrices: all words of a block and its margins, $16 + 2 C$, are asked about
+# all nodes on the ways of its targets. That is more products than are asked for; but a node that several targets
+# share is asked once, and the margins weigh little. Products of $D$ numbers for one target, by the two counts, for
+# words that are all as frequent:
+
+# %%
+sizes, reaches = ([100, 1000], [1, 5]) if QUICK else ([100, 1000, 10_000, 50_000], [1, 2, 5, 10])
+print(f"{'V':>8}" + "".join(f"{f'C={reach}: pairs, blocks':>24}" for reach in reaches))
+per_block = []
+for size in sizes:
+    tree_of_all = kernel.huffman(np.append(0, np.full(size, 7)))
+    targets = np.random.default_rng(0).integers(1, size + 1, (100, BLOCK))
+    questions = kernel.ask_path(targets, tree_of_all, float)
+    nodes_of_block = sum(each.ids.size for each in questions) / len(targets)
+    pairs = [2 * reach * tree_of_all.steps[targets].mean() for reach in reaches]
+    per_block.append([nodes_of_block * (BLOCK + 2 * reach) / BLOCK for reach in reaches])
+    print(f"{size:8,}" + "".join(f"{by_pair:15.0f}{by_block:9.0f}" for by_pair, by_block in zip(pairs, per_block[-1])))
+for earlier, later in zip(per_block, per_block[1:]):
+    assert later[0] > earlier[0]  # more with V
+if not QUICK:  # ten times the window: twice the products
+    np.testing.assert_allclose([row[-1] / row[0] for row in per_block], (16 + 20) / (16 + 2))
+
+# %% [markdown]
+# So with the tree the work grows with $V$ about as $\log_2 V$ does, and far less than with $C$. And measured, on
+# made-up text (a time is of this run and this machine, on which other work was going on):
 
 
 # %%
@@ -330,7 +508,6 @@ def microseconds(model, objective, size, reach, words=5_000 if QUICK else 60_000
     return 1e6 / max(wv.history_["words_per_second"])
 
 
-sizes, reaches = ([100, 1000], [1, 5]) if QUICK else ([100, 1000, 10_000, 50_000], [1, 2, 5, 10])
 fig, axes = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
 for model, objective in itertools.product(("skipgram", "cbow"), ("negative", "hierarchical")):
     style = {"marker": "o", "linestyle": "-" if objective == "negative" else "--", "label": f"{model}, {objective}"}
@@ -374,8 +551,8 @@ for word in wanted:
 
 # %% [markdown]
 # "good" is near "bad": they stand in the same places, and the places are all that the vectors know. Whether that
-# helps to tell praise from blame, a classifier must find out. On the first two principal components, as training goes
-# on:
+# helps to tell praise from blame, a classifier must find out. (Notebook 7 has vectors that were learned for that task
+# and no other.) On the first two principal components, in this run, as training goes on:
 
 # %%
 fig, axes = plt.subplots(1, len(states), figsize=(5 * len(states), 4.4), layout="constrained")
@@ -385,7 +562,7 @@ for ax, (epochs, each) in zip(axes, states.items()):
 plt.show()
 
 # %% [markdown]
-# Analogies, $b - a + c$, need more text than this, but one can ask:
+# **Analogies**: the nearest words to $b - a + c$. Some, in this run:
 
 # %%
 for a, b, c in (("man", "actor", "woman"), ("good", "best", "bad"), ("film", "films", "movie")):
@@ -393,14 +570,45 @@ for a, b, c in (("man", "actor", "woman"), ("good", "best", "bad"), ("film", "fi
         print(f"{a} : {b} = {c} :", ", ".join(word for word, _ in wv.analogy(a, b, c, topn=4)))
 
 # %% [markdown]
+# A few that come out well prove little. So ask for all plurals of ten nouns, each by the nine others ("film : films =
+# movie : ?"), and count how often the right one is among the ten nearest. Two things to compare with: chance, and the
+# neighbours of $c$ alone, among which its plural may be without any arithmetic. Five seeds:
+
+# %%
+nouns = ["film", "movie", "actor", "character", "scene", "year", "book", "friend", "performance", "woman"]
+plurals = {noun: "women" if noun == "woman" else noun + "s" for noun in nouns}
+plurals = {noun: plural for noun, plural in plurals.items() if noun in wv and plural in wv}
+measured = []
+for seed in range(1, 6):
+    each = rs.Word2Vec(vector_size=50, epochs=1 if QUICK else 3, min_count=10, seed=seed).fit(words)
+    asked = list(itertools.permutations(plurals, 2))
+    by_sum = np.mean([plurals[c] in dict(each.analogy(a, plurals[a], c, topn=10)) for a, c in asked])
+    alone = np.mean([plural in dict(each.most_similar(noun, 10)) for noun, plural in plurals.items()])
+    near_good = [word for word, _ in each.most_similar("good", 10)]
+    measured.append((by_sum, alone, "bad" in near_good))
+    print(
+        f"seed {seed}: {by_sum:.0%} by b - a + c, {alone:.0%} by c alone, {10 / len(each.vectors):.2%} by chance;",
+        end="",
+    )
+    print(
+        f" near 'good': {', '.join(near_good[:5])}; near 'not': {', '.join(w for w, _ in each.most_similar('not', 4))}"
+    )
+if not QUICK:
+    assert all(by_sum > alone + 0.2 and bad for by_sum, alone, bad in measured)
+
+# %% [markdown]
+# With each of five seeds the sum finds the plural far more often than the neighbours do; and "bad" is among the ten
+# nearest to "good" with each. What is next to "not" changes from seed to seed: of rare or of empty words believe no
+# neighbour that one run shows.
+
+# %% [markdown]
 # ## 9. Find the bug
 #
-# A look-up table with a wrong way back, as seen in many first attempts. The checker of notebook 2 says which entries
-# are wrong:
+# The table of section 1 with a wrong way back, as seen in many first attempts. The checker of notebook 2 sees it:
 
 
 # %%
-def look_up(table):
+def look_up_wrongly(table):
     """Rows of a table, and a way back with a bug."""
     chosen = np.array([1, 2, 1, 0, 1])
 
@@ -412,7 +620,7 @@ def look_up(table):
     return table[chosen], back
 
 
-report = rs.check_gradients(look_up, rng.standard_normal((4, 2)))
+report = rs.check_gradients(look_up_wrongly, rng.standard_normal((4, 2)))
 print(report)
 assert not report.ok
 
@@ -478,3 +686,93 @@ assert not report.ok
 # assert pairs.sum() == 26
 # ```
 # </details>
+#
+# ## Five questions
+#
+# **1.** Word 7 stands at 3 of 10 places of a sentence, and $\partial L / \partial x_j$ is the same $g$ at all ten. What
+# is the gradient of its row? What does `dE[ids] += dx` give?
+#
+# <details><summary>Answer</summary>
+#
+# $3 g$, and $g$.
+#
+# ```python
+# ids_, g = np.array([7, 1, 2, 7, 3, 4, 7, 5, 6, 8]), np.array([0.5, -2.0])
+# right, wrong = np.zeros((9, 2)), np.zeros((9, 2))
+# np.add.at(right, ids_, np.tile(g, (10, 1)))
+# wrong[ids_] += np.tile(g, (10, 1))
+# assert (right[7] == 3 * g).all() and (wrong[7] == g).all()
+# ```
+# </details>
+#
+# **2.** What is the sum of $\partial L / \partial z_v$ over all words for the softmax? And over all questions of
+# negative sampling?
+#
+# <details><summary>Answer</summary>
+#
+# 0 for the softmax: adding one number to all scores changes nothing. The questions are independent, and their sum is
+# whatever it is: if all answers are open ($z = 0$), $-\frac12$ for the yes and $\frac12$ for each no.
+#
+# ```python
+# z = np.random.default_rng(0).standard_normal(6)
+# np.testing.assert_allclose((np.exp(z) / np.exp(z).sum() - np.eye(6)[2]).sum(), 0, atol=1e-15)
+# assert (sigmoid(np.zeros(4)) - np.array([1, 0, 0, 0])).sum() == 1
+# ```
+# </details>
+#
+# **3.** Why is the target itself not drawn as one of the words for "no"? What would its two questions do to it at $z =
+# 0$?
+#
+# <details><summary>Answer</summary>
+#
+# It would be told yes and no at once: $\partial L / \partial z = (\sigma - 1) + \sigma = 0$ at $z = 0$, so nothing is
+# learned from the pair, and where $z > 0$ it is pushed away.
+#
+# ```python
+# dz = sigmoid(np.array([0.0, 1.0])) - 1 + sigmoid(np.array([0.0, 1.0]))
+# assert dz[0] == 0 and dz[1] > 0
+# ```
+# </details>
+#
+# **4.** Which words does $p(w) \propto \text{count}(w)^{3/4}$ draw more often than they come, the frequent or the rare
+# ones? Check with counts of 1, 10 and 100, and with two words as frequent as each other.
+#
+# <details><summary>Answer</summary>
+#
+# With equal counts nothing changes. Else the rare ones are drawn more often than they come, and the most frequent less.
+#
+# ```python
+# count = np.array([1, 10, 100])
+# share = count**0.75 / (count**0.75).sum()
+# come = count / count.sum()
+# assert share[0] > come[0] and share[1] > come[1] and share[2] < come[2]
+# two = np.array([50, 50]) ** 0.75
+# assert (two / two.sum() == 0.5).all()
+# ```
+# </details>
+#
+# **5.** Centre and context are exchanged: $y$ is kept as the vector and $x$ thrown away. Is anything lost in skip-gram
+# with windows of full width?
+#
+# <details><summary>Answer</summary>
+#
+# The pairs are the same, for if $b$ is near $a$, then $a$ is near $b$. What differs is who is drawn: noise takes the
+# place of the rows of the output table only, so that the two tables are not alike.
+#
+# ```python
+# pairs = {(c, q - window) for c, q in zip(*np.nonzero(near[0]))}
+# assert pairs == {(b, a) for a, b in pairs}
+# ```
+# </details>
+#
+# ## Read on
+#
+# - T. Mikolov, K. Chen, G. Corrado, J. Dean, *Efficient estimation of word representations in vector space*, 2013
+#   (arXiv 1301.3781): CBOW and skip-gram, with the costs of section 7.
+# - T. Mikolov, I. Sutskever, K. Chen, G. Corrado, J. Dean, *Distributed representations of words and phrases and their
+#   compositionality*, 2013 (arXiv 1310.4546): negative sampling, sub-sampling.
+# - F. Morin, Y. Bengio, *Hierarchical probabilistic neural network language model*, AISTATS 2005: the tree.
+# - Y. Goldberg, O. Levy, *word2vec explained*, 2014 (arXiv 1402.3722): the derivation of negative sampling.
+# - S. Ji, N. Satish, S. Li, P. Dubey, *Parallelizing word2vec in shared and distributed memory*, 2016 (arXiv
+#   1604.04661): shared noise, matrix products.
+# - J. R. Firth, *A synopsis of linguistic theory 1930-1955*, 1957: the company that words keep.

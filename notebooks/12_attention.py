@@ -13,7 +13,16 @@
 #
 # In notebook 11 all of a source had to pass through one vector. Attention lets the decoder look at every step of the
 # encoder, each time it says something, and learn where. This notebook derives its backward pass path by path, checks
-# each number, trains it, shows where it looks, and asks whether that explains anything. You need notebook 11.
+# each number, trains it, shows where it looks, and asks whether that explains anything.
+#
+# - **Time**: about two and a half hours with the exercises; the machine needs two minutes.
+# - **You need** notebook 11 (the encoder–decoder) and notebook 9, section 2 (the softmax's gradient).
+# - **Afterwards you can** write attention forward and back, with the Jacobian of the softmax; cut off padding where it
+#   must be cut off; say by which way, and how large, a gradient reaches the first word; read a picture of weights, and
+#   test what it seems to say.
+#
+# In the learner's edition the lines between `# BLANK` and `# END` are yours to write. The cell after each says at once
+# whether they are right.
 
 # %%
 import os
@@ -25,13 +34,18 @@ if "google.colab" in sys.modules:
 
 import matplotlib.pyplot as plt
 import numpy as np
+from IPython.display import HTML
+from matplotlib.animation import FuncAnimation
 
 import rnnscratch as rs
 
 QUICK = os.environ.get("RNNSCRATCH_QUICK") == "1"  # smaller sizes, for a quick check
+import itertools
+
 from rnnscratch import training
 from rnnscratch.experiments import translation
 from rnnscratch.kernels import attention, losses
+from rnnscratch.text import PairBatches
 
 # %% [markdown]
 # ## 1. A mean that is learned
@@ -42,19 +56,23 @@ from rnnscratch.kernels import attention, losses
 #
 # $$e_s = q \cdot k_s, \qquad a_s = \frac{e^{e_s}}{\sum_r e^{e_r}}, \qquad c = \sum_s a_s v_s$$
 #
-# A mean, so it does not matter how long the source is; and differentiable, so that where to look is learned like all
-# else (Bahdanau et al. 2015, arXiv 1409.0473; Luong et al. 2015, arXiv 1508.04025). The decoder says what it says
-# from $q$ and $c$ together, $\tanh([q\; c] W + b)$. With one number each:
+# ($c$ is the context here, not the cell of an LSTM.) A mean, so it does not matter how long the source is; and
+# differentiable, so that where to look is learned like all else (Bahdanau et al. 2015, arXiv 1409.0473; Luong et al.
+# 2015, arXiv 1508.04025). The decoder says what it says from $q$ and $c$ together, $\tanh([q\; c] W + b)$. With one
+# number each:
 
 # %%
 q, k, v = 0.8, np.array([1.0, -0.5, 0.3]), np.array([0.2, 1.0, -0.6])
+# BLANK: the scores e, the weights a and the context c
 e = q * k
 a = np.exp(e) / np.exp(e).sum()
 c = a @ v
+# END
 print("scores ", e.round(6))
 print("weights", a.round(6), "sum", a.sum())
 print(f"context {c:.6f}")
 
+# %%
 context, weights, cache = attention.dot_forward(
     np.array(q).reshape(1, 1, 1), k.reshape(3, 1, 1), v.reshape(3, 1, 1)
 )  # (T, B, A), (S, B, A), (S, B, M)
@@ -75,13 +93,24 @@ np.testing.assert_allclose(context.item(), c, rtol=1e-15)
 
 # %%
 dc = 1.5
-paths = np.array([[dc * v[r] * a[r] * ((r == s) - a[s]) for r in range(3)] for s in range(3)])
+paths = np.zeros((3, 3))
+for s, r in itertools.product(range(3), repeat=2):
+    # BLANK: what comes from dc to score s through weight r: the gradient of the weight, times da_r / de_s
+    paths[s, r] = dc * v[r] * a[r] * ((r == s) - a[s])
+    # END
 for s in range(3):
     terms = "  ".join(f"through a_{r + 1}: {paths[s, r]:+.6f}" for r in range(3))
     print(f"e_{s + 1}: {terms}   sum {paths[s].sum():+.6f}")
 de = paths.sum(axis=1)
-np.testing.assert_allclose(de, a * (dc * v - (a * dc * v).sum()), rtol=1e-13, atol=1e-16)
 print(f"the sum over all scores is {de.sum():+.1e}: moving all of them together changes nothing")
+
+# %%
+np.testing.assert_allclose(de, a * (dc * v - (a * dc * v).sum()), rtol=1e-13, atol=1e-16)
+for s in range(3):  # the complex step of notebook 2
+    moved = e.astype(complex)
+    moved[s] += 1e-200j
+    context_of = (np.exp(moved) / np.exp(moved).sum()) @ v
+    np.testing.assert_allclose(de[s], dc * context_of.imag / 1e-200, rtol=1e-12)
 
 # %% [markdown]
 # From the scores it is a product like any other: $\bar q = \sum_s \bar e_s k_s$ (the query has a path through every
@@ -93,6 +122,65 @@ found = attention.dot_backward(cache, np.array(dc).reshape(1, 1, 1))
 for name, mine, theirs in zip(("q", "k", "v"), (dq, dk, dv), found):
     np.testing.assert_allclose(theirs.ravel(), np.ravel(mine), rtol=1e-13)
     print(f"d{name} = {np.round(mine, 6)}")
+
+# %% [markdown]
+# In one picture: forward in black, the lines as wide as the weights; in red what comes back, to the scores (with the
+# paths through all weights) and to the values.
+
+# %%
+fig, ax = plt.subplots(figsize=(9, 3.6), layout="constrained")
+boxes = {"ha": "center", "va": "center", "bbox": {"boxstyle": "round", "fc": "w", "ec": "tab:blue"}}
+for s in range(3):
+    at = 3.0 * s
+    line, beside = at + 0.2 * (3 - at), 0.12 if s == 1 else 0.4
+    ax.plot([at, 3], [0.95, 0.12], color="black", lw=1 + 8 * a[s], alpha=0.35, zorder=0)
+    ax.text(at, 1.05, f"$k_{s + 1}$ = {k[s]:+.2f}   $v_{s + 1}$ = {v[s]:+.2f}", **boxes)
+    ax.text(line - beside, 0.78, f"$e_{s + 1}$ = {e[s]:+.3f}\n$a_{s + 1}$ = {a[s]:.3f}", ha="right", va="center")
+    back = f"$\\bar e_{s + 1}$ = {de[s]:+.3f}\n$\\bar v_{s + 1}$ = {dv[s]:+.3f}"
+    ax.text(line + beside, 0.78, back, ha="left", va="center", color="tab:red")
+ax.text(3, 0, f"$c$ = {c:+.3f}", **boxes)
+ax.text(3.6, 0, f"$\\bar c$ = {dc:+.1f}", ha="left", va="center", color="tab:red")
+ax.text(-0.6, 0, f"query $q$ = {q}", ha="left", va="center")
+ax.text(-0.6, -0.16, f"$\\bar q$ = {dq:+.3f}", ha="left", va="center", color="tab:red")
+ax.set(xlim=(-1, 7), ylim=(-0.25, 1.2))
+ax.axis("off")
+plt.show()
+
+# %% [markdown]
+# **The whole**, for $T$ queries (rows of `q`), $S$ keys and values, as matrices. Each weight belongs to one query and
+# one step: $e = q k^\top$ has the shape $(T, S)$, the softmax goes along its rows, $c = a v$. Backward, line by line
+# in reverse:
+
+
+# %%
+def attend(q, k, v):
+    """q (T, A), k (S, A), v (S, M) -> the contexts (T, M), and the way back."""
+    e = q @ k.T
+    e = np.exp(e - e.real.max(axis=1, keepdims=True))
+    a = e / e.sum(axis=1, keepdims=True)
+
+    def back(dc):
+        # BLANK: dv and da from c = a v; de by the softmax's Jacobian; dq and dk from e = q k^T
+        dv, da = a.T @ dc, dc @ v.T
+        de = a * (da - (a * da).sum(axis=1, keepdims=True))
+        dq, dk = de @ k, de.T @ q
+        # END
+        return dq, dk, dv
+
+    return a @ v, back
+
+
+# %%
+rng = np.random.default_rng(0)
+three = rng.standard_normal((2, 3)), rng.standard_normal((4, 3)), rng.standard_normal((4, 5))
+upstream = rng.standard_normal((2, 5))
+context, _, cache = attention.dot_forward(*(each[:, None] for each in three))  # a batch of one
+np.testing.assert_allclose(attend(*three)[0], context[:, 0], rtol=1e-13)
+for mine, theirs in zip(attend(*three)[1](upstream), attention.dot_backward(cache, upstream[:, None])):
+    np.testing.assert_allclose(mine, theirs[:, 0], rtol=1e-11, atol=1e-15)
+report = rs.check_gradients(attend, *three)
+print(report)
+assert report.ok
 
 # %% [markdown]
 # **Additive** attention (Bahdanau's) scores by a small network, $e_s = w \cdot \tanh(q + k_s)$; only the last lines
@@ -122,45 +210,100 @@ for name, mine, theirs in zip(
 # to 1, and what the padding holds matters:
 
 # %%
-rng = np.random.default_rng(0)
 query, keys = rng.standard_normal((1, 1, 4)), rng.standard_normal((5, 1, 4))
 for padding in (0.0, 3.0):
     keys[3:] = padding  # past the end: the source has 3 steps
     _, right, _ = attention.dot_forward(query, keys, keys, lengths=[3])
     wrong = losses.softmax(keys[:, 0] @ query[0, 0]) * (np.arange(5) < 3)
     print(f"padding {padding}: weights {right.ravel().round(3)}, cut off after the softmax {wrong.round(3)}")
+    np.testing.assert_allclose(right.sum(), 1, rtol=1e-14)
+    assert wrong.sum() < 0.9 and not right[..., 3:].any()
 
 # %% [markdown]
 # ## 3. The bottleneck opens
 #
-# The words of notebook 11, said backwards, without attention and with each of the two kinds:
+# **By which way the gradient comes.** In notebook 11 it went through every step between the last letter said and the
+# first letter read. Attention adds a way of one step, $\bar h_s \mathrel{+}= a_s \bar c$, from every step of the
+# decoder to every step of the encoder. Before anything is learned, with an encoder that reads in one direction: the
+# loss of the last letter of words of 20, and what of its gradient reaches each letter of the source (the first is the
+# answer).
 
 # %%
-LONGEST = 16
-letters = 12
+letters, n, count = 12, 20, 100
+probe = rng.integers(3, 3 + letters, (n, count))
+own_rows = np.arange(n * count).reshape(n, count)  # each letter of each word has a row of the embedding to itself
 
 
-def words(count, shortest=1, longest=LONGEST):
+def by_letter(kind, seed):
+    """The mean norm of that gradient at each letter (n,)."""
+    start = rs.Seq2Seq(3 + letters, 3 + letters, 24, 64, cell="gru", attention=kind, bidirectional=False, seed=seed)
+    twin = rs.Seq2Seq(**{**start.config(), "source_size": n * count}, seed=0)
+    twin.load_params({**start.params, "source_embedding.E": start.params["source_embedding.E"][probe.reshape(-1)]})
+    target_in = np.concatenate([np.ones((1, count), int), probe[::-1]])
+    logits = twin.forward(own_rows, None, target_in, None)
+    dlogits = np.zeros_like(logits)
+    dlogits[n - 1] = twin.loss(logits[n - 1], probe[0])[1] * count
+    twin.backward(dlogits)
+    return np.linalg.norm(twin.grads["source_embedding.E"], axis=1).reshape(n, count).mean(axis=1)
+
+
+fig, ax = plt.subplots(figsize=(6.5, 3.4), layout="constrained")
+for colour, (kind, marker) in enumerate(((None, "o"), ("dot", "s"), ("additive", "^"))):
+    norms = np.array([by_letter(kind, seed) for seed in range(5)])
+    for k, each in enumerate(norms):
+        label = None if k else f"attention: {kind}"
+        ax.plot(range(1, n + 1), each, marker=marker, ms=3, color=f"C{colour}", alpha=0.6, label=label)
+    shares = norms[:, 0] / norms[:, -1]
+    print(f"attention {kind!s:<9} first letter against last: " + ", ".join(f"{share:.3f}" for share in shares))
+    assert (shares < 0.01).all() if kind is None else (shares > 1).all()
+ax.set(xlabel="letter of the source", ylabel="norm of the gradient", yscale="log", xticks=[1, 5, 10, 15, 20])
+ax.legend()
+plt.show()
+
+# %% [markdown]
+# With each of five seeds: without attention the first letter gets less than a hundredth of what the last one gets; with
+# it, more than the last one. Does that help? Words of up to 12 letters, said backwards, in a small
+# network and after a short training:
+
+
+# %%
+def words(count, rng, shortest=1, longest=12):
+    """Random words, and what is to be said: the same backwards."""
     found = [rng.integers(3, 3 + letters, rng.integers(shortest, longest + 1)) for _ in range(count)]
     return found, [word[::-1] for word in found]
 
 
-train, test = words(300 if QUICK else 15_000), words(60 if QUICK else 1_500)
+def share_right(model, pairs):
+    """The share of words that the model says without a mistake."""
+    said = model.translate_batch(pairs[0], max_length=2 * max(map(len, pairs[0])))
+    return float(np.mean([np.array_equal(one.tokens, target) for one, target in zip(said, pairs[1])]))
+
+
+shares = {None: [], "dot": []}
+for seed in range(2 if QUICK else 5):
+    own = np.random.default_rng(seed)
+    train, test = words(300 if QUICK else 6000, own), words(40 if QUICK else 400, own)
+    for kind, found in shares.items():
+        model = rs.Seq2Seq(3 + letters, 3 + letters, 24, 32, cell="gru", attention=kind, seed=seed)
+        epochs = 1 if QUICK else 4
+        training.fit(model, train, optimizer=rs.Adam(0.01), epochs=epochs, clip_norm=1.0, seed=seed, progress=False)
+        found.append(share_right(model, test))
+for kind, found in shares.items():
+    print(f"attention {kind!s:<4} words all right: " + ", ".join(f"{share:.1%}" for share in found))
+if not QUICK:
+    assert min(shares["dot"]) > max(shares[None])
+
+# %% [markdown]
+# The worst of five with attention is better than the best of five without. Now longer words, larger networks, both
+# kinds of attention, and one seed each:
+
+# %%
+LONGEST = 16
+train, test = words(300 if QUICK else 15_000, rng, 1, LONGEST), words(60 if QUICK else 1_500, rng, 1, LONGEST)
 EPOCHS, HIDDEN = (1, 8) if QUICK else (6, 64)
-models, looks = {}, []
-watched = test[0][int(np.argmax([len(word) for word in test[0]]))]
-
-
-def watch(model, row):
-    """Where the model looks as it says the right letters."""
-    target_in = np.array([1, *watched[::-1]])[:, None]
-    looks.append(model.call(watched[:, None], None, target_in, None)[0][1][:, 0])
-
-
+models = {}
 for kind in (None, "dot", "additive"):
     models[kind] = rs.Seq2Seq(3 + letters, 3 + letters, 24, HIDDEN, cell="gru", attention=kind, seed=0)
-    if kind == "dot":
-        watch(models[kind], None)
     history = training.fit(
         models[kind],
         train,
@@ -169,22 +312,18 @@ for kind in (None, "dot", "additive"):
         schedule=rs.optimizers.cosine_schedule(0.005, EPOCHS * -(-len(train[0]) // 64)),
         epochs=EPOCHS,
         clip_norm=1.0,
-        callbacks=[watch] if kind == "dot" else [],
         progress=False,
     )
-    said = models[kind].translate_batch(test[0], max_length=2 * LONGEST)
-    right = np.array([np.array_equal(one.tokens, target) for one, target in zip(said, test[1])])
-    print(f"attention {kind!s:<9} {right.mean():6.1%} of new words all right, {sum(history['seconds']):.0f} s")
+    print(
+        f"attention {kind!s:<9} {share_right(models[kind], test):6.1%} of new words all right, "
+        f"{sum(history['seconds']):.0f} s"
+    )
 
 # %%
 longer = range(1, LONGEST + 9)
 fig, ax = plt.subplots(figsize=(6, 3.6), layout="constrained")
 for kind, style in ((None, "o--"), ("dot", "s-"), ("additive", "^:")):
-    shares = []
-    for n in longer:
-        sources, targets = words(10 if QUICK else 100, n, n)
-        said = models[kind].translate_batch(sources, max_length=2 * n)
-        shares.append(np.mean([np.array_equal(one.tokens, target) for one, target in zip(said, targets)]))
+    shares = [share_right(models[kind], words(10 if QUICK else 100, rng, n, n)) for n in longer]
     ax.plot(longer, shares, style, label=f"attention: {kind}")
 ax.axvline(LONGEST + 0.5, color="0.6", lw=1)
 ax.set(xlabel="letters (none of the training words is longer than the line says)", ylabel="share of words all right")
@@ -192,23 +331,73 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# Inside the lengths that were learned, attention needs no room to store the word. Beyond them both fail, sooner or
-# later: what to look at next was learned for these lengths too.
+# In this run: inside the lengths that were learned, attention needs no room to store the word. Beyond them both fail,
+# sooner or later: what to look at next was learned for these lengths too.
 #
-# **How it learns to look.** The weights as the longest word of the test is said, before learning and after the epochs:
+# **How it learns to look.** The weights while the longest word of the test is said, at the start and after each sixth
+# of a pass over the training words:
+
 
 # %%
-shown = sorted({0, min(1, len(looks) - 1), min(2, len(looks) - 1), len(looks) - 1})
-fig, axes = plt.subplots(1, len(shown), figsize=(3.2 * len(shown), 3.2), layout="constrained", squeeze=False)
-for ax, epoch in zip(axes[0], shown):
-    ax.imshow(looks[epoch], cmap="cividis_r", vmin=0, vmax=1)
-    ax.set(title=f"after {epoch} epochs", xlabel="read", ylabel="said" if ax is axes[0][0] else "")
-plt.show()
-entropy = [float(-(each * np.log(each + 1e-12)).sum(axis=1).mean()) for each in looks]
-print(
-    "entropy of the weights, nats: " + ", ".join(f"{value:.2f}" for value in entropy),
-    f"(even: {np.log(len(watched)):.2f})",
+class Portions(PairBatches):
+    """A sixth of all batches, drawn anew, at each pass."""
+
+    def __len__(self):
+        return (super().__len__() + 5) // 6
+
+    def __iter__(self):
+        return itertools.islice(super().__iter__(), len(self))
+
+
+watched = test[0][int(np.argmax([len(word) for word in test[0]]))]
+looks = []
+
+
+def watch(model, row):
+    """Where the model looks as it says the right letters."""
+    target_in = np.array([1, *watched[::-1]])[:, None]
+    looks.append(model.call(watched[:, None], None, target_in, None)[0][1][:, 0])
+
+
+learner = rs.Seq2Seq(3 + letters, 3 + letters, 24, HIDDEN, cell="gru", attention="dot", seed=0)
+watch(learner, None)
+training.fit(
+    learner,
+    Portions(*train, shuffle=True, seed=0),
+    optimizer=rs.Adam(0.005),
+    epochs=4 if QUICK else 15,
+    clip_norm=1.0,
+    callbacks=[watch],
+    progress=False,
 )
+entropy = [float(-(each * np.log(each + 1e-12)).sum(axis=1).mean()) for each in looks]
+print(f"entropy of the weights, nats (even: {np.log(len(watched)):.2f}): " + ", ".join(f"{h:.2f}" for h in entropy))
+shown = sorted({0, len(looks) // 4, len(looks) // 2, len(looks) - 1})
+corners = (0.5, len(watched) + 0.5, len(watched) + 1.5, 0.5)  # steps are counted from 1
+fig, axes = plt.subplots(1, len(shown), figsize=(3.2 * len(shown), 3.2), layout="constrained", squeeze=False)
+for ax, frame in zip(axes[0], shown):
+    ax.imshow(looks[frame], cmap="cividis_r", vmin=0, vmax=1, extent=corners)
+    ax.set(title=f"after {frame} sixths of a pass", xlabel="read", ylabel="said" if ax is axes[0][0] else "")
+    ax.set(xticks=[1, 4, 8, 12, 16], yticks=[1, 4, 8, 12, 16])
+plt.show()
+
+# %% [markdown]
+# The same as a film (move the slider; it works without a kernel):
+
+# %%
+fig, ax = plt.subplots(figsize=(4, 4), dpi=72, layout="constrained")
+image = ax.imshow(looks[0], cmap="cividis_r", vmin=0, vmax=1, extent=corners)
+ax.set(xlabel="read", ylabel="said")
+
+
+def film(frame):
+    image.set_data(looks[frame])
+    ax.set_title(f"after {frame} sixths: entropy {entropy[frame]:.2f} nats")
+
+
+slider = HTML(FuncAnimation(fig, film, len(looks)).to_jshtml(default_mode="once"))
+plt.close(fig)
+slider
 
 # %% [markdown]
 # ## 4. Something useful: dates
@@ -272,8 +461,8 @@ most = np.mean(found.attention.argmax(axis=1) == harm.argmax(axis=1))
 print(f"correlation of the two {same:.2f}; they agree on the most important character for {most:.0%} of the signs")
 
 # %% [markdown]
-# They are related, and not the same. Attention is a good picture of the machine's work; as an explanation of an
-# answer it is a hypothesis, which covering, as here, can test.
+# In this run, for this date, they are related and not the same. Attention is a good picture of the machine's work; as
+# an explanation of an answer it is a hypothesis, which covering, as here, can test.
 #
 # ## Exercises
 #
@@ -329,3 +518,87 @@ print(f"correlation of the two {same:.2f}; they agree on the most important char
 # assert sizes[1] < 0.5 * sizes[0]
 # ```
 # </details>
+#
+# ## Five questions
+#
+# **1.** Weights of 0.5, 0.3 and 0.2 and values of 1, 0 and 5. Which score's gradient is positive (for $\bar c = 1$)?
+#
+# <details><summary>Answer</summary>
+#
+# The context is 1.5. Only the third value is above it: $\bar e = a (v - c) = (-0.25, -0.45, 0.7)$.
+#
+# ```python
+# a_, v_ = np.array([0.5, 0.3, 0.2]), np.array([1.0, 0.0, 5.0])
+# np.testing.assert_allclose(a_ * (v_ - a_ @ v_), [-0.25, -0.45, 0.7])
+# ```
+# </details>
+#
+# **2.** A hand-written backward computes the keys' gradient with the last query only. Which check does not see it?
+#
+# <details><summary>Answer</summary>
+#
+# One with a single query: $T = 1$. A key is used by every query, so its gradient is a sum over them.
+#
+# ```python
+# def forgetful(q, k, v):
+#     context, back = attend(q, k, v)
+#
+#     def wrong(dc):
+#         last = attend(q[-1:], k, v)[1](dc[-1:])[1]
+#         dq, _, dv = back(dc)
+#         return dq, last, dv
+#
+#     return context, wrong
+#
+# q_, k_, v_ = (np.random.default_rng(0).standard_normal(shape) for shape in ((2, 3), (4, 3), (4, 5)))
+# assert rs.check_gradients(forgetful, q_[:1], k_, v_).ok and not rs.check_gradients(forgetful, q_, k_, v_).ok
+# ```
+# </details>
+#
+# **3.** The source's steps are put in another order, keys and values together. What happens to the context?
+#
+# <details><summary>Answer</summary>
+#
+# Nothing: attention is a sum over a set. What knows of order is the encoder.
+#
+# ```python
+# order = np.random.default_rng(0).permutation(4)
+# np.testing.assert_allclose(attend(q_, k_[order], v_[order])[0], attend(q_, k_, v_)[0], rtol=1e-12)
+# ```
+# </details>
+#
+# **4.** Where can the context lie, if the values are given? Say it for one number each.
+#
+# <details><summary>Answer</summary>
+#
+# Between the smallest and the largest value: a mean with weights above 0 that sum to 1.
+#
+# ```python
+# for seed in range(5):
+#     r = np.random.default_rng(seed)
+#     some = attend(3 * r.standard_normal((6, 3)), k_, v_)[0]
+#     assert (some > v_.min(axis=0)).all() and (some < v_.max(axis=0)).all()
+# ```
+# </details>
+#
+# **5.** How many scores are computed for a source of $S$ steps and an output of $T$? What grows with them?
+#
+# <details><summary>Answer</summary>
+#
+# $T S$, of $A$ products each, and as many weights are kept for the way back. A recurrent step costs the same however
+# long the source is; a step of attention costs $S$.
+#
+# ```python
+# assert attention.dot_forward(np.ones((7, 1, 3)), np.ones((5, 1, 3)), np.ones((5, 1, 2)))[1].size == 7 * 5
+# ```
+# </details>
+#
+# ## Read on
+#
+# - D. Bahdanau, K. Cho, Y. Bengio, *Neural machine translation by jointly learning to align and translate*, ICLR 2015
+#   (arXiv 1409.0473): additive attention.
+# - M.-T. Luong, H. Pham, C. D. Manning, *Effective approaches to attention-based neural machine translation*, EMNLP
+#   2015 (arXiv 1508.04025): dot attention and its relatives.
+# - A. Vaswani et al., *Attention is all you need*, NIPS 2017 (arXiv 1706.03762): without recurrence.
+# - S. Jain, B. C. Wallace, *Attention is not explanation*, NAACL 2019 (arXiv 1902.10186), and S. Wiegreffe, Y. Pinter,
+#   *Attention is not not explanation*, EMNLP 2019 (arXiv 1908.04626): section 5, at length.
