@@ -10,10 +10,7 @@ from typing import Any
 
 BEST: dict[str, Any] = {  # settings and options of the model that differ from the usual
     "models": ("bow", "nb", "gru"),
-    "pretrain": "lm",
-    "passes": 2,
     "unlabelled": True,
-    "rounds": 2,
     "vocabulary": 30000,
     "seeds": 3,
     "epochs": 3,

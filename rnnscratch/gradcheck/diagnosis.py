@@ -235,6 +235,13 @@ def _counterfactual(setup: Setup, found: Comparison, method: str, tolerance: flo
         smaller = tuple(state) if isinstance(setup.state, (tuple, list)) else state[0] if state else None
         if right(inputs=(setup.inputs[0][:, :1],), state=smaller, lengths=None):
             return "one example", ""
+    for name in (name for name in single.failing if name in setup.target.params):
+        row = next(row for row in single.rows if row.name == name)
+        a, n = single.analytic[name], single.numeric[name]
+        if a.size == math.prod(row.shape) and (
+            detail := _exchanged(name, a.reshape(row.shape), n.reshape(row.shape), loose)
+        ):
+            return "gates exchanged", detail
     wrong = [row.part for row in single.rows if row.part.startswith("gate") and not row.ok]
     letters = sorted({part.removeprefix("gate ") for part in wrong})
     return "slope", f", in the gates {', '.join(letters)}" if letters else ""

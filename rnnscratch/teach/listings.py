@@ -21,7 +21,7 @@ class Slip(NamedTuple):
     story: str  # why it is wrong, and where it comes from
 
 
-RNN = '''
+RNN = """
 def forward(x, h0, W, U, b):
     hs = [h0]
     for x_t in x:
@@ -42,9 +42,9 @@ def backward(dhs, cache):
         dx[t] = dz @ W.T
         dh = dz @ U.T
     return dx, dh, dW, dU, db
-'''
+"""
 
-LSTM = '''
+LSTM = """
 def sigmoid(z):
     return 1 / (1 + np.exp(-z))
 
@@ -78,9 +78,9 @@ def backward(dhs, cache):
         dh = dz @ U.T
         dc = dc * f
     return dx, dh, dc, dW, dU, db
-'''
+"""
 
-GRU = '''
+GRU = """
 def sigmoid(z):
     return 1 / (1 + np.exp(-z))
 
@@ -118,9 +118,9 @@ def backward(dhs, cache):
         dx[t] = dz @ W.T
         dh = dh * z + drh * r + dz[:, : 2 * H] @ U[:, : 2 * H].T
     return dx, dh, dW, dU, db
-'''
+"""
 
-EMBEDDING = '''
+EMBEDDING = """
 def forward(ids, E):
     return E[ids], (ids, E)
 
@@ -130,9 +130,9 @@ def backward(dx, cache):
     dE = np.zeros_like(E)
     np.add.at(dE, ids, dx)
     return None, dE
-'''
+"""
 
-ATTENTION = '''
+ATTENTION = """
 def forward(q, k, v):
     scores = q @ k.T
     a = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
@@ -147,7 +147,7 @@ def backward(dcontext, cache):
     dk = dscores.T @ q
     dv = a.T @ dcontext
     return dq, dk, dv
-'''
+"""
 
 LISTINGS = {"RNN": RNN, "LSTM": LSTM, "GRU": GRU, "embedding": EMBEDDING, "attention": ATTENTION}
 
@@ -207,8 +207,8 @@ SLIPS = [
         "dc = dc + dh * o * (1 - np.tanh(c[t + 1]) ** 2)",
         "dc = dh * o * (1 - np.tanh(c[t + 1]) ** 2)",
         "recursion",
-        "c is read twice, by h through tanh and by the next c through f. The second way is the one that carries gradients "
-        "far, and it is dropped here.",
+        "c is read twice, by h through tanh and by the next c through f. The second way is the one that carries "
+        "gradients far, and it is dropped here.",
     ),
     Slip(
         "LSTM",
@@ -313,7 +313,7 @@ def source(listing: str, slip: Slip | None = None) -> str:
 def functions(text: str) -> tuple[Any, Any]:
     """(forward, backward) that a text defines. Raises SyntaxError, or ValueError where one is missing."""
     names: dict[str, Any] = {"np": np}
-    exec(compile(text, "<the listing>", "exec"), names)  # noqa: S102 - the learner's own code, in the learner's session
+    exec(compile(text, "<the listing>", "exec"), names)
     for name in ("forward", "backward"):
         if not callable(names.get(name)):
             raise ValueError(f"there is no function {name} in it")
