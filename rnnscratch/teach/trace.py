@@ -8,7 +8,7 @@ sizes make the tables readable: T = 2 or 3 steps, H = 1 or 2 units.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from html import escape
 from inspect import getsource
 from types import SimpleNamespace
@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..checks import check_shape
+from ..checks import as_operand, check_shape
 from ..layers import Recurrent
+from .compare import Comparison, compare
 from .plain import Plain
 from .written import Gates, Written, bound
 
@@ -36,7 +37,8 @@ class Entry(NamedTuple):
 class Trace:
     """What `trace` found: a row for each intermediate, in the order in which they are computed.
 
-    `trace["c", 2]` is the value of c at step 2; `totals` holds the gradients summed over the steps, under the names of
+    `trace["c", 2]` is the value of c at step 2, `trace["c"]` those of all steps (T, B, H), `trace["dW"]` a sum over the
+    steps; `totals` holds the gradients summed over the steps, under the names of
     the layer's parameters, and `dx` (T, B, D) and `dinitial`, those of the inputs and of the initial state.
     """
 
@@ -46,19 +48,45 @@ class Trace:
         self.dx: np.ndarray
         self.dinitial: tuple[np.ndarray, ...]
 
-    def __getitem__(self, key: tuple[str, int]) -> np.ndarray:
-        name, step = key
-        for row in self.rows:
-            if (row.name, row.step) == (name, step):
-                return row.value
+    def __getitem__(self, key: str | tuple[str, int]) -> np.ndarray:
+        name, step = key if isinstance(key, tuple) else (key, None)
+        found = {row.step: row.value for row in self.rows if row.name == name}
+        if step in found:
+            return found[step]
+        if step is None and found:
+            return found[0] if list(found) == [0] else np.stack([found[t] for t in sorted(found)])
         names = ", ".join(dict.fromkeys(row.name for row in self.rows))
-        raise KeyError(f"there is no {name!r} at step {step}; the names are {names}")
+        where = "" if step is None else f" at step {step}"
+        raise KeyError(f"there is no {name!r}{where}; the names are {names}")
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(self.rows)
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def compare(self, mine: Mapping[Any, Any], rtol: float | None = None) -> Comparison:
+        """The first of the learner's intermediates that differs, in the order in which the pass computes them.
+
+        `mine` maps names as the trace prints them to numbers: {("dc", 2): dc at step 2}, {"c": all steps (T, B, H)} and
+        {"dW": sum over all steps}; any of them may be left out. Axes of length 1 may be missing, so that numbers and
+        lists will do where B = H = 1. Two arrays are the same if they differ by at most `rtol` of the largest entry
+        (1e-9; 1e-4 where one is float32), or by the rounding of the whole pass. The result prints what the line should
+        compute and has `ok`, `name`, `step`, `phase`, `formula`, `equation`, `mine`, `expected`, `ratio` and `hint`.
+        Another shape counts as a difference. Raises ValueError for a name or step that the trace has not, TypeError for
+        what is no dict or no number.
+
+        >>> from rnnscratch import RNN
+        >>> steps = trace(RNN(1, 1, dtype="float64", seed=0), [0.5, -1.0], dhs=[0.0, 2.0])
+        >>> steps.compare({"h": steps["h"], ("dh", 2): -2.0})
+        dh at t = 2 differs (backward)
+          should be  dh (output) + dh (future)   (Eq. 6)
+          mine       [[-2.]]
+          expected   [[2.]]
+          note       mine / expected = -1
+          before it  2 agree: 2 exactly, 0 to rounding
+        """
+        return compare(self.rows, mine, rtol)
 
     def __str__(self) -> str:
         cells = [("t", "name", "formula", "equation", "value"), *map(_cells, self.rows)]
@@ -113,7 +141,7 @@ def trace(layer: Recurrent, x: Any, state: Any = None, dhs: Any = None, dstate: 
     state, dstate = state_of(layer, B, state), state_of(layer, B, dstate, "dstate")
     if dhs is None:
         dhs = np.zeros((T, B, H), x.dtype) if dstate is not None else np.ones((T, B, H), x.dtype)
-    dhs = check_shape("dhs", dhs, (T, B, H), x.dtype, "(T, B, H)")
+    dhs = check_shape("dhs", with_axes(layer, "dhs", dhs), (T, B, H), x.dtype, "(T, B, H)")
     found = Trace()
     loop = Loop(layer, found)
     loop.forward(x, state)
@@ -127,17 +155,45 @@ def trace(layer: Recurrent, x: Any, state: Any = None, dhs: Any = None, dstate: 
 
 
 def input_of(layer: Recurrent, x: Any) -> np.ndarray:
-    """x (T, B, D) as an array, for one recurrent layer in one direction. Raises TypeError or ValueError otherwise."""
+    """x (T, B, D) as an array, for one recurrent layer in one direction. Raises TypeError or ValueError otherwise.
+
+    Where D = H = 1, (T,) and (T, B) will do.
+    """
     if not isinstance(layer, Recurrent):
         raise TypeError(f"layer is {type(layer).__name__}, expected RNN, LSTM or GRU, or another recurrent layer")
     if layer.num_layers != 1 or layer.bidirectional:
         raise ValueError(f"layer is {layer!r}, expected one layer in one direction")
+    dtype = layer._compute_dtype()
+    x = with_axes(layer, "x", as_operand("x", x, dtype))
+    if x.dtype.kind == "f" and x.dtype != dtype:
+        raise TypeError(
+            f"x has dtype {x.dtype}, but the layer computes in {dtype}: make the layer with dtype='{x.dtype}', or hand "
+            f"over x.astype('{dtype}')"
+        )
     return layer._as_x(x)
 
 
 def state_of(layer: Recurrent, B: int, state: Any, name: str = "state") -> Any:
     """The state with arrays in its places; None stays None. Raises TypeError or ValueError."""
-    return None if state is None else layer._pack(layer._unpack(state, B, name))
+    if state is None:
+        return None
+    if len(layer.states) == 1:
+        state = with_axes(layer, name, state, "state")
+    elif isinstance(state, tuple | list) and len(state) == len(layer.states):
+        state = [with_axes(layer, f"{name} {letter}", part, "state") for letter, part in zip(layer.states, state)]
+    return layer._pack(layer._unpack(state, B, name))
+
+
+def with_axes(layer: Recurrent, name: str, value: Any, kind: str = "sequence") -> Any:
+    """The value with the axes that a bare number or list leaves out, where D = H = 1: (T,) of a sequence is (T, 1, 1)
+    and (T, B) is (T, B, 1); a number as a state is (1, 1, 1) and (B,) is (1, B, 1).
+    """
+    if value is None or layer.input_size != 1 or layer.hidden_size != 1:
+        return value
+    value = as_operand(name, value, layer._compute_dtype())
+    if kind == "state":
+        return value.reshape(1, -1, 1) if value.ndim < 2 else value
+    return value.reshape(len(value), -1, 1) if value.ndim in (1, 2) else value
 
 
 SUMS = {"W": "8", "U": "5", "b": "14"}  # what the report calls U and W are W and U here
