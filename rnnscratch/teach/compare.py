@@ -72,6 +72,7 @@ def _text(value: Any) -> str:
     return "" if value is None else np.array2string(value, precision=8, max_line_width=100, threshold=60)
 
 
+@np.errstate(all="ignore")
 def compare(rows: Sequence[Entry], mine: Mapping[Any, Any], rtol: float | None = None) -> Comparison:
     """`Trace.compare`, whose docstring says what it does, on the rows of a trace."""
     if not isinstance(mine, Mapping):
