@@ -118,8 +118,6 @@ def _by_row(rows: Sequence[Entry], mine: Mapping[Any, Any]) -> dict[tuple[str, i
     handed = {}
     for key, value in mine.items():
         name, step = key if isinstance(key, tuple) and len(key) == 2 else (key, None)
-        if isinstance(name, str) and name not in steps and name.endswith("_l0"):  # as layer.grads calls it
-            name = "d" + name.removesuffix("_l0").removeprefix("d")
         if name not in steps:
             raise ValueError(f"there is no {name!r}; the names are {', '.join(steps)}")
         own = steps[name]

@@ -16,10 +16,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..checks import as_operand, check_shape
+from ..checks import as_operand, check_choice, check_shape
 from ..layers import Recurrent
 from .compare import Comparison, compare
 from .plain import Plain
+from .table import Table
 from .written import Gates, Written, bound
 
 
@@ -42,9 +43,11 @@ class Trace:
     the layer's parameters, and `dx` (T, B, D) and `dinitial`, those of the inputs and of the initial state.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, of: str = "", only: str | None = None) -> None:
+        self.of, self.only = of, only  # the layer, in words; the phase that is shown, None for all
         self.rows: list[Entry] = []
         self.totals: dict[str, np.ndarray] = {}
+        self.gradients: dict[str, str] = {}  # the rows of totals
         self.dx: np.ndarray
         self.dinitial: tuple[np.ndarray, ...]
 
@@ -86,14 +89,37 @@ class Trace:
           note       mine / expected = -1
           before it  2 agree: 2 exactly, 0 to rounding
         """
+        if isinstance(mine, Mapping) and any(key in self.totals for key in mine):  # as layer.grads calls them
+            mine = {self.gradients.get(key, key): value for key, value in mine.items()}
         return compare(self.rows, mine, rtol)
 
+    @property
+    def shown(self) -> list[Entry]:
+        """The rows of the phase that `only` names, or all."""
+        return [row for row in self.rows if self.only in (None, row.phase)]
+
+    def table(self) -> Table:
+        """The same numbers with a row for each name and a column for each step, to print or to show in a notebook.
+
+        >>> from rnnscratch import RNN
+        >>> trace(RNN(1, 1, dtype="float64", seed=0), [0.0, 0.0], state=0.5, only="forward").table()
+           t = 1      t = 2
+        z  -0.5       0.462117
+        h  -0.462117  0.431808
+        """
+        return Table(self.shown)
+
+    def __repr__(self) -> str:
+        return (
+            f"Trace of {self.of}: {len(self.rows)} intermediates to print, or by name, as trace['h'] or trace['h', 1]"
+        )
+
     def __str__(self) -> str:
-        cells = [("t", "name", "formula", "equation", "value"), *map(_cells, self.rows)]
+        cells = [("t", "name", "formula", "equation", "value"), *map(_cells, self.shown)]
         widths = [max(len(line[k].split("\n")[0]) for line in cells) for k in range(4)]
         lines = []
         phase = ""
-        for row, line in zip([None, *self.rows], cells):
+        for row, line in zip([None, *self.shown], cells):
             if row is not None and row.phase != phase:
                 phase = row.phase
                 lines.append(f"-- {phase}")
@@ -106,7 +132,7 @@ class Trace:
         head = "".join(f"<th>{name}</th>" for name in ("t", "name", "formula", "equation", "value"))
         body = ""
         phase = ""
-        for row in self.rows:
+        for row in self.shown:
             if row.phase != phase:
                 phase = row.phase
                 body += f'<tr><th colspan="5" style="text-align:left">{escape(phase)}</th></tr>'
@@ -121,13 +147,25 @@ def _cells(row: Entry) -> tuple[str, str, str, str, str]:
     return str(row.step) if row.step else "", row.name, row.formula, row.equation, value
 
 
-def trace(layer: Recurrent, x: Any, state: Any = None, dhs: Any = None, dstate: Any = None) -> Trace:
+def trace(
+    layer: Recurrent,
+    x: Any,
+    state: Any = None,
+    dhs: Any = None,
+    dstate: Any = None,
+    only: str | None = None,
+    letters: str = "library",
+) -> Trace:
     """All intermediates of one layer, read forwards, on x (T, B, D).
 
     state and dstate as for `layer.forward` and `layer.backward`: h (1, B, H), or for an LSTM (h, c); dhs (T, B, H) are
-    the gradients of the outputs. Without dhs and dstate the loss is the sum of all outputs, so dhs is 1. Raises
-    TypeError or ValueError for anything but a single recurrent layer without a reverse direction, and for wrong
-    shapes.
+    the gradients of the outputs. Without dhs and dstate the loss is the sum of all outputs, so dhs is 1. Where D = H =
+    1, numbers and lists will do: x and dhs (T,), a number for h. `only`, "forward", "backward" or "sum", shows one
+    phase. With `letters="report"` names and formulas are the report's: the U and W of its Eq. 1 are our W and U; its C,
+    C~ and W_c our c, g and W_g; its h~ and W_h our n and W_n.
+
+    Raises TypeError or ValueError for anything but a single recurrent layer without a reverse direction, for arrays
+    that do not fit it, and for another phase or other letters.
 
     >>> from rnnscratch import LSTM
     >>> lstm = LSTM(1, 1, dtype="float64", seed=0)
@@ -135,6 +173,9 @@ def trace(layer: Recurrent, x: Any, state: Any = None, dhs: Any = None, dstate: 
     >>> lstm.forward(np.array([[[0.5]], [[-1.0]]]))[0][1] == steps["h", 2]
     array([[ True]])
     """
+    if only is not None:
+        check_choice("only", only, ("forward", "backward", "sum"))
+    check_choice("letters", letters, ("library", "report"))
     x = input_of(layer, x)
     T, B, _ = x.shape
     H = layer.hidden_size
@@ -142,7 +183,7 @@ def trace(layer: Recurrent, x: Any, state: Any = None, dhs: Any = None, dstate: 
     if dhs is None:
         dhs = np.zeros((T, B, H), x.dtype) if dstate is not None else np.ones((T, B, H), x.dtype)
     dhs = check_shape("dhs", with_axes(layer, "dhs", dhs), (T, B, H), x.dtype, "(T, B, H)")
-    found = Trace()
+    found = Trace(f"{type(layer).__name__}, T = {T}, B = {B}, D = {layer.input_size}, H = {H}", only)
     loop = Loop(layer, found)
     loop.forward(x, state)
     found.dx, dinitial = loop.backward(dhs, dstate)
@@ -151,7 +192,29 @@ def trace(layer: Recurrent, x: Any, state: Any = None, dhs: Any = None, dstate: 
     for name, total in found.totals.items():
         short = name.removesuffix("_l0")
         found.rows.append(Entry(0, "sum", f"d{short}", f"sum over t of d{short}_t", SUMS.get(short[0], ""), total))
+    if letters == "report":
+        found.rows = [_as_in_the_report(row, layer.cell.gates) for row in found.rows]
+    found.gradients = dict(zip(found.totals, (row.name for row in found.rows[-len(found.totals) :])))
     return found
+
+
+def _as_in_the_report(row: Entry, gates: str) -> Entry:
+    """The row in the report's letters: Eq. 1 for a vanilla network, Eqs 66-71 for LSTMs, 75-78 for GRUs."""
+
+    def spell(found: re.Match[str]) -> str:
+        d, of, letter, end = found.groups()
+        return d + (of + {"g": "c", "n": "h"}.get(letter, letter) if of else REPORT.get(letter, letter)) + end
+
+    def respelt(text: str) -> str:
+        if gates == "h":
+            return text.translate({ord("U"): "W", ord("W"): "U"})
+        letters = "cg" if "g" in gates else "n"
+        return re.sub(rf"\b(d?)((?:[zWUbP]_)?)([{letters}])((?:_prev|_t)?)\b", spell, text)
+
+    return row._replace(name=respelt(row.name), formula=respelt(row.formula))
+
+
+REPORT = {"c": "C", "g": "C~", "n": "h~"}
 
 
 def input_of(layer: Recurrent, x: Any) -> np.ndarray:
