@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -73,12 +74,16 @@ def _text(value: Any) -> str:
 
 
 @np.errstate(all="ignore")
-def compare(rows: Sequence[Entry], mine: Mapping[Any, Any], rtol: float | None = None) -> Comparison:
-    """`Trace.compare`, whose docstring says what it does, on the rows of a trace."""
+def compare(
+    rows: Sequence[Entry], mine: Mapping[Any, Any], rtol: float | None = None, more: Sequence[Entry] = ()
+) -> Comparison:
+    """`Trace.compare`, whose docstring says what it does, on the rows of a trace, and `more` that are asked by name."""
     if not isinstance(mine, Mapping):
         raise TypeError(f"mine is {type(mine).__name__}, expected a dict such as {{('h', 1): h_1, 'dW': dW}}")
     if rtol is not None:
         check_number("rtol", rtol, above=0.0)
+    asked = {key[0] if isinstance(key, tuple) and key else key for key in mine}
+    rows = with_parts(rows, [row for row in more if row.name in asked])
     handed = _by_row(rows, mine)
     largest_of_all = max((np.abs(row.value).max(initial=0.0) for row in rows), default=0.0)
     found = Comparison(True, 0, 0, 0.0)
@@ -108,6 +113,14 @@ def compare(rows: Sequence[Entry], mine: Mapping[Any, Any], rtol: float | None =
         found.hint = _hint(rows, row, value, found.ratio) if fits else shape
         break
     return found
+
+
+def with_parts(rows: Sequence[Entry], parts: Sequence[Entry]) -> list[Entry]:
+    """The rows and those of single gates, each of these behind the whole: dW_f_t behind dW_t."""
+    behind: dict[tuple[str, int], list[Entry]] = {}
+    for part in parts:
+        behind.setdefault((re.sub("^(d[WUb])_[^_]+", r"\1", part.name), part.step), []).append(part)
+    return [each for row in rows for each in (row, *behind.get((row.name, row.step), []))]
 
 
 def _by_row(rows: Sequence[Entry], mine: Mapping[Any, Any]) -> dict[tuple[str, int], tuple[np.ndarray, str]]:

@@ -23,7 +23,7 @@ import numpy as np
 from ..checks import check_choice, check_sizes
 from ..kernels import attention, embedding, losses
 from ..layers import GRU, LSTM, RNN, Recurrent
-from .compare import Comparison, compare
+from .compare import Comparison, compare, with_parts
 from .trace import Entry, trace
 
 Arrays = dict[str, Any]
@@ -266,7 +266,8 @@ def _recurrent(kind: type[Recurrent], rng: np.random.Generator, sizes: dict[str,
         names |= {"x": x[0], "dh": dhs[0], "dc_next": states[3][0], "h_prev": states[0][0], "c_prev": states[1][0]}
     many = len(layer.states) > 1
     start, end = ((states[k], states[k + 1]) if many else states[k] for k in (0, 2))
-    return names, trace(layer, x, start, dhs, end).rows
+    steps = trace(layer, x, start, dhs, end)
+    return names, with_parts(steps.rows, steps.by_gate)
 
 
 def _softmax(rng: np.random.Generator, sizes: dict[str, int]) -> tuple[Arrays, list[Entry]]:

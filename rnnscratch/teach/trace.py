@@ -39,7 +39,7 @@ class Trace:
     """What `trace` found: a row for each intermediate, in the order in which they are computed.
 
     `trace["c", 2]` is the value of c at step 2, `trace["c"]` those of all steps (T, B, H), `trace["dW"]` a sum over the
-    steps; `totals` holds the gradients summed over the steps, under the names of
+    steps, `trace["dW_f"]` one gate's part of it; `totals` holds the gradients summed over the steps, under the names of
     the layer's parameters, and `dx` (T, B, D) and `dinitial`, those of the inputs and of the initial state.
     """
 
@@ -48,12 +48,13 @@ class Trace:
         self.rows: list[Entry] = []
         self.totals: dict[str, np.ndarray] = {}
         self.gradients: dict[str, str] = {}  # the rows of totals
+        self.by_gate: list[Entry] = []  # the gradients of W, U and b once more, gate by gate: dW_f_t, dW_f
         self.dx: np.ndarray
         self.dinitial: tuple[np.ndarray, ...]
 
     def __getitem__(self, key: str | tuple[str, int]) -> np.ndarray:
         name, step = key if isinstance(key, tuple) else (key, None)
-        found = {row.step: row.value for row in self.rows if row.name == name}
+        found = {row.step: row.value for row in (*self.rows, *self.by_gate) if row.name == name}
         if step in found:
             return found[step]
         if step is None and found:
@@ -72,12 +73,13 @@ class Trace:
         """The first of the learner's intermediates that differs, in the order in which the pass computes them.
 
         `mine` maps names as the trace prints them to numbers: {("dc", 2): dc at step 2}, {"c": all steps (T, B, H)} and
-        {"dW": sum over all steps}; any of them may be left out. Axes of length 1 may be missing, so that numbers and
-        lists will do where B = H = 1. Two arrays are the same if they differ by at most `rtol` of the largest entry
-        (1e-9; 1e-4 where one is float32), or by the rounding of the whole pass. The result prints what the line should
-        compute and has `ok`, `name`, `step`, `phase`, `formula`, `equation`, `mine`, `expected`, `ratio` and `hint`.
-        Another shape counts as a difference. Raises ValueError for a name or step that the trace has not, TypeError for
-        what is no dict or no number.
+        {"dW": sum over all steps}, whole or gate by gate ("dW_f"); any of them may be left out. Axes of length 1 may be
+        missing, so that numbers and lists will do where B = H = 1. Two arrays are the same if they differ by at most
+        `rtol` of the largest entry (1e-9; 1e-4 where one is float32), or by the rounding of the whole pass. Another
+        shape counts as a difference. The result prints what the line should compute and has `ok`, `name`, `step`,
+        `phase`, `formula`, `equation`, `mine`, `expected`, `ratio` and `hint`.
+
+        Raises ValueError for a name or step that the trace has not, TypeError for what is no dict or no number.
 
         >>> from rnnscratch import RNN
         >>> steps = trace(RNN(1, 1, dtype="float64", seed=0), [0.5, -1.0], dhs=[0.0, 2.0])
@@ -91,7 +93,7 @@ class Trace:
         """
         if isinstance(mine, Mapping) and any(key in self.totals for key in mine):  # as layer.grads calls them
             mine = {self.gradients.get(key, key): value for key, value in mine.items()}
-        return compare(self.rows, mine, rtol)
+        return compare(self.rows, mine, rtol, self.by_gate)
 
     @property
     def shown(self) -> list[Entry]:
@@ -192,10 +194,34 @@ def trace(
     for name, total in found.totals.items():
         short = name.removesuffix("_l0")
         found.rows.append(Entry(0, "sum", f"d{short}", f"sum over t of d{short}_t", SUMS.get(short[0], ""), total))
+    gates, packed = [*layer.cell.gates], loop.packed
+    if len(gates) > 1:
+        found.by_gate = [part for row in found.rows for part in _by_gate(row, gates, packed)]
     if letters == "report":
-        found.rows = [_as_in_the_report(row, layer.cell.gates) for row in found.rows]
+        found.rows, found.by_gate = (
+            [_as_in_the_report(row, layer.cell.gates) for row in rows] for rows in (found.rows, found.by_gate)
+        )
     found.gradients = dict(zip(found.totals, (row.name for row in found.rows[-len(found.totals) :])))
     return found
+
+
+def _by_gate(row: Entry, gates: list[str], packed: str) -> list[Entry]:
+    """A row of gradients of W, U or b taken apart into a row for each gate; no rows for any other."""
+    named = re.fullmatch("d([WUb])(_t)?", row.name)
+    if not named:
+        return []
+    parts, rows = row.formula.strip("[]").split(", "), []
+    for k, (gate, value) in enumerate(zip(gates, np.split(row.value, len(gates), axis=-1))):
+        if not row.step:
+            formula = f"sum over t of {row.name}_{gate}_t"
+        elif len(parts) == len(gates):
+            formula = parts[k]
+        elif row.formula in (f"x^T {packed}", f"h_prev^T {packed}", f"sum of {packed} over the batch"):
+            formula = row.formula.replace(packed, f"dz_{gate}")
+        else:
+            formula = f"columns of {gate} of {row.formula}"
+        rows.append(row._replace(name=f"d{named[1]}_{gate}{named[2] or ''}", formula=formula, value=value))
+    return rows
 
 
 def _as_in_the_report(row: Entry, gates: str) -> Entry:

@@ -188,6 +188,32 @@ def test_every_cell_agrees_with_its_kernel(kind):
     assert trace(layer, x, state, dhs).compare({"h": hs, "dx": dx, **layer.grads}).ok
 
 
+def test_weights_may_come_gate_by_gate():
+    """As of a learner whose every gate has a matrix of its own."""
+    steps, mine = passes()
+    H = 2
+    for k, gate in enumerate("ifog"):
+        mine[f"dW_{gate}"], mine[f"db_{gate}"] = mine["dW"][:, k * H : k * H + H], mine["db"][k * H : k * H + H]
+        mine |= {(f"dU_{gate}_t", t): mine["dU_t", t][:, k * H : k * H + H] for t in (1, 2, 3, 4)}
+        np.testing.assert_array_equal(steps[f"dW_{gate}"], steps["dW"][:, k * H : k * H + H])
+    right = steps.compare(mine)
+    assert right.ok and right.compared == 67 + 4 * (2 + 4)
+    mine["dU_f_t", 2] = -mine["dU_f_t", 2]
+    found = steps.compare(mine)
+    assert (found.name, found.step, found.formula, found.equation) == ("dU_f_t", 2, "h_prev^T dz_f", "5")
+    mine = {"dW_f": 2 * mine["dW_f"], "db": mine["db"]}
+    assert steps.compare(mine).formula == "sum over t of dW_f_t" and steps.compare(mine).compared == 1
+    gru, normed = (
+        trace(kind(3, 2, dtype="float64", seed=1), np.ones((2, 1, 3))) for kind in (rs.GRU, rs.LayerNormLSTM)
+    )
+    assert gru.compare({("dU_n_t", 2): 0 * gru["dU_n_t", 2]}).formula == "(r h_prev)^T dz_n"
+    assert gru.compare({("dW_z_t", 2): np.ones((3, 2))}).formula == "x^T dz_z"
+    assert normed.compare({("dW_f_t", 2): np.ones((3, 2))}).formula == "columns of f of x^T d(x W)"
+    report = trace(rs.GRU(3, 2, dtype="float64", seed=1), np.ones((2, 1, 3)), letters="report")
+    np.testing.assert_array_equal(report["dU_h"], gru["dU_n"])
+    assert report.compare({("dU_h_t", 2): 0 * gru["dU_n_t", 2]}).formula == "(r h_prev)^T dz_h"
+
+
 @pytest.mark.parametrize(
     ("mine", "error", "match"),
     [
