@@ -1,8 +1,10 @@
 """Where gradients go on their way back through time, and two other ways to compute them.
 
 T steps, B sequences, D inputs, H hidden units; `layer` is one RNN, LSTM or GRU layer in one direction, x (T, B, D).
-S is the size of the state: H, or 2H for an LSTM, whose state is h and c in a row. Arrays are of the layer's dtype;
-lists take it on. All raise TypeError or ValueError for another layer and for arrays that do not fit.
+All take (layer, x, state, dhs) in this order, as `trace` does: `state` is the initial one, h (1, B, H) or for an LSTM
+(h, c), zero where it is None, and dhs (T, B, H) are the gradients of the outputs, 1 where it is None. S is the size of
+the state: H, or 2H for an LSTM, whose state is h and c in a row. Arrays are of the layer's dtype; lists take it on. All
+raise TypeError or ValueError for another layer and for arrays that do not fit.
 """
 
 from __future__ import annotations
@@ -18,19 +20,18 @@ import numpy as np
 
 from ..checks import check_choice, check_number, check_shape, check_sizes
 from ..layers import LSTM, Recurrent
-from .trace import input_of, state_of, trace
+from .trace import input_of, state_of, trace, with_axes
 
 
-def contributions(layer: Recurrent, x: Any, dhs: Any = None, name: str = "U_l0", state: Any = None) -> np.ndarray:
+def contributions(layer: Recurrent, x: Any, state: Any = None, dhs: Any = None, name: str = "U_l0") -> np.ndarray:
     """C (T, T, ...): C[t, k] is the part of dL_t/dU that passes through step k, a term of the double sum of Eq. 5.
 
-    Any parameter may be named. dhs (T, B, H) is dL_t/dh_t (None: 1). C[t, k] is 0 for k > t; the sum over t and k is
-    the gradient of back-propagation through time.
+    Any parameter may be named; dhs[t] is dL_t/dh_t. C[t, k] is 0 for k > t; the sum over t and k is the gradient of
+    back-propagation through time.
     """
     x = input_of(layer, x)
     check_choice("name", name, layer.params)
-    T, B, _ = x.shape
-    upstream = np.ones((T, B, layer.hidden_size), x.dtype) if dhs is None else _upstream(layer, x, dhs)
+    T, upstream = len(x), _upstream(layer, x, dhs)
     found = np.zeros((T, T, *layer.params[name].shape), x.dtype)
     term = f"d{name.removesuffix('_l0')}_t"
     for t in range(T):
@@ -83,17 +84,18 @@ def singular_values(layer: Recurrent, x: Any, state: Any = None) -> np.ndarray:
     return np.linalg.svd(jacobians(layer, x, state), compute_uv=False)
 
 
-def gradient_by_lag(layer: Recurrent, x: Any, dh: Any = None) -> np.ndarray:
+def gradient_by_lag(layer: Recurrent, x: Any, state: Any = None, dh: Any = None) -> np.ndarray:
     """(T,): the norm of the gradient of dh . h_T with respect to x_{T-k}, for lag k = 0 .. T-1, mean over the batch.
 
-    dh (B, H) is 1 where it is not given.
+    dh (B, H) is that of the last output alone, 1 where it is not given.
     """
     x = input_of(layer, x)
+    state = state_of(layer, x.shape[1], state)
     layer = copy.deepcopy(layer)
-    _, state = layer.forward(x)
-    h = state[0] if isinstance(state, tuple) else state
-    upstream = np.ones_like(h) if dh is None else check_shape("dh", dh, h.shape[1:], h.dtype, "(B, H)")[None]
-    dx, _ = layer.backward(None, (upstream, None) if isinstance(state, tuple) else upstream)
+    hs, _ = layer.forward(x, state)
+    dhs = np.zeros_like(hs)
+    dhs[-1] = 1 if dh is None else check_shape("dh", dh, hs.shape[1:], hs.dtype, "(B, H)")
+    dx, _ = layer.backward(dhs)
     return np.sqrt((dx * dx).sum(axis=2)).mean(axis=1)[::-1]
 
 
@@ -117,12 +119,15 @@ def direct_path(layer: LSTM, x: Any, state: Any = None) -> tuple[np.ndarray, np.
     return direct, total.copy()
 
 
-def truncation_error(layer: Recurrent, x: Any, dhs: Any, ks: Sequence[int], name: str = "U_l0") -> np.ndarray:
+def truncation_error(
+    layer: Recurrent, x: Any, state: Any, dhs: Any, ks: Sequence[int], name: str = "U_l0"
+) -> np.ndarray:
     """(len(ks),): the relative error of the gradient when the chain is cut every k steps, |g_k - g| / |g|."""
     x = input_of(layer, x)
     check_choice("name", name, layer.params)
-    layer, dhs = copy.deepcopy(layer), _upstream(layer, x, dhs)
-    layer.forward(x)
+    dhs, state = _upstream(layer, x, dhs), state_of(layer, x.shape[1], state)
+    layer = copy.deepcopy(layer)
+    layer.forward(x, state)
     layer.backward(dhs)
     exact = layer.grads[name].copy()
     errors = []
@@ -132,7 +137,7 @@ def truncation_error(layer: Recurrent, x: Any, dhs: Any, ks: Sequence[int], name
     return np.array(errors)
 
 
-def saturation(layer: Recurrent, x: Any, margin: float = 0.1) -> dict[str, tuple[float, float]]:
+def saturation(layer: Recurrent, x: Any, state: Any = None, margin: float = 0.1) -> dict[str, tuple[float, float]]:
     """For each gate the share of its values within `margin` of its lower and of its upper limit.
 
     The limits are 0 and 1 for sigmoids, -1 and 1 for tanh, with `margin` in units of their distance. Raises ValueError
@@ -142,17 +147,16 @@ def saturation(layer: Recurrent, x: Any, margin: float = 0.1) -> dict[str, tuple
     if activation == "relu":
         raise ValueError("layer has the activation 'relu', expected one with limits: 'tanh' or 'sigmoid'")
     check_number("margin", margin, above=0.0, below=0.5)
-    x = input_of(layer, x)
-    steps, found = trace(layer, x), {}
+    steps, found = trace(layer, x, state), {}
     for gate in layer.gates:
-        values = np.stack([steps[gate, t + 1] for t in range(len(x))])
+        values = steps[gate]
         low, high = (0.0, 1.0) if gate in layer.cell.sigmoids or activation == "sigmoid" else (-1.0, 1.0)
         edge = margin * (high - low)
         found[gate] = float((values < low + edge).mean()), float((values > high - edge).mean())
     return found
 
 
-def rtrl(layer: Recurrent, x: Any, dhs: Any, state: Any = None) -> dict[str, np.ndarray]:
+def rtrl(layer: Recurrent, x: Any, state: Any = None, dhs: Any = None) -> dict[str, np.ndarray]:
     """The gradients by real-time recurrent learning (Williams & Zipser 1989): forwards in time, no backward pass.
 
     P_t = d(state t)/d(parameters) obeys P_t = A_t P_{t-1} + I_t with the step's Jacobian A_t and the immediate
@@ -198,7 +202,7 @@ def rtrl(layer: Recurrent, x: Any, dhs: Any, state: Any = None) -> dict[str, np.
 
 
 def checkpointed(
-    layer: Recurrent, x: Any, dhs: Any, segment: int | None = None, state: Any = None
+    layer: Recurrent, x: Any, state: Any = None, dhs: Any = None, segment: int | None = None
 ) -> tuple[np.ndarray, Any, dict[str, np.ndarray]]:
     """dx, the gradient of the initial state, and those of the parameters, with memory for `segment` steps at a time.
 
@@ -226,17 +230,15 @@ def checkpointed(
 def checkpoint_curve(layer: Recurrent, x: Any, segments: Sequence[int]) -> list[dict[str, float]]:
     """What checkpointing costs on x: for each segment length the peak memory (bytes) and time (seconds, best of 3)."""
     x = input_of(layer, x)
-    T, B, _ = x.shape
-    dhs = np.ones((T, B, layer.hidden_size), x.dtype)
     rows = []
     for segment in segments:
         seconds = math.inf
         for _ in range(3):
             start = time.perf_counter()
-            checkpointed(layer, x, dhs, segment)
+            checkpointed(layer, x, segment=segment)
             seconds = min(seconds, time.perf_counter() - start)
         tracemalloc.start()
-        checkpointed(layer, x, dhs, segment)
+        checkpointed(layer, x, segment=segment)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         rows.append({"segment": segment, "peak_bytes": peak, "seconds": seconds})
@@ -244,7 +246,10 @@ def checkpoint_curve(layer: Recurrent, x: Any, segments: Sequence[int]) -> list[
 
 
 def _upstream(layer: Recurrent, x: np.ndarray, dhs: Any) -> np.ndarray:
-    return check_shape("dhs", dhs, (*x.shape[:2], layer.hidden_size), x.dtype, "(T, B, H)")
+    shape = (*x.shape[:2], layer.hidden_size)
+    if dhs is None:
+        return np.ones(shape, x.dtype)
+    return check_shape("dhs", with_axes(layer, "dhs", dhs), shape, x.dtype, "(T, B, H)")
 
 
 def cast(layer: Recurrent, dtype: Any) -> Recurrent:

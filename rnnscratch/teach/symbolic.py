@@ -194,6 +194,7 @@ class Derivation:
     """dL_T/d(parameter) for one unit, path by path; a notebook shows it as formulas, `print` as their LaTeX."""
 
     name: str  # of the gradient, as LaTeX
+    legend: dict[str, str]  # what the letters mean: LaTeX, and words
     local: list[tuple[str, sympy.Expr]]  # the partial derivatives of a step j
     paths: list[Path]
     meanings: dict[sympy.Symbol, sympy.Expr]  # of gates and states, step by step
@@ -206,7 +207,8 @@ class Derivation:
         return [path.value.subs(numbers).evalf(digits + 10) for path in self.paths]
 
     def __str__(self) -> str:
-        rows = [f"{name} &= {_latex(value)}" for name, value in self.local]
+        rows = [rf"{letters} &: \text{{{words}}}" for letters, words in self.legend.items()]
+        rows += [f"{name} &= {_latex(value)}" for name, value in self.local]
         for number, path in enumerate(self.paths):
             start = f"{self.name} &= " if number == 0 else "&+ "
             names = r" \, ".join(name for name, _ in path.factors)
@@ -221,18 +223,20 @@ class Derivation:
         return f"$$\n{self}\n$$"
 
 
-def derivation(cell: str = "rnn", T: int = 3, parameter: str = "U_h") -> Derivation:
+def derivation(cell: str = "rnn", T: int = 3, parameter: str | None = None) -> Derivation:
     """The gradient of L_T = v_T h_T for one unit and one input, as the sum over all paths back in time (Eqs 5, 6).
 
-    parameter is W, U or b with a gate: "U_h" of the "rnn" (W in the report's Eq. 5), "U_f" of the "lstm", and so on.
-    A path's last factor is the immediate derivative, with the state before held fixed (d+ in the LaTeX). Letters are
-    the report's. Raises ValueError for a parameter that the cell has not.
+    parameter is W, U or b with a gate: "U_h" of the "rnn" (W in the report's Eq. 5), "U_f" of the "lstm", "U_z" of a
+    "gru" (these are the defaults), and so on. A path's last factor is the immediate derivative, with the state before
+    held fixed (d+ in the LaTeX). Letters are the report's, and `legend` says what they mean. Raises ValueError for a
+    parameter that the cell has not.
 
     >>> [path.through for path in derivation("rnn", T=2).paths]
     [('h_2',), ('h_2', 'h_1')]
     """
     check_choice("cell", cell, GATES)
     check_sizes(T=T)
+    parameter = {"rnn": "U_h", "lstm": "U_f"}.get(cell, "U_z") if parameter is None else parameter
     names = [f"{letter}_{gate}" for gate in GATES[cell] for letter in "WUb"] + ["bn"] * (cell == "gru reset_after")
     if parameter not in names:
         raise ValueError(f"parameter is {parameter!r}, expected one of {', '.join(names)}")
@@ -260,7 +264,32 @@ def derivation(cell: str = "rnn", T: int = 3, parameter: str = "U_h") -> Derivat
     local = [(_partial(f"{state}_j", source, "^+" if source == parameter else ""),
               _slope(step, f"{state}_j", source))
              for state in states for source in [*(f"{letter}_{{j-1}}" for letter in states), parameter]]  # fmt: skip
-    return Derivation(_partial(f"L_{T}", parameter), [row for row in local if row[1] != 0], paths, meanings)
+    local = [row for row in local if row[1] != 0]
+    return Derivation(_partial(f"L_{T}", parameter), _legend(cell, T), local, paths, meanings)
+
+
+def _legend(cell: str, T: int) -> dict[str, str]:
+    """The letters of a derivation, as LaTeX, and what they mean."""
+    gates = {
+        "rnn": {"U,\\ W,\\ b_h": "weights of the input and of the state before, and bias (Eq. 1)"},
+        "lstm": {
+            r"i_j,\ f_j,\ o_j": "input, forget and output gate of step j (Eqs 67, 66, 70)",
+            r"\tilde{C}_j,\ C_j,\ h_j": "candidate, cell state and state (Eqs 68, 69, 71)",
+        },
+    }
+    gru = {r"r_j,\ z_j": "reset and update gate of step j (Eqs 75, 76)"}
+    gru |= {r"\tilde{h}_j,\ h_j": "candidate and state (Eqs 77, 78)"}
+    if cell == "gru reset_after":
+        gru |= {"b_{hn}": "the bias that the reset gate multiplies too"}
+    weights = (
+        {} if cell == "rnn" else {"W,\\ U,\\ b": "weights of the input and of the state before, and bias, by gate"}
+    )
+    return {
+        f"v_{T}": f"the gradient of the loss by the state at step {T}, its last",
+        r"\partial^+": "the immediate derivative: the state before is held fixed",
+        **gates.get(cell, gru),
+        **weights,
+    }
 
 
 class _Sigma(sympy.Function):

@@ -8,7 +8,7 @@ sizes make the tables readable: T = 2 or 3 steps, H = 1 or 2 units.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from html import escape
 from inspect import getsource
 from types import SimpleNamespace
@@ -16,9 +16,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..checks import check_shape
+from ..checks import as_operand, check_choice, check_shape
 from ..layers import Recurrent
+from .compare import Comparison, compare
 from .plain import Plain
+from .table import Table
 from .written import Gates, Written, bound
 
 
@@ -36,23 +38,30 @@ class Entry(NamedTuple):
 class Trace:
     """What `trace` found: a row for each intermediate, in the order in which they are computed.
 
-    `trace["c", 2]` is the value of c at step 2; `totals` holds the gradients summed over the steps, under the names of
+    `trace["c", 2]` is the value of c at step 2, `trace["c"]` those of all steps (T, B, H), `trace["dW"]` a sum over the
+    steps, `trace["dW_f"]` one gate's part of it; `totals` holds the gradients summed over the steps, under the names of
     the layer's parameters, and `dx` (T, B, D) and `dinitial`, those of the inputs and of the initial state.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, of: str = "", only: str | None = None) -> None:
+        self.of, self.only = of, only  # the layer, in words; the phase that is shown, None for all
         self.rows: list[Entry] = []
         self.totals: dict[str, np.ndarray] = {}
+        self.gradients: dict[str, str] = {}  # the rows of totals
+        self.by_gate: list[Entry] = []  # the gradients of W, U and b once more, gate by gate: dW_f_t, dW_f
         self.dx: np.ndarray
         self.dinitial: tuple[np.ndarray, ...]
 
-    def __getitem__(self, key: tuple[str, int]) -> np.ndarray:
-        name, step = key
-        for row in self.rows:
-            if (row.name, row.step) == (name, step):
-                return row.value
+    def __getitem__(self, key: str | tuple[str, int]) -> np.ndarray:
+        name, step = key if isinstance(key, tuple) else (key, None)
+        found = {row.step: row.value for row in (*self.rows, *self.by_gate) if row.name == name}
+        if step in found:
+            return found[step]
+        if step is None and found:
+            return found[0] if list(found) == [0] else np.stack([found[t] for t in sorted(found)])
         names = ", ".join(dict.fromkeys(row.name for row in self.rows))
-        raise KeyError(f"there is no {name!r} at step {step}; the names are {names}")
+        where = "" if step is None else f" at step {step}"
+        raise KeyError(f"there is no {name!r}{where}; the names are {names}")
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(self.rows)
@@ -60,12 +69,59 @@ class Trace:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def compare(self, mine: Mapping[Any, Any], rtol: float | None = None) -> Comparison:
+        """The first of the learner's intermediates that differs, in the order in which the pass computes them.
+
+        `mine` maps names as the trace prints them to numbers: {("dc", 2): dc at step 2}, {"c": all steps (T, B, H)} and
+        {"dW": sum over all steps}, whole or gate by gate ("dW_f"); any of them may be left out. Axes of length 1 may be
+        missing, so that numbers and lists will do where B = H = 1. Two arrays are the same if they differ by at most
+        `rtol` of the largest entry (1e-9; 1e-4 where one is float32), or by the rounding of the whole pass. Another
+        shape counts as a difference. The result prints what the line should compute and has `ok`, `name`, `step`,
+        `phase`, `formula`, `equation`, `mine`, `expected`, `ratio` and `hint`.
+
+        Raises ValueError for a name or step that the trace has not, TypeError for what is no dict or no number.
+
+        >>> from rnnscratch import RNN
+        >>> steps = trace(RNN(1, 1, dtype="float64", seed=0), [0.5, -1.0], dhs=[0.0, 2.0])
+        >>> steps.compare({"h": steps["h"], ("dh", 2): -2.0})
+        dh at t = 2 differs (backward)
+          should be  dh (output) + dh (future)   (Eq. 6)
+          mine       [[-2.]]
+          expected   [[2.]]
+          note       mine / expected = -1
+          before it  2 agree: 2 exactly, 0 to rounding
+        """
+        if isinstance(mine, Mapping) and any(key in self.totals for key in mine):  # as layer.grads calls them
+            mine = {self.gradients.get(key, key): value for key, value in mine.items()}
+        return compare(self.rows, mine, rtol, self.by_gate)
+
+    @property
+    def shown(self) -> list[Entry]:
+        """The rows of the phase that `only` names, or all."""
+        return [row for row in self.rows if self.only in (None, row.phase)]
+
+    def table(self) -> Table:
+        """The same numbers with a row for each name and a column for each step, to print or to show in a notebook.
+
+        >>> from rnnscratch import RNN
+        >>> trace(RNN(1, 1, dtype="float64", seed=0), [0.0, 0.0], state=0.5, only="forward").table()
+           t = 1      t = 2
+        z  -0.5       0.462117
+        h  -0.462117  0.431808
+        """
+        return Table(self.shown)
+
+    def __repr__(self) -> str:
+        return (
+            f"Trace of {self.of}: {len(self.rows)} intermediates to print, or by name, as trace['h'] or trace['h', 1]"
+        )
+
     def __str__(self) -> str:
-        cells = [("t", "name", "formula", "equation", "value"), *map(_cells, self.rows)]
+        cells = [("t", "name", "formula", "equation", "value"), *map(_cells, self.shown)]
         widths = [max(len(line[k].split("\n")[0]) for line in cells) for k in range(4)]
         lines = []
         phase = ""
-        for row, line in zip([None, *self.rows], cells):
+        for row, line in zip([None, *self.shown], cells):
             if row is not None and row.phase != phase:
                 phase = row.phase
                 lines.append(f"-- {phase}")
@@ -78,7 +134,7 @@ class Trace:
         head = "".join(f"<th>{name}</th>" for name in ("t", "name", "formula", "equation", "value"))
         body = ""
         phase = ""
-        for row in self.rows:
+        for row in self.shown:
             if row.phase != phase:
                 phase = row.phase
                 body += f'<tr><th colspan="5" style="text-align:left">{escape(phase)}</th></tr>'
@@ -93,13 +149,25 @@ def _cells(row: Entry) -> tuple[str, str, str, str, str]:
     return str(row.step) if row.step else "", row.name, row.formula, row.equation, value
 
 
-def trace(layer: Recurrent, x: Any, state: Any = None, dhs: Any = None, dstate: Any = None) -> Trace:
+def trace(
+    layer: Recurrent,
+    x: Any,
+    state: Any = None,
+    dhs: Any = None,
+    dstate: Any = None,
+    only: str | None = None,
+    letters: str = "library",
+) -> Trace:
     """All intermediates of one layer, read forwards, on x (T, B, D).
 
     state and dstate as for `layer.forward` and `layer.backward`: h (1, B, H), or for an LSTM (h, c); dhs (T, B, H) are
-    the gradients of the outputs. Without dhs and dstate the loss is the sum of all outputs, so dhs is 1. Raises
-    TypeError or ValueError for anything but a single recurrent layer without a reverse direction, and for wrong
-    shapes.
+    the gradients of the outputs. Without dhs and dstate the loss is the sum of all outputs, so dhs is 1. Where D = H =
+    1, numbers and lists will do: x and dhs (T,), a number for h. `only`, "forward", "backward" or "sum", shows one
+    phase. With `letters="report"` names and formulas are the report's: the U and W of its Eq. 1 are our W and U; its C,
+    C~ and W_c our c, g and W_g; its h~ and W_h our n and W_n.
+
+    Raises TypeError or ValueError for anything but a single recurrent layer without a reverse direction, for arrays
+    that do not fit it, and for another phase or other letters.
 
     >>> from rnnscratch import LSTM
     >>> lstm = LSTM(1, 1, dtype="float64", seed=0)
@@ -107,14 +175,17 @@ def trace(layer: Recurrent, x: Any, state: Any = None, dhs: Any = None, dstate: 
     >>> lstm.forward(np.array([[[0.5]], [[-1.0]]]))[0][1] == steps["h", 2]
     array([[ True]])
     """
+    if only is not None:
+        check_choice("only", only, ("forward", "backward", "sum"))
+    check_choice("letters", letters, ("library", "report"))
     x = input_of(layer, x)
     T, B, _ = x.shape
     H = layer.hidden_size
     state, dstate = state_of(layer, B, state), state_of(layer, B, dstate, "dstate")
     if dhs is None:
         dhs = np.zeros((T, B, H), x.dtype) if dstate is not None else np.ones((T, B, H), x.dtype)
-    dhs = check_shape("dhs", dhs, (T, B, H), x.dtype, "(T, B, H)")
-    found = Trace()
+    dhs = check_shape("dhs", with_axes(layer, "dhs", dhs), (T, B, H), x.dtype, "(T, B, H)")
+    found = Trace(f"{type(layer).__name__}, T = {T}, B = {B}, D = {layer.input_size}, H = {H}", only)
     loop = Loop(layer, found)
     loop.forward(x, state)
     found.dx, dinitial = loop.backward(dhs, dstate)
@@ -123,21 +194,95 @@ def trace(layer: Recurrent, x: Any, state: Any = None, dhs: Any = None, dstate: 
     for name, total in found.totals.items():
         short = name.removesuffix("_l0")
         found.rows.append(Entry(0, "sum", f"d{short}", f"sum over t of d{short}_t", SUMS.get(short[0], ""), total))
+    gates, packed = [*layer.cell.gates], loop.packed
+    if len(gates) > 1:
+        found.by_gate = [part for row in found.rows for part in _by_gate(row, gates, packed)]
+    if letters == "report":
+        found.rows, found.by_gate = (
+            [_as_in_the_report(row, layer.cell.gates) for row in rows] for rows in (found.rows, found.by_gate)
+        )
+    found.gradients = dict(zip(found.totals, (row.name for row in found.rows[-len(found.totals) :])))
     return found
 
 
+def _by_gate(row: Entry, gates: list[str], packed: str) -> list[Entry]:
+    """A row of gradients of W, U or b taken apart into a row for each gate; no rows for any other."""
+    named = re.fullmatch("d([WUb])(_t)?", row.name)
+    if not named:
+        return []
+    parts, rows = row.formula.strip("[]").split(", "), []
+    for k, (gate, value) in enumerate(zip(gates, np.split(row.value, len(gates), axis=-1))):
+        if not row.step:
+            formula = f"sum over t of {row.name}_{gate}_t"
+        elif len(parts) == len(gates):
+            formula = parts[k]
+        elif row.formula in (f"x^T {packed}", f"h_prev^T {packed}", f"sum of {packed} over the batch"):
+            formula = row.formula.replace(packed, f"dz_{gate}")
+        else:
+            formula = f"columns of {gate} of {row.formula}"
+        rows.append(row._replace(name=f"d{named[1]}_{gate}{named[2] or ''}", formula=formula, value=value))
+    return rows
+
+
+def _as_in_the_report(row: Entry, gates: str) -> Entry:
+    """The row in the report's letters: Eq. 1 for a vanilla network, Eqs 66-71 for LSTMs, 75-78 for GRUs."""
+
+    def spell(found: re.Match[str]) -> str:
+        d, of, letter, end = found.groups()
+        return d + (of + {"g": "c", "n": "h"}.get(letter, letter) if of else REPORT.get(letter, letter)) + end
+
+    def respelt(text: str) -> str:
+        if gates == "h":
+            return text.translate({ord("U"): "W", ord("W"): "U"})
+        letters = "cg" if "g" in gates else "n"
+        return re.sub(rf"\b(d?)((?:[zWUbP]_)?)([{letters}])((?:_prev|_t)?)\b", spell, text)
+
+    return row._replace(name=respelt(row.name), formula=respelt(row.formula))
+
+
+REPORT = {"c": "C", "g": "C~", "n": "h~"}
+
+
 def input_of(layer: Recurrent, x: Any) -> np.ndarray:
-    """x (T, B, D) as an array, for one recurrent layer in one direction. Raises TypeError or ValueError otherwise."""
+    """x (T, B, D) as an array, for one recurrent layer in one direction. Raises TypeError or ValueError otherwise.
+
+    Where D = H = 1, (T,) and (T, B) will do.
+    """
     if not isinstance(layer, Recurrent):
         raise TypeError(f"layer is {type(layer).__name__}, expected RNN, LSTM or GRU, or another recurrent layer")
     if layer.num_layers != 1 or layer.bidirectional:
         raise ValueError(f"layer is {layer!r}, expected one layer in one direction")
+    dtype = layer._compute_dtype()
+    x = with_axes(layer, "x", as_operand("x", x, dtype))
+    if x.dtype.kind == "f" and x.dtype != dtype:
+        raise TypeError(
+            f"x has dtype {x.dtype}, but the layer computes in {dtype}: make the layer with dtype='{x.dtype}', or hand "
+            f"over x.astype('{dtype}')"
+        )
     return layer._as_x(x)
 
 
 def state_of(layer: Recurrent, B: int, state: Any, name: str = "state") -> Any:
     """The state with arrays in its places; None stays None. Raises TypeError or ValueError."""
-    return None if state is None else layer._pack(layer._unpack(state, B, name))
+    if state is None:
+        return None
+    if len(layer.states) == 1:
+        state = with_axes(layer, name, state, "state")
+    elif isinstance(state, tuple | list) and len(state) == len(layer.states):
+        state = [with_axes(layer, f"{name} {letter}", part, "state") for letter, part in zip(layer.states, state)]
+    return layer._pack(layer._unpack(state, B, name))
+
+
+def with_axes(layer: Recurrent, name: str, value: Any, kind: str = "sequence") -> Any:
+    """The value with the axes that a bare number or list leaves out, where D = H = 1: (T,) of a sequence is (T, 1, 1)
+    and (T, B) is (T, B, 1); a number as a state is (1, 1, 1) and (B,) is (1, B, 1).
+    """
+    if value is None or layer.input_size != 1 or layer.hidden_size != 1:
+        return value
+    value = as_operand(name, value, layer._compute_dtype())
+    if kind == "state":
+        return value.reshape(1, -1, 1) if value.ndim < 2 else value
+    return value.reshape(len(value), -1, 1) if value.ndim in (1, 2) else value
 
 
 SUMS = {"W": "8", "U": "5", "b": "14"}  # what the report calls U and W are W and U here

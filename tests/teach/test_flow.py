@@ -22,7 +22,7 @@ def test_contributions_add_up_to_the_gradient(layer):
     layer.forward(x)
     layer.backward(dhs)
     for name, gradient in layer.grads.items():
-        parts = flow.contributions(layer, x, dhs, name)
+        parts = flow.contributions(layer, x, dhs=dhs, name=name)
         assert parts.shape == (5, 5, *gradient.shape)
         np.testing.assert_allclose(parts.sum(axis=(0, 1)), gradient, **CLOSE)
         assert not parts[np.triu_indices(5, 1)].any()
@@ -62,10 +62,40 @@ def test_jacobians_agree_with_the_complex_step(layer):
         np.testing.assert_allclose(found[:, column], moved, **CLOSE)
 
 
+def test_the_order_of_arguments_is_that_of_the_trace_and_what_is_left_out_is_0_and_1(layer):
+    x, state, dhs, _ = draw(layer, T=4, B=1)
+    ones = np.ones_like(dhs)
+    zeros = np.zeros_like(state) if len(layer.states) == 1 else tuple(map(np.zeros_like, state))
+    calls = [flow.contributions, lambda *a: flow.checkpointed(*a)[0]]
+    calls += [] if getattr(layer, "activation", "") == "relu" else [lambda *a: flow.rtrl(*a)["U_l0"]]
+    for call in calls:
+        np.testing.assert_array_equal(call(layer, x), call(layer, x, zeros, ones))
+        assert np.abs(call(layer, x, state, dhs) - call(layer, x)).max() > 1e-3
+    trace_of = trace(layer, x, state, dhs)
+    np.testing.assert_allclose(flow.checkpointed(layer, x, state, dhs)[0], trace_of.dx, **CLOSE)
+    last = np.zeros_like(dhs)
+    last[-1] = dhs[-1]
+    by_lag = [np.linalg.norm(row) for row in trace(layer, x, state, last)["dx"][::-1]]
+    np.testing.assert_allclose(flow.gradient_by_lag(layer, x, state, dhs[-1]), by_lag, **CLOSE)
+    gate = layer.gates[0]
+    if getattr(layer, "activation", "") != "relu":
+        values, low = trace_of[gate], -0.8 if gate == "h" and layer.activation == "tanh" else 0.1
+        assert flow.saturation(layer, x, state)[gate][0] == (values < low).mean()
+
+
+def test_one_unit_takes_numbers_and_lists():
+    layer = rs.RNN(1, 1, dtype="float64", seed=0)
+    found = flow.contributions(layer, [0.5, -1.0, 2.0], 0.3, [0, 0, 1])
+    assert found.shape == (3, 3, 1, 1) and np.count_nonzero(found) == 3
+    layer.forward(np.reshape([0.5, -1.0, 2.0], (3, 1, 1)), np.full((1, 1, 1), 0.3))
+    layer.backward(np.reshape([0.0, 0.0, 1.0], (3, 1, 1)))
+    np.testing.assert_allclose(found.sum(), layer.grads["U_l0"].item(), rtol=1e-13)
+
+
 def test_gradient_by_lag_is_what_the_last_state_sends_back(layer):
     x, _, _, _ = draw(layer, T=6)
     dh = np.random.default_rng(1).standard_normal((2, layer.hidden_size))
-    found = flow.gradient_by_lag(layer, x, dh)
+    found = flow.gradient_by_lag(layer, x, dh=dh)
     last = np.zeros((6, 2, layer.hidden_size))
     last[-1] = dh
     steps = trace(layer, x, dhs=last)
@@ -89,10 +119,10 @@ def test_the_direct_path_is_the_product_of_forget_gates_and_only_a_part():
 
 
 def test_the_error_of_truncation_is_0_for_the_whole_length(layer):
-    x, _, dhs, _ = draw(layer, T=8)
-    errors = flow.truncation_error(layer, x, dhs, [1, 2, 4, 8])
+    x, state, dhs, _ = draw(layer, T=8)
+    errors = flow.truncation_error(layer, x, state, dhs, [1, 2, 4, 8])
     assert errors[3] == 0 and errors[0] > 1e-3
-    parts = flow.contributions(layer, x, dhs)
+    parts = flow.contributions(layer, x, state, dhs)
     np.testing.assert_allclose(
         errors[0], np.linalg.norm(parts[np.tril_indices(8, -1)].sum(axis=0)) / np.linalg.norm(parts.sum(axis=(0, 1)))
     )
@@ -111,14 +141,14 @@ def test_saturation_counts_gates_at_their_limits():
     z = np.stack([trace(LAYERS["gru"](), x)["z", t] for t in (1, 2, 3)])
     assert gru["z"] == ((z < 0.4).mean(), (z > 0.6).mean())
     with pytest.raises(ValueError, match="margin is 0.6"):
-        flow.saturation(layer, x, 0.6)
+        flow.saturation(layer, x, margin=0.6)
 
 
 def test_real_time_recurrent_learning_finds_the_same_gradients(layer):
     if getattr(layer, "activation", "") == "relu":
         pytest.skip("relu is not analytic, and this way of differentiating needs that")
     x, state, dhs, _ = draw(layer, T=4)
-    found = flow.rtrl(layer, x, dhs, state)
+    found = flow.rtrl(layer, x, state, dhs)
     layer.forward(x, state)
     layer.backward(dhs)
     for name, gradient in layer.grads.items():
@@ -133,7 +163,7 @@ def test_the_single_path_of_eq_4_is_one_term_of_two():
     layer.forward(x, state)
     layer.backward(dhs)
     for name, gradient in layer.grads.items():
-        parts = flow.contributions(layer, x, dhs, name, state)
+        parts = flow.contributions(layer, x, state, dhs, name)
         np.testing.assert_allclose(parts[1, 0] + parts[1, 1], gradient, rtol=1e-12, atol=1e-14)
         assert np.abs(parts[1, 0] - gradient).max() > 1e-2 * np.abs(gradient).max()
 
@@ -141,7 +171,7 @@ def test_the_single_path_of_eq_4_is_one_term_of_two():
 @pytest.mark.parametrize("segment", [None, 1, 3, 100])
 def test_checkpointing_changes_no_gradient(layer, segment):
     x, state, dhs, _ = draw(layer, T=10)
-    dx, dstate, gradients = flow.checkpointed(layer, x, dhs, segment, state)
+    dx, dstate, gradients = flow.checkpointed(layer, x, state, dhs, segment)
     layer.forward(x, state)
     expected_dx, expected_dstate = layer.backward(dhs)
     np.testing.assert_allclose(dx, expected_dx, **CLOSE)
@@ -165,10 +195,10 @@ def test_nothing_is_left_changed(layer):
     params = {name: array.copy() for name, array in layer.params.items()}
     grads = {name: array.copy() for name, array in layer.grads.items()}
     flow.jacobians(layer, x, state)
-    flow.truncation_error(layer, x, dhs, [1])
-    flow.checkpointed(layer, x, dhs, 2)
+    flow.truncation_error(layer, x, None, dhs, [1])
+    flow.checkpointed(layer, x, state, dhs, 2)
     flow.gradient_by_lag(layer, x)
-    flow.rtrl(layer, x, dhs)
+    flow.rtrl(layer, x, state, dhs)
     for name in params:
         np.testing.assert_array_equal(layer.params[name], params[name])
         np.testing.assert_array_equal(layer.grads[name], grads[name])
@@ -181,7 +211,7 @@ def test_wrong_input_is_named(layer):
     with pytest.raises(ValueError, match="name is 'V', expected one of 'W_l0'"):
         flow.contributions(layer, x, name="V")
     with pytest.raises(ValueError, match="segment is 0, expected at least 1"):
-        flow.checkpointed(layer, x, np.ones((3, 2, 2)), 0)
+        flow.checkpointed(layer, x, segment=0)
 
 
 def test_saturation_of_a_sigmoid_network_counts_from_0_and_1():
@@ -202,13 +232,13 @@ def test_lists_are_taken_as_arrays_are_and_nothing_is_written_into(kind, rng):
     lists = x.tolist(), dhs.tolist(), many.tolist() if len(layer.states) == 1 else (many.tolist(), many.tolist())
 
     def all_of(x, dhs, state):
-        yield flow.contributions(layer, x, dhs, "W_l0", state)
+        yield flow.contributions(layer, x, state, dhs, "W_l0")
         yield flow.singular_values(layer, x, state)
-        yield flow.gradient_by_lag(layer, x, dhs[-1])
-        yield flow.truncation_error(layer, x, dhs, [1, 2])
-        yield flow.rtrl(layer, x, dhs, state)["U_l0"]
-        yield flow.checkpointed(layer, x, dhs, 2, state)[0]
-        yield np.array(list(flow.saturation(layer, x).values()))
+        yield flow.gradient_by_lag(layer, x, state, dhs[-1])
+        yield flow.truncation_error(layer, x, state, dhs, [1, 2])
+        yield flow.rtrl(layer, x, state, dhs)["U_l0"]
+        yield flow.checkpointed(layer, x, state, dhs, 2)[0]
+        yield np.array(list(flow.saturation(layer, x, state).values()))
         if kind is rs.LSTM:
             yield from flow.direct_path(layer, x, state)
 
@@ -222,10 +252,10 @@ def test_lists_are_taken_as_arrays_are_and_nothing_is_written_into(kind, rng):
         lambda layer: flow.contributions(layer, X),
         lambda layer: flow.step_jacobians(layer, X),
         lambda layer: flow.gradient_by_lag(layer, X),
-        lambda layer: flow.truncation_error(layer, X, X, [1]),
+        lambda layer: flow.truncation_error(layer, X, None, X, [1]),
         lambda layer: flow.saturation(layer, X),
-        lambda layer: flow.rtrl(layer, X, X),
-        lambda layer: flow.checkpointed(layer, X, X),
+        lambda layer: flow.rtrl(layer, X, None, X),
+        lambda layer: flow.checkpointed(layer, X, None, X),
         lambda layer: flow.checkpoint_curve(layer, X, [1]),
     ],
 )
@@ -244,14 +274,14 @@ X = np.ones((3, 1, 2), np.float32)
     ("call", "words"),
     [
         (
-            lambda layer: flow.gradient_by_lag(layer, X, np.ones((2, 1), "f4")),
+            lambda layer: flow.gradient_by_lag(layer, X, None, np.ones((2, 1), "f4")),
             r"dh has shape \(2, 1\), expected \(1, 2\)",
         ),
-        (lambda layer: flow.rtrl(layer, X, X[:2]), r"dhs has shape \(2, 1, 2\)"),
-        (lambda layer: flow.rtrl(layer, X, X, np.ones((1, 2, 2), "f4")), "state has shape"),
+        (lambda layer: flow.rtrl(layer, X, None, X[:2]), r"dhs has shape \(2, 1, 2\)"),
+        (lambda layer: flow.rtrl(layer, X, np.ones((1, 2, 2), "f4"), X), "state has shape"),
         (lambda layer: flow.contributions(layer, {"x": 1}), "x is dict"),
-        (lambda layer: flow.truncation_error(layer, X, X, [1], "V"), "name is 'V'"),
-        (lambda layer: flow.saturation(layer, X, float("nan")), "margin is nan"),
+        (lambda layer: flow.truncation_error(layer, X, None, X, [1], "V"), "name is 'V'"),
+        (lambda layer: flow.saturation(layer, X, None, float("nan")), "margin is nan"),
     ],
 )
 def test_arrays_that_do_not_fit_are_named(call, words):

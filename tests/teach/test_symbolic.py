@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import mpmath
 import numpy as np
 import pytest
@@ -143,6 +146,29 @@ def test_paths_of_the_vanilla_network_are_the_terms_of_the_reports_sum():
     assert r"\frac{\partial \mathcal{L}_3}{\partial W} &= \underbrace{" in text
     assert r"\frac{\partial h_2}{\partial h_1} \, \frac{\partial^+ h_1}{\partial W}" in text
     assert derived._repr_latex_() == f"$$\n{text}\n$$"
+
+
+@pytest.mark.parametrize(
+    ("cell", "default"), [("rnn", "W"), ("lstm", "U_f"), ("gru", "U_z"), ("gru reset_after", "U_z")]
+)
+def test_a_derivation_has_a_parameter_by_default_and_a_legend_of_its_letters(cell, default):
+    derived = symbolic.derivation(cell, 2)
+    assert derived.name == rf"\frac{{\partial \mathcal{{L}}_2}}{{\partial {default}}}"
+    letters, text = " ".join(derived.legend), str(derived)
+    for path in derived.paths:
+        for symbol in path.value.free_symbols:
+            assert symbolic._letters(symbol.name).split("_")[0] in letters, symbol
+    for name, words in derived.legend.items():
+        assert rf"{name} &: \text{{{words}}}" in text
+    assert text.index("v_2 &:") < text.index(default + "}")
+
+
+def test_proofs_are_an_attribute_of_teach():
+    assert rs.teach.symbolic is symbolic and "symbolic" in rs.teach.__all__
+    code = "import sys, rnnscratch as rs; rs.teach.trace; assert 'sympy' not in sys.modules; rs.teach.symbolic.unroll"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    with pytest.raises(AttributeError, match=r"module 'rnnscratch.teach' has no attribute 'symbols'"):
+        _ = rs.teach.symbols
 
 
 def test_an_lstm_has_a_path_through_every_choice_of_h_and_c():

@@ -142,6 +142,112 @@ def test_the_table_shows_every_row_with_its_equation():
         found["q", 1]
 
 
+def test_a_name_alone_gives_all_steps():
+    layer = LAYERS["lstm"]()
+    x, state, dhs, dstate = draw(layer)
+    found = trace(layer, x, state, dhs, dstate)
+    hs, _ = layer.forward(x, state)
+    dx, _ = layer.backward(dhs, dstate)
+    np.testing.assert_allclose(found["h"], hs, rtol=1e-12)
+    np.testing.assert_allclose(found["dx"], dx, rtol=1e-12)
+    np.testing.assert_array_equal(found["dW"], found.totals["W_l0"])
+    assert found["c"].shape == (3, 2, 2) and found["dU_t"].shape == (3, 2, 8)
+    with pytest.raises(KeyError, match="there is no 'q'; the names are z_i"):
+        found["q"]
+    assert repr(found) == (
+        "Trace of LSTM, T = 3, B = 2, D = 3, H = 2: 96 intermediates to print, or by name, as trace['h'] or "
+        "trace['h', 1]"
+    )
+
+
+def test_one_unit_takes_numbers_and_lists():
+    for kind, start, end in (("RNN", 0.3, -0.5), ("GRU", [0.3], [-0.5]), ("LSTM", (0.3, 0.1), [0.2, -0.5])):
+        layer = getattr(rs, kind)(1, 1, dtype="float64", seed=0)
+        short = trace(layer, [0.5, -1.0], start, [0, 1], end)
+        parts = [np.reshape(each, (1, 1, 1)) for each in np.ravel(start)]
+        ends = [np.reshape(each, (1, 1, 1)) for each in np.ravel(end)]
+        many = kind == "LSTM"
+        x, dhs = np.reshape([0.5, -1.0], (2, 1, 1)), np.reshape([0.0, 1.0], (2, 1, 1))
+        whole = trace(layer, x, tuple(parts) if many else parts[0], dhs, tuple(ends) if many else ends[0])
+        assert str(short) == str(whole) and short["dU"].any()
+    layer = rs.RNN(1, 1, dtype="float64", seed=0)
+    batch = trace(layer, [[0.5, 1.0], [-1.0, 2.0], [0.0, 0.0]], [0.1, 0.2])
+    assert batch["h"].shape == (3, 2, 1)
+    np.testing.assert_array_equal(batch["h", 3][1], trace(layer, [1.0, 2.0, 0.0], 0.2)["h", 3][0])
+    with pytest.raises(TypeError, match=r"expected the tuple \(h, c\)"):
+        trace(rs.LSTM(1, 1, dtype="float64"), [0.5], (0.1, 0.2, 0.3))
+    with pytest.raises(ValueError, match=r"x has shape \(2,\), expected \(T, B, 3\)"):
+        trace(LAYERS["gru"](), [0.5, 1.0])  # three inputs: nothing to guess
+
+
+def test_a_float32_layer_takes_lists_and_says_what_to_do_about_float64():
+    layer = rs.RNN(1, 1, seed=0)
+    assert trace(layer, [0.5])["h"].dtype == np.float32
+    with pytest.raises(TypeError, match=r"the layer computes in float32: make the layer with dtype='float64', or hand"):
+        trace(layer, np.ones((2, 1, 1)))
+
+
+def test_one_phase_can_be_shown_alone():
+    layer = LAYERS["gru"]()
+    x, state, dhs, _ = draw(layer)
+    whole, back = trace(layer, x, state, dhs), trace(layer, x, state, dhs, only="backward")
+    assert len(back) == len(whole) and back.compare({"h": whole["h"]}).ok  # all is there, not all is shown
+    start, end = str(whole).index("-- backward"), str(whole).index("-- sum")
+    lines = [" ".join(line.split()) for line in str(back).split("\n")]
+    assert lines[1:] == [" ".join(line.split()) for line in str(whole)[start:end].strip().split("\n")]
+    assert "sigmoid" not in back._repr_html_() and "dz_r" in back._repr_html_()
+    assert back.table().names[0] == "dh (output)" and "sum" not in back.table().columns
+    with pytest.raises(ValueError, match="only is 'forwards', expected one of 'forward', 'backward', 'sum'"):
+        trace(layer, x, only="forwards")
+
+
+def test_the_table_has_names_down_and_steps_across():
+    layer = LAYERS["lstm"]()
+    found = trace(layer, draw(layer, T=4)[0])
+    table = found.table()
+    assert table.columns == ["t = 1", "t = 2", "t = 3", "t = 4", "sum"]
+    assert table.names == [name for name in dict.fromkeys(row.name for row in found) if name not in ("dW", "dU", "db")]
+    one = rs.LSTM(1, 1, dtype="float64", seed=0)
+    found = trace(one, [0.5, -1.0])
+    lines = str(found.table()).split("\n")
+    assert lines[0].split() == ["t", "=", "1", "t", "=", "2", "sum"] and len(lines) == 1 + len(found.table().names)
+    row = next(line for line in lines if line.startswith("dW_t"))
+    assert f"{found['dW'][0, 3]:.6f}" in row and f"{found['dW_t', 1][0, 3]:.6f}" in row
+    assert float(next(line for line in lines if line.startswith("c ")).split()[2]) == round(found["c", 2].item(), 6)
+    page = found.table()._repr_html_()
+    assert page.count("<tr>") == len(lines) and "<th>t = 2</th>" in page and repr(found.table()) == str(found.table())
+
+
+REPORTS = {  # a name of ours, that of the report, and its formula there
+    "rnn tanh": [("z", "z", "x U + h_prev W + b"), ("dW_t", "dU_t", "x^T dz"), ("dU", "dW", "sum over t of dW_t")],
+    "lstm": [("c", "C", "f C_prev + i C~"), ("g", "C~", "tanh(z_c)"), ("z_g", "z_c", "x W_c + h_prev U_c + b_c")],
+    "gru": [("n", "h~", "tanh(z_h)"), ("dz_n", "dz_h", "dh~ (1 - h~^2)"), ("dW", "dW", "sum over t of dW_t")],
+    "gru after": [("z_n", "z_h", "x W_h + b_h + r hn"), ("hn", "hn", "h_prev U_h + bn"), ("dn", "dh~", "dh (1 - z)")],
+}
+
+
+@pytest.mark.parametrize("kind", REPORTS)
+def test_letters_can_be_those_of_the_report(kind):
+    """Eq. 1: its U is our W; Eqs 68-69: its C, C~, W_c; Eqs 77-78: its h~, W_h, U_h."""
+    layer = LAYERS[kind]()
+    x, state, dhs, _ = draw(layer)
+    ours, theirs = trace(layer, x, state, dhs), trace(layer, x, state, dhs, letters="report")
+    formulas = {row.name: row.formula for row in theirs}
+    for name, report, formula in REPORTS[kind]:
+        np.testing.assert_array_equal(ours[name], theirs[report])
+        assert formulas[report] == formula
+    assert [row.equation for row in ours] == [row.equation for row in theirs]
+    assert all(np.array_equal(a.value, b.value) for a, b in zip(ours, theirs)) and len(ours) == len(theirs)
+    assert not any(
+        letter in f" {text} " for text in formulas.values() for letter in (" c ", " g ", " n ", "_n ", "_g ")
+    )
+    layer.forward(x, state)
+    layer.backward(dhs)
+    assert theirs.compare(layer.grads).ok  # under the names that the layer has for them
+    with pytest.raises(ValueError, match="letters is 'goodfellow', expected one of 'library', 'report'"):
+        trace(layer, x, letters="goodfellow")
+
+
 def test_equations_exist_in_the_report():
     for kind, make in LAYERS.items():
         layer = make()
