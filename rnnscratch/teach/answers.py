@@ -19,7 +19,7 @@ FILE = Path(__file__).with_name("answers.json")
 DIGITS = 4
 NOTHING = 1e-12  # smaller numbers are rounding errors
 
-Entry = dict[str, Any]  # "shape": [] for a number or words; "accepted": for each number, the hashes that are right
+Entry = dict[str, Any]  # "shape": [] of a number, None of words; "accepted": for each number, the hashes that are right
 
 
 def answer(number: str, value: Any) -> bool:
@@ -69,7 +69,7 @@ def entry(number: str, value: Any) -> Entry:
         words = [value] if isinstance(value, str) else sorted(value)
         if any(_is_number(each) for each in words) or not all(map(_normal, words)):
             raise ValueError(f"the answer of {number} is {value!r}, expected words, or a number that is no string")
-        return {"shape": [], "accepted": [[_hash(number, 0, _normal(each)) for each in words]]}
+        return {"shape": None, "accepted": [[_hash(number, 0, _normal(each)) for each in words]]}
     array = as_array("value", value)
     for each in array.flat:
         if not math.isfinite(each) or 0 < abs(each) < NOTHING:
@@ -82,14 +82,23 @@ def entry(number: str, value: Any) -> Entry:
 def accepts(number: str, kept: Entry, value: Any) -> bool:
     """Whether a value is right by what the file keeps. Raises as `answer` does for values of no use."""
     if isinstance(value, str) and not _is_number(value):
-        return kept["shape"] == [] and _hash(number, 0, _normal(value)) in kept["accepted"][0]
+        return kept["shape"] is None and _hash(number, 0, _normal(value)) in kept["accepted"][0]
     array = as_array("value", float(value) if isinstance(value, str) else value)
+    if kept["shape"] is None:
+        return False
     if array.size == 1 and kept["shape"] == []:
         array = array.reshape(())  # a number in an array, as `layer.grads["U_l0"]` holds it
     if list(array.shape) != kept["shape"]:
         raise ValueError(f"value has shape {array.shape}, expected {tuple(kept['shape'])} for the answer of {number}")
     given = [{_hash(number, at, form) for form in _forms(each)} for at, each in enumerate(array.flat)]
     return all(forms & set(right) for forms, right in zip(given, kept["accepted"]))
+
+
+def same(one: Entry, other: Entry) -> bool:
+    """Whether two entries of one exercise accept a common value: they may differ by rounding errors of their origin."""
+    if one["shape"] != other["shape"] or one["shape"] is None:
+        return one == other
+    return all(set(a) & set(b) for a, b in zip(one["accepted"], other["accepted"], strict=True))
 
 
 def _forms(each: Any) -> list[str]:

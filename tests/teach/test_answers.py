@@ -108,4 +108,12 @@ def test_the_file_is_read_as_it_was_written_and_hashes_depend_on_the_exercise(tm
 def test_the_courses_own_file_is_well_formed():
     for number, kept in answers.load().items():
         answers.place(number)
-        assert len(kept["accepted"]) == np.prod(kept["shape"], dtype=int) and all(kept["accepted"])
+        assert len(kept["accepted"]) == np.prod(kept["shape"] or [], dtype=int) and all(kept["accepted"])
+
+
+def test_entries_that_differ_by_rounding_errors_are_the_same():
+    a, b, c = (answers.entry("1.2", value) for value in (0.5, 0.5 - 1e-15, 0.5006))
+    assert a != b and answers.same(a, b) and not answers.same(a, c)
+    words = [answers.entry("1.2", each) for each in ({"r", "reset"}, {"reset", "r"}, {"reset"})]
+    assert answers.same(words[0], words[1]) and not answers.same(words[0], words[2])
+    assert not answers.same(a, answers.entry("1.2", [0.5])) and not answers.same(a, words[2])
