@@ -3,27 +3,35 @@
     python notebooks/build.py                 run all at full size and write the .ipynb files
     python notebooks/build.py 01 05           these alone
     python notebooks/build.py --check         run at small size with solutions, compare the .ipynb files
+    python notebooks/build.py --student       write the edition to fill in, not run, to notebooks/student/ (or --out)
 
-Needs the extra `notebooks`. A source is a `py:percent` script of jupytext. Exercises end with solutions folded away in
-`<details>`; their Python blocks run as well when checking, after everything else.
+Needs the extra `notebooks`. A source is a `py:percent` script of jupytext; what a cell's header says of it
+(`# %% tags=["..."]`) is kept. Exercises end with solutions folded away in `<details>`; their Python blocks run as well
+when checking, after everything else. `blanks.py` says how a source marks what the learner is to write, and which
+answers `rs.teach.answer` is to know.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
+import json
 import os
-import re
 import sys
 from pathlib import Path
 from typing import Any
 
+import blanks
 import jupytext
 import nbclient
 import nbformat
 from tqdm import tqdm
 
+from rnnscratch.teach import answers
+
 HERE = Path(__file__).resolve().parent
 SECONDS = 1800  # for one cell
+NOTICED = 3  # a blank left open must stop its own cell or one of those after it, so many in all
 
 
 def sources(chosen: list[str]) -> list[Path]:
@@ -40,20 +48,14 @@ def read(source: Path) -> Any:
     notebook = jupytext.read(source, fmt="py:percent")
     for number, cell in enumerate(notebook.cells, 1):
         cell["id"] = f"cell-{number}"
-        cell["metadata"] = {}
+        for spacing in ("lines_to_next_cell", "lines_to_end_of_cell_marker"):  # jupytext's own, of the source's text
+            cell["metadata"].pop(spacing, None)
     notebook["metadata"] = {
         "jupytext": {"formats": "ipynb,py:percent"},
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
     }
     return notebook
-
-
-def solutions(notebook: Any) -> list[str]:
-    """The Python blocks inside `<details>` of the notebook's texts."""
-    texts = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    folded = re.findall(r"<details>.*?</details>", texts, re.DOTALL)
-    return [block for each in folded for block in re.findall(r"```python\n(.*?)```", each, re.DOTALL)]
 
 
 def execute(notebook: Any, quick: bool) -> None:
@@ -91,20 +93,125 @@ def check(source: Path) -> list[str]:
     """What is wrong with one notebook, run at small size with its solutions, and with its committed form."""
     notebook = read(source)
     found = differences(notebook, source.with_suffix(".ipynb"))
-    notebook.cells += [nbformat.v4.new_code_cell(each) for each in solutions(notebook)]
     try:
-        execute(notebook, quick=True)
-    except nbclient.exceptions.CellExecutionError as error:
+        wrong = unreadable(notebook)
+        entries, said = run(notebook, quick=True)
+    except (nbclient.exceptions.CellExecutionError, ValueError) as error:
         return [*found, f"{source.name}: {error}"]
-    return found + [f"{source.name}: {each}" for each in complaints(notebook)]
+    return found + [f"{source.name}: {each}" for each in [*wrong, *said, *outdated(entries, source)]]
+
+
+def run(notebook: Any, quick: bool, probing: bool = True) -> tuple[dict[str, answers.Entry], list[str]]:
+    """Run a notebook in place, then its solutions: the entries of their answers, and what is wrong with all that.
+
+    A blank is tried right after its cell has run: the cell with this blank open, then those that follow. Raises
+    nbclient's CellExecutionError for a cell that fails, ValueError for a mark that cannot be read.
+    """
+    probes: dict[str, Any] = {}
+    order: list[Any] = []
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    for at, cell in enumerate(code):
+        order.append(cell)
+        for number, blank in enumerate(blanks.blanks(cell.source) if probing else [], 1):
+            following = [blanks.opened(cell.source, blank), *(each.source for each in code[at + 1 : at + NOTICED])]
+            probe = f"__import__('blanks').left_open({following!r}, {blank.message!r}, globals())"
+            probes[f"{cell.id}, blank {number} ({blank.what})"] = printing(probe)
+            order.append(next(reversed(probes.values())))
+    solved = blanks.solutions(notebook)
+    solutions = [nbformat.v4.new_code_cell(each) for each in solved]
+    for block, cell in zip(solved, solutions):
+        order.append(cell)
+        for number, expression in blanks.answers(block).items():
+            if number in probes:
+                raise ValueError(f"answer {number} is given twice")
+            probes[number] = printing(f"__import__('rnnscratch').teach.answers.entry({number!r}, {expression})")
+            order.append(probes[number])
+    execute(nbformat.v4.new_notebook(cells=order), quick)
+    said = {name: json.loads(cell.outputs[-1].text) for name, cell in probes.items()}
+    wrong = complaints(nbformat.v4.new_notebook(cells=notebook.cells + solutions))
+    wrong += [f"{name}: {what}" for name, what in said.items() if isinstance(what, str) and what]
+    return {number: entry for number, entry in said.items() if isinstance(entry, dict)}, wrong
+
+
+def printing(expression: str) -> Any:
+    """A cell that prints the value of an expression as JSON."""
+    return nbformat.v4.new_code_cell(f"print(__import__('json').dumps({expression}))")
+
+
+def unreadable(notebook: Any) -> list[str]:
+    """What keeps the student edition from being read, or from being the notebook when its blanks are filled in."""
+    edition = blanks.student(notebook)
+    found = []
+    for cell in edition.cells:
+        if cell.cell_type == "code":
+            try:
+                ast.parse(cell.source)
+            except SyntaxError as error:
+                found.append(f"student edition, {cell.id}, line {error.lineno}: {error.msg}: {error.text}")
+        elif blanks.SOLUTION.search(cell.source):
+            found.append(f"student edition, {cell.id}: a solution is left")
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    other = [cell.id for cell in code if blanks.filled(blanks.opened(cell.source), cell.source) != cell.source]
+    return found + [f"{name}: its blanks filled in again are not the cell" for name in other]
+
+
+def known(source: Path) -> dict[str, answers.Entry]:
+    """The answers of one notebook that `rs.teach.answer` knows."""
+    chapter = int(source.name[:2])
+    return {number: entry for number, entry in answers.load().items() if answers.place(number)[0] == chapter}
+
+
+def outdated(entries: dict[str, answers.Entry], source: Path) -> list[str]:
+    """Which answers are not those that `rs.teach.answer` knows: they follow from the source at its full size."""
+    chapter, old = int(source.name[:2]), known(source)
+    found = [
+        f"answer {number} is not of notebook {chapter}" for number in entries if answers.place(number)[0] != chapter
+    ]
+    for number in sorted({*entries, *old}, key=answers.place):
+        if number not in old or number not in entries:
+            what = "is not known" if number in entries else "is known and has no mark"
+            found.append(f"answer {number} {what}: python notebooks/build.py {source.name[:2]}")
+        elif not answers.same(entries[number], old[number]):
+            found.append(
+                f"answer {number} is another at small size, or was: python notebooks/build.py {source.name[:2]}"
+            )
+    return found
+
+
+def write(source: Path) -> list[str]:
+    """Run one notebook at full size and keep its outputs, and the hashes of its answers; what is wrong with it."""
+    notebook = read(source)
+    if any(blanks.answers(block) for block in blanks.solutions(notebook)):
+        entries, wrong = run(notebook, quick=False, probing=False)
+    else:
+        execute(notebook, quick=False)
+        entries, wrong = {}, complaints(notebook)
+    old = known(source)
+    for number in entries:
+        if number in old and answers.same(entries[number], old[number]):
+            entries[number] = old[number]  # as it stands: the last bits of numbers differ from machine to machine
+    others = {number: entry for number, entry in answers.load().items() if number not in old}
+    if entries != old:
+        answers.save({**others, **entries})
+    partial = source.with_suffix(".ipynb.partial")
+    nbformat.write(notebook, partial)
+    partial.replace(source.with_suffix(".ipynb"))
+    return [f"{source.name}: {each}" for each in wrong]
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Returns the exit status."""
     parser = argparse.ArgumentParser(description="Run the notebooks and keep their outputs, or check them.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="beginnings of names, such as 01 (default: all)")
-    parser.add_argument("--check", action="store_true", help="run at small size and compare, write nothing")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--check", action="store_true", help="run at small size and compare, write nothing")
+    what.add_argument("--student", action="store_true", help="write the edition to fill in, not run")
+    parser.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="where --student writes (default: beside the sources)"
+    )
     options = parser.parse_args(arguments)
+    if options.out and not options.student:
+        parser.error("--out goes with --student")
     try:
         chosen = sources(options.names)
     except ValueError as error:
@@ -113,13 +220,12 @@ def main(arguments: list[str] | None = None) -> int:
     for source in tqdm(chosen, unit="notebook"):
         if options.check:
             wrong += check(source)
-            continue
-        notebook = read(source)
-        execute(notebook, quick=False)
-        wrong += [f"{source.name}: {each}" for each in complaints(notebook)]
-        partial = source.with_suffix(".ipynb.partial")
-        nbformat.write(notebook, partial)
-        partial.replace(source.with_suffix(".ipynb"))
+        elif options.student:
+            folder = options.out or HERE / "student"
+            folder.mkdir(parents=True, exist_ok=True)
+            nbformat.write(blanks.student(read(source)), folder / f"{source.stem}.ipynb")
+        else:
+            wrong += write(source)
     for each in wrong:
         print(each)
     return 1 if wrong else 0

@@ -5,6 +5,7 @@ points for a learner's function, where gradients go, proofs, and a quiz.
 from typing import TYPE_CHECKING, Any
 
 from . import flow, quiz, steps, words
+from .answers import answer
 from .compare import Comparison
 from .grade import Grade, grade, tasks
 from .trace import Trace, trace
@@ -12,7 +13,22 @@ from .trace import Trace, trace
 if TYPE_CHECKING:
     from . import symbolic as symbolic
 
-__all__ = ["Comparison", "Grade", "Trace", "flow", "grade", "quiz", "steps", "symbolic", "tasks", "trace", "words"]
+__all__ = [
+    *(
+        "Comparison",
+        "Grade",
+        "Trace",
+        "answer",
+        "flow",
+        "grade",
+        "quiz",
+        "steps",
+        "symbolic",
+        "tasks",
+        "trace",
+        "words",
+    ),
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,170 @@
+"""The student edition of a notebook: blanks in place of marked lines, and no solutions.
+
+In a code cell the lines between `# BLANK: what to write` and `# END` are the learner's to write; both marks are
+indented as the lines are. In an exercise the solution is what stands in `<details>` under the summary "Solution"; a
+line `# answer 1.3: expression` in its Python block says what `rs.teach.answer("1.3", ...)` is to accept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import nbformat
+import numpy as np
+
+SOLUTION = re.compile(r"\n*<details>\s*<summary>Solution.*?</details>\n*", re.DOTALL)
+NOTE = """*In this edition you write the lines that matter. A cell that stops with `your code: ...` says what is
+missing; delete its `raise` when it is written. The cell after it says what still differs.*"""
+
+
+@dataclass(frozen=True)
+class Blank:
+    """Lines for the learner to write, as they stand in the source with their marks."""
+
+    what: str
+    indent: str
+    lines: str
+
+    @property
+    def message(self) -> str:
+        return f"your code: {self.what}"
+
+    @property
+    def stub(self) -> str:
+        """What stands in their place: it says what is missing, and stops whoever runs on without it."""
+        first = f"{self.indent}...  # {self.message}\n"
+        return first + f"{self.indent}raise NotImplementedError({self.message!r})  # delete this line when it is done\n"
+
+
+def pieces(source: str) -> list[str | Blank]:
+    """A code cell cut into text and blanks. Raises ValueError for a mark without its other one."""
+    found: list[str | Blank] = [""]
+    what, inside = "", ""
+    for line in source.splitlines(keepends=True):
+        mark = line.strip()
+        if mark.startswith("# BLANK"):
+            if what or not re.fullmatch(r"# BLANK: \S.*", mark):
+                raise ValueError(f"{mark!r}: expected '# BLANK: what to write', and '# END' before the next one")
+            what, inside = mark.removeprefix("# BLANK: "), line
+        elif what:
+            inside += line
+            if mark == "# END":
+                found += [Blank(what, inside[: inside.index("#")], inside), ""]
+                what = ""
+        elif mark == "# END":
+            raise ValueError("'# END' without a '# BLANK: ...' before it")
+        else:
+            found[-1] += line
+    if what:
+        raise ValueError(f"'# BLANK: {what}' without an '# END' after it")
+    return found
+
+
+def blanks(source: str) -> list[Blank]:
+    return [piece for piece in pieces(source) if isinstance(piece, Blank)]
+
+
+def opened(source: str, only: Blank | None = None) -> str:
+    """A code cell with its blanks open, or only one of them."""
+    text = ""
+    for piece in pieces(source):
+        if isinstance(piece, str):
+            text += piece
+        else:
+            text += piece.stub if only in (None, piece) else piece.lines
+    return text.rstrip("\n") if not source.endswith("\n") else text
+
+
+def filled(text: str, source: str) -> str:
+    """A student's cell with the blanks of its source written back."""
+    text += "\n"
+    for blank in blanks(source):
+        text = text.replace(blank.stub, blank.lines.rstrip("\n") + "\n", 1)
+    return text.removesuffix("\n")
+
+
+def solutions(notebook: Any) -> list[str]:
+    """The Python blocks inside `<details>` of the notebook's texts."""
+    texts = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    folded = re.findall(r"<details>.*?</details>", texts, re.DOTALL)
+    return [block for each in folded for block in re.findall(r"```python\n(.*?)```", each, re.DOTALL)]
+
+
+def answers(block: str) -> dict[str, str]:
+    """The expressions of a solution's answers, by number. Raises ValueError for one that cannot be read."""
+    found = {}
+    for line in re.findall(r"^# answer .*$", block, re.MULTILINE):
+        mark = re.fullmatch(r"# answer (\d+\.\d+): (\S.*)", line)
+        if not mark or mark[1] in found:
+            raise ValueError(f"{line!r}: expected '# answer 1.3: expression', each number once")
+        found[mark[1]] = mark[2]
+    return found
+
+
+def student(notebook: Any) -> Any:
+    """The edition to fill in, not yet run; the notebook itself stays as it is."""
+    edition = copy.deepcopy(notebook)
+    edition.cells = []
+    for cell in copy.deepcopy(notebook.cells):
+        if cell.cell_type == "code":
+            cell.source, cell.outputs, cell.execution_count = opened(cell.source), [], None
+            edition.cells.append(cell)
+        elif cell.cell_type == "markdown":
+            edition.cells += _without_solutions(cell)
+        else:
+            edition.cells.append(cell)
+    if any(blanks(cell.source) for cell in notebook.cells if cell.cell_type == "code"):
+        edition.cells[0].source += f"\n\n{NOTE}"
+    for number, cell in enumerate(edition.cells, 1):
+        cell["id"] = f"cell-{number}"
+    return edition
+
+
+def _without_solutions(cell: Any) -> list[Any]:
+    """A text with room for the learner's work where solutions stood: each becomes a cell of its own."""
+    texts, folded = SOLUTION.split(cell.source), SOLUTION.findall(cell.source)
+    found = []
+    for text, solution in zip(texts, [*folded, ""]):
+        if text.strip():
+            found.append(nbformat.v4.new_markdown_cell(text, metadata={} if found else cell.metadata))
+        if "```python" in solution:
+            work = ["# your work"] + [f'# rs.teach.answer("{number}", value)' for number in answers(solution)]
+            found.append(nbformat.v4.new_code_cell("\n".join(work)))
+        elif solution:
+            found.append(nbformat.v4.new_markdown_cell("*Your answer:*"))
+    return found
+
+
+def left_open(cells: list[str], message: str, names: dict[str, Any]) -> str:
+    """What is wrong with how these cells run, the first of them with a blank left open; "" if one stops as it should.
+
+    `names` are the globals that they run in, changed meanwhile and then as before: arrays, generators and layers are
+    copied.
+    """
+    before = dict(names)
+    kinds = (list, dict, np.ndarray, np.random.Generator)
+    ours = {
+        name: value
+        for name, value in before.items()
+        if not name.startswith("_")
+        and name not in ("In", "Out")
+        and (isinstance(value, kinds) or type(value).__module__.startswith("rnnscratch"))
+    }
+    names.update(copy.deepcopy(ours))
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            for cell in cells:
+                exec(compile(cell, "<cell>", "exec"), names)
+    except Exception as error:  # whatever a learner would see
+        polite = isinstance(error, NotImplementedError) and str(error) == message
+        return "" if polite else f"left open, it ends in {type(error).__name__}: {error}"
+    finally:
+        for name in set(names) - set(before):
+            del names[name]
+        names.update(before)
+    return f"left open, it stops none of {len(cells)} cells"

@@ -1,0 +1,203 @@
+"""The student edition: what is marked becomes a blank that stops politely, solutions go, answers are known by hash."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rnnscratch.teach import answers
+
+for needed in ("jupytext", "nbclient", "nbformat"):
+    pytest.importorskip(needed, reason="it comes with the notebooks extra")
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+SOURCE = """# %% [markdown] slideshow={"slide_type": "slide"}
+# # 1. Small
+# %% tags=["remove_input"]
+import numpy as np
+
+rng = np.random.default_rng(0)
+scale = np.array([2.0])
+
+
+# %%
+def double(x):
+    # BLANK: twice x
+    y = scale * x
+    scale[:] = 2
+    # END
+    return y
+
+
+def twice(x):
+    return double(x)
+
+
+# %%
+assert twice(2.0) == 4
+# BLANK: the sum of "both"
+total = double(1) + rng.integers(1) + 3
+# END
+assert total == 5
+# %% [markdown]
+# ## Exercises
+#
+# **1.** How much?
+#
+# <details><summary>Solution</summary>
+#
+# More.
+#
+# ```python
+# more = total.item() * 1.234567
+# # answer 1.1: more
+# # answer 1.2: {"yes", "more"}
+# ```
+# </details>
+#
+# **2.** Why?
+#
+# <details><summary>Hint</summary>Think.</details>
+# <details><summary>Solution</summary>
+# So.
+# </details>
+"""
+
+
+@pytest.fixture
+def build(monkeypatch, tmp_path):
+    """build.py with one notebook of its own, and a file of answers of its own."""
+    monkeypatch.syspath_prepend(NOTEBOOKS)
+    build = importlib.import_module("build")
+    (tmp_path / "01_small.py").write_text(SOURCE)
+    monkeypatch.setattr(build, "HERE", tmp_path)
+    (tmp_path / "blanks.py").write_text((NOTEBOOKS / "blanks.py").read_text())  # beside the kernel
+    load, save, path = answers.load, answers.save, tmp_path / "answers.json"
+    monkeypatch.setattr(answers, "load", lambda: load(path))
+    monkeypatch.setattr(answers, "save", lambda entries: save(entries, path))
+    return build
+
+
+@pytest.fixture
+def blanks(monkeypatch):
+    monkeypatch.syspath_prepend(NOTEBOOKS)
+    return importlib.import_module("blanks")
+
+
+def test_marked_lines_become_blanks_at_their_indentation(blanks):
+    source = "def f(x):\n    a = 1\n    # BLANK: b\n    b = a\n    c = b\n    # END\n    return c"
+    assert blanks.opened(source) == (
+        "def f(x):\n    a = 1\n    ...  # your code: b\n"
+        "    raise NotImplementedError('your code: b')  # delete this line when it is done\n    return c"
+    )
+    both = "# BLANK: a\na = 1\n# END\n# BLANK: b\nb = 2\n# END"
+    first, second = blanks.blanks(both)
+    assert "a = 1" not in blanks.opened(both, first) and "b = 2" in blanks.opened(both, first)
+    assert "a = 1" in blanks.opened(both, second) and "b = 2" not in blanks.opened(both, second)
+    for text in (source, both, "a = 1", ""):
+        assert blanks.filled(blanks.opened(text), text) == text
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("# BLANK: a\na = 1", "without an '# END' after it"),
+        ("a = 1\n# END", "'# END' without a"),
+        ("# BLANK: a\n# BLANK: b\n# END", "'# END' before the next one"),
+        ("# BLANK:\na = 1\n# END", "expected '# BLANK: what to write'"),
+    ],
+)
+def test_a_mark_without_its_other_one_is_told(blanks, source, told):
+    with pytest.raises(ValueError, match=told):
+        blanks.opened(source)
+
+
+def test_solutions_and_their_answers_are_found(blanks):
+    nbformat = pytest.importorskip("nbformat")
+    text = (
+        "<details>\n```python\na = 1\n```\n</details>\n```python\nb = 2\n```\n<details>```python\nc = 3\n```</details>"
+    )
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text)])
+    assert blanks.solutions(notebook) == ["a = 1\n", "c = 3\n"]
+    assert blanks.answers("a = 1\n# answer 1.3: a + 1\n") == {"1.3": "a + 1"}
+    with pytest.raises(ValueError, match="expected '# answer 1.3: expression'"):
+        blanks.answers("# answer 1.3 a\n")
+
+
+def test_the_student_edition_has_blanks_and_room_for_work_but_no_solutions(build):
+    assert build.main(["--student", "01"]) == 0
+    edition = json.loads((build.HERE / "student" / "01_small.ipynb").read_text())
+    cells = [(cell["cell_type"], "".join(cell["source"])) for cell in edition["cells"]]
+    text = "\n".join(source for _, source in cells)
+    assert "scale * x" not in text and "total = " not in text and "More." not in text and "So." not in text
+    assert "1.234567" not in text and "<summary>Hint</summary>" in text and "your code: ..." in cells[0][1]
+    assert cells[-4:] == [
+        ("markdown", "## Exercises\n\n**1.** How much?"),
+        ("code", '# your work\n# rs.teach.answer("1.1", value)\n# rs.teach.answer("1.2", value)'),
+        ("markdown", "**2.** Why?\n\n<details><summary>Hint</summary>Think.</details>"),
+        ("markdown", "*Your answer:*"),
+    ]
+    assert build.main(["--student", "--out", str(build.HERE / "mine")]) == 0
+    assert (build.HERE / "mine" / "01_small.ipynb").exists()
+
+
+def test_what_a_cells_header_says_is_kept_in_all_editions(build, blanks):
+    notebook = build.read(build.HERE / "01_small.py")
+    kept = [dict(cell.metadata) for cell in notebook.cells]
+    assert kept == [{"slideshow": {"slide_type": "slide"}}, {"tags": ["remove_input"]}, {}, {}, {}]
+    assert [dict(cell.metadata) for cell in blanks.student(notebook).cells][:4] == kept[:4]
+
+
+def test_a_whole_round_from_source_to_check(build, monkeypatch, capsys):
+    source = build.HERE / "01_small.py"
+    answers.save({"1.7": answers.entry("1.7", 3), "2.1": answers.entry("2.1", 3)})
+    assert build.main([]) == 0, capsys.readouterr().out
+    written = answers.load()
+    assert list(written) == ["1.1", "1.2", "2.1"]
+    assert answers.accepts("1.1", written["1.1"], 6.173) and answers.accepts("1.2", written["1.2"], "Yes")
+    notebook = json.loads(source.with_suffix(".ipynb").read_text())
+    assert len(notebook["cells"]) == 5
+    assert [cell.get("execution_count") for cell in notebook["cells"]] == [None, 1, 2, 3, None]
+    assert build.check(source) == []
+
+    source.write_text(SOURCE.replace("1.234567", "1.3").replace('# answer 1.2: {"yes", "more"}', ""))
+    told = "\n".join(build.check(source))
+    assert "answer 1.1 is another at small size, or was" in told
+    assert "answer 1.2 is known and has no mark" in told
+    assert "01_small.ipynb is not made from its source" in told
+
+
+def test_a_blank_that_nobody_notices_and_one_that_fails_otherwise_are_told(build):
+    source = build.HERE / "01_small.py"
+    unused = "# %%\ndef unused():\n    # BLANK: nothing\n    return 1\n    # END\n# %% [markdown]\n# ## Exercises"
+    source.write_text(SOURCE.replace("# %% [markdown]\n# ## Exercises", unused))
+    _, wrong = build.run(build.read(source), quick=True)
+    assert wrong == ["cell-5, blank 1 (nothing): left open, it stops none of 1 cells"]
+    source.write_text("# %%\n# BLANK: a\na = 1\n# END\n# %%\nlen(1)\n")
+    with pytest.raises(Exception, match="TypeError"):
+        build.run(build.read(source), quick=True)
+
+
+def test_a_blank_inside_brackets_is_told(build):
+    source = build.HERE / "01_small.py"
+    source.write_text("# %%\na = [\n    # BLANK: one\n    1,\n    # END\n]\n")
+    assert "student edition, cell-1, line 3: " in "\n".join(build.unreadable(build.read(source)))
+
+
+def test_trying_a_blank_changes_nothing(blanks):
+    names = {"a": np.zeros(2), "rng": np.random.default_rng(0)}
+    before = dict(names)
+    exec("def spoil():\n    a[0] = rng.random()", names)
+    kept = dict(names)
+    cells = ["b = 1\nspoil()", "a = 3\nraise NotImplementedError('your code: c')"]
+    assert blanks.left_open(cells, "your code: c", names) == ""
+    assert names == kept and names["a"] is before["a"] and (names["a"] == 0).all()
+    assert names["rng"].random() == np.random.default_rng(0).random()
+    assert blanks.left_open(["1 / 0"], "your code: c", names) == (
+        "left open, it ends in ZeroDivisionError: division by zero"
+    )
+    assert blanks.left_open(["1"], "your code: c", names) == "left open, it stops none of 1 cells"
