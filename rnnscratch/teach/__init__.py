@@ -14,20 +14,18 @@ if TYPE_CHECKING:
     from . import symbolic as symbolic
 
 __all__ = [
-    *(
-        "Comparison",
-        "Grade",
-        "Trace",
-        "answer",
-        "flow",
-        "grade",
-        "quiz",
-        "steps",
-        "symbolic",
-        "tasks",
-        "trace",
-        "words",
-    ),
+    "Comparison",
+    "Grade",
+    "Trace",
+    "answer",
+    "flow",
+    "grade",
+    "quiz",
+    "steps",
+    "symbolic",
+    "tasks",
+    "trace",
+    "words",
 ]
 
 
