@@ -16,8 +16,12 @@
 # does it keep its weights. You load PyTorch's weights by hand and get PyTorch's numbers, and you do the same for
 # Keras.
 #
-# You need back-propagation through time of the vanilla RNN (notebook 01) and the chain rule. The LSTM (notebook 04)
-# helps, but is not needed.
+# - **Time**: about four hours with the exercises, in two sittings: the cell (sections 1 to 4), then the conventions
+#   (sections 5 to 9); the machine needs ten seconds.
+# - **You need** notebook 1 (back-propagation through time) and notebook 2 (the complex step). Notebook 4, the LSTM,
+#   helps, but is not needed.
+# - **Afterwards you can** derive the three paths back through a GRU; say what the bias of its update gate does; convert
+#   between Eq. 37 and Eq. 78, reset before and after, and the orders of gates; and prove that a conversion is right.
 
 # %%
 import os
@@ -163,57 +167,59 @@ assert other.forward(x)[0][0] == from_zero[0]
 # %% [markdown]
 # ## 3. Two steps back by hand
 #
-# Write $dh$ for $\partial \mathcal L / \partial h$. The loss sees only $h_2$ (Eq. 79), and for the sigmoid with
-# cross-entropy the derivative of the loss by the logit is $\hat y - y$, so $dh_2 = (\hat y - y) V$.
+# Write $\bar h$ for $\partial \mathcal L / \partial h$, as in notebooks 1 and 4, and so for the gates; programs call it
+# `dh`. The loss sees only $h_2$ (Eq. 79), and for the sigmoid with
+# cross-entropy the derivative of the loss by the logit is $\hat y - y$, so $\bar h_2 = (\hat y - y) V$.
 #
-# Now one step in reverse. Eq. 78 is a sum of two products, so with $dh$ given,
+# Now one step in reverse. Eq. 78 is a sum of two products, so with $\bar h$ given,
 #
-# $$dz = dh \odot (h_{t-1} - n), \qquad dn = dh \odot (1 - z).$$
+# $$\bar z = \bar h \odot (h_{t-1} - n), \qquad \bar n = \bar h \odot (1 - z).$$
 #
-# Through the two activations, with $\sigma' = \sigma(1-\sigma)$ and $\tanh' = 1 - \tanh^2$; $a_g$ is what stands inside
-# the activation of gate $g$:
+# Through the two activations, with $\sigma' = \sigma(1-\sigma)$ and $\tanh' = 1 - \tanh^2$. What stands inside the
+# activation of gate $g$ is $z_g$ ($z$ without an index is the update gate itself), and $dz_g$ its gradient:
 #
-# $$da_n = dn \odot (1 - n^2), \qquad da_z = dz \odot z \odot (1 - z).$$
+# $$dz_n = \bar n \odot (1 - n^2), \qquad dz_z = \bar z \odot z \odot (1 - z).$$
 #
 # Eq. 77 holds the product $s = r \odot h_{t-1}$, which meets $U_n$:
 #
-# $$ds = da_n U_n^\top, \qquad dr = ds \odot h_{t-1}, \qquad da_r = dr \odot r \odot (1 - r).$$
+# $$\bar s = dz_n U_n^\top, \qquad \bar r = \bar s \odot h_{t-1}, \qquad dz_r = \bar r \odot r \odot (1 - r).$$
 #
-# What a step adds to the gradients of the weights is input times $da$. The input of $U_n$ is $s$, **not** $h_{t-1}$:
+# What a step adds to the gradients of the weights is input times $dz_g$ (for matrices, input transposed times $dz_g$:
+# the sum over the batch). The input of $U_n$ is $s$, **not** $h_{t-1}$:
 #
-# $$dW_g \mathrel{+}= x_t^\top da_g, \quad db_g \mathrel{+}= da_g, \quad
-# dU_r \mathrel{+}= h_{t-1}^\top da_r, \quad dU_z \mathrel{+}= h_{t-1}^\top da_z, \quad dU_n \mathrel{+}= s^\top da_n.$$
+# $$dW_g \mathrel{+}= x_t^\top dz_g, \quad db_g \mathrel{+}= dz_g, \quad
+# dU_r \mathrel{+}= h_{t-1}^\top dz_r, \quad dU_z \mathrel{+}= h_{t-1}^\top dz_z, \quad dU_n \mathrel{+}= s^\top dz_n.$$
 #
 # Last, $h_{t-1}$. It stands at four places of Eqs 75-78, which make **three paths** back:
 #
-# $$dh_{t-1} = \underbrace{dh \odot z}_{\text{direct}} +
-# \underbrace{da_r U_r^\top + da_z U_z^\top}_{\text{through the gates}} +
-# \underbrace{ds \odot r}_{\text{through the candidate}}.$$
+# $$\bar h_{t-1} = \underbrace{\bar h \odot z}_{\text{direct}} +
+# \underbrace{dz_r U_r^\top + dz_z U_z^\top}_{\text{through the gates}} +
+# \underbrace{\bar s \odot r}_{\text{through the candidate}}.$$
 
 # %%
 dh2 = (y_hat - y) * V
 
 dz2, dn2 = dh2 * (h1 - n2), dh2 * (1 - z2)  # Eq. 78
-da_n2, da_z2 = dn2 * (1 - n2**2), dz2 * z2 * (1 - z2)
-ds2 = da_n2 * U_n  # Eq. 77
-da_r2 = ds2 * h1 * r2 * (1 - r2)
-direct2, gates2, candidate2 = dh2 * z2, da_r2 * U_r + da_z2 * U_z, ds2 * r2
+dz_n2, dz_z2 = dn2 * (1 - n2**2), dz2 * z2 * (1 - z2)
+ds2 = dz_n2 * U_n  # Eq. 77
+dz_r2 = ds2 * h1 * r2 * (1 - r2)
+direct2, gates2, candidate2 = dh2 * z2, dz_r2 * U_r + dz_z2 * U_z, ds2 * r2
 dh1 = direct2 + gates2 + candidate2
 
 dz1, dn1 = dh1 * (h0 - n1), dh1 * (1 - z1)
-da_n1, da_z1 = dn1 * (1 - n1**2), dz1 * z1 * (1 - z1)
-ds1 = da_n1 * U_n
-da_r1 = ds1 * h0 * r1 * (1 - r1)
-direct1, gates1, candidate1 = dh1 * z1, da_r1 * U_r + da_z1 * U_z, ds1 * r1
+dz_n1, dz_z1 = dn1 * (1 - n1**2), dz1 * z1 * (1 - z1)
+ds1 = dz_n1 * U_n
+dz_r1 = ds1 * h0 * r1 * (1 - r1)
+direct1, gates1, candidate1 = dh1 * z1, dz_r1 * U_r + dz_z1 * U_z, ds1 * r1
 dh0 = direct1 + gates1 + candidate1
 
 print("        direct   + gates     + candidate = dh of the state before")
 print(f"step 2  {direct2:+.6f}  {gates2:+.6f}  {candidate2:+.6f}  = {dh1:+.6f}")
 print(f"step 1  {direct1:+.6f}  {gates1:+.6f}  {candidate1:+.6f}  = {dh0:+.6f}")
 
-dW = [x1 * da_r1 + x2 * da_r2, x1 * da_z1 + x2 * da_z2, x1 * da_n1 + x2 * da_n2]
-dU = [h0 * da_r1 + h1 * da_r2, h0 * da_z1 + h1 * da_z2, (r1 * h0) * da_n1 + (r2 * h1) * da_n2]
-db = [da_r1 + da_r2, da_z1 + da_z2, da_n1 + da_n2]
+dW = [x1 * dz_r1 + x2 * dz_r2, x1 * dz_z1 + x2 * dz_z2, x1 * dz_n1 + x2 * dz_n2]
+dU = [h0 * dz_r1 + h1 * dz_r2, h0 * dz_z1 + h1 * dz_z2, (r1 * h0) * dz_n1 + (r2 * h1) * dz_n2]
+db = [dz_r1 + dz_r2, dz_z1 + dz_z2, dz_n1 + dz_n2]
 print("dW", np.round(dW, 6), "  dU", np.round(dU, 6), "  db", np.round(db, 6))
 
 # %% [markdown]
@@ -230,19 +236,19 @@ np.testing.assert_allclose(gru.grads["b_l0"], db, atol=1e-12)
 np.testing.assert_allclose(dstart.ravel(), dh0, atol=1e-12)
 np.testing.assert_allclose(
     dx.ravel(),
-    [da_r1 * W_r + da_z1 * W_z + da_n1 * W_n, da_r2 * W_r + da_z2 * W_z + da_n2 * W_n],
+    [dz_r1 * W_r + dz_z1 * W_z + dz_n1 * W_n, dz_r2 * W_r + dz_z2 * W_z + dz_n2 * W_n],
     atol=1e-12,
 )
 print("dx", dx.ravel(), "  dh_0", dstart.item())
 
 # %% [markdown]
-# `rs.teach.trace` writes down every number of both passes, with its formula and the equation it comes from. Its `z_r`,
-# `z_z`, `z_n` are our $a_r$, $a_z$, $a_n$. Compare it line by line with the two cells above.
+# `rs.teach.trace` writes down every number of both passes, with its formula and the equation it comes from, in the same
+# letters. Compare it line by line with the two cells above.
 
 # %%
 steps = rs.teach.trace(gru, x, state=start, dstate=dh_last)
 mine = {"r": (r1, r2), "z": (z1, z2), "n": (n1, n2), "h": (h1, h2)}
-mine |= {"dz": (dz1, dz2), "dn": (dn1, dn2), "dz_n": (da_n1, da_n2), "dz_z": (da_z1, da_z2), "dz_r": (da_r1, da_r2)}
+mine |= {"dz": (dz1, dz2), "dn": (dn1, dn2), "dz_n": (dz_n1, dz_n2), "dz_z": (dz_z1, dz_z2), "dz_r": (dz_r1, dz_r2)}
 mine |= {"dh_prev (direct)": (direct1, direct2), "dh_prev (through r, z)": (gates1, gates2)}
 mine |= {"dh_prev (through n)": (candidate1, candidate2), "dh_prev": (dh0, dh1)}
 for name, values in mine.items():
@@ -251,7 +257,7 @@ for name, values in mine.items():
 steps
 
 # %% [markdown]
-# Is any path dispensable? Nudge $h_0$ and run both steps again. The change of the loss per nudge is $dh_0$ with all
+# Is any path dispensable? Nudge $h_0$ and run both steps again. The change of the loss per nudge is $\bar h_0$ with all
 # three paths, and nothing else.
 
 
@@ -346,6 +352,8 @@ for bias in direct:
 # %% [markdown]
 # ## 5. Which way round is z? Eq. 37 against Eq. 78
 #
+# (A good place to begin the second sitting. From here on it is about programs that differ.)
+#
 # The report states the new state twice, and the two are not the same:
 #
 # $$\text{Eq. 37: } h_t = (1 - z_t) \odot h_{t-1} + z_t \odot n_t
@@ -399,9 +407,10 @@ print("z = 1, Eq. 78 keeps the old state:", np.abs(run(x, h0, W, U, b_open, eq_7
 print("z = 1, Eq. 37 moves away from it: ", np.abs(run(x, h0, W, U, b_open, eq_37)[-1] - h0).max())
 
 # %% [markdown]
-# One is the other with the gate's weights negated, because $1 - \sigma(a) = \sigma(-a)$. If $z = \sigma(a)$ is the gate
-# of Eq. 37, then $z' = \sigma(-a) = 1 - z$ is that of Eq. 78, and $-a = x_t(-W_z) + h_{t-1}(-U_z) - b_z$. So the two
-# forms can express exactly the same functions; only the sign of what they store differs.
+# One is the other with the gate's weights negated, because $1 - \sigma(a) = \sigma(-a)$ for any $a$. If
+# $z = \sigma(z_z)$ is the gate of Eq. 37, then $z' = \sigma(-z_z) = 1 - z$ is that of Eq. 78, and
+# $-z_z = x_t(-W_z) + h_{t-1}(-U_z) - b_z$. So the two forms can express exactly the same functions; only the sign of
+# what they store differs.
 
 # %%
 sign = np.repeat([1.0, -1.0, 1.0], H)  # columns r, z, n: the update gate's are negated
@@ -471,12 +480,12 @@ np.testing.assert_allclose(*candidates(r, h, np.diag([2.0, 3.0])), atol=1e-15)
 #
 # | | before: $s = r \odot h_{t-1}$ | after: $q = h_{t-1} U_n + b_n'$ |
 # | --- | --- | --- |
-# | forward | $a_n = x_t W_n + s\, U_n + b_n$ | $a_n = x_t W_n + b_n + r \odot q$ |
-# | towards the state | $ds = da_n U_n^\top$ | $dq = da_n \odot r$ |
-# | $dr$ | $ds \odot h_{t-1}$ | $da_n \odot q$ |
-# | $dU_n$ | $s^\top da_n$ | $h_{t-1}^\top dq$ |
-# | $db_n'$ | none | the sum of $dq$ over the batch |
-# | $dh_{t-1}$, through the candidate | $ds \odot r$ | $dq\, U_n^\top$ |
+# | forward | $z_n = x_t W_n + s\, U_n + b_n$ | $z_n = x_t W_n + b_n + r \odot q$ |
+# | towards the state | $\bar s = dz_n U_n^\top$ | $\bar q = dz_n \odot r$ |
+# | $\bar r$ | $\bar s \odot h_{t-1}$ | $dz_n \odot q$ |
+# | $dU_n$ | $s^\top dz_n$ | $h_{t-1}^\top \bar q$ |
+# | $db_n'$ | none | the sum of $\bar q$ over the batch |
+# | $\bar h_{t-1}$, through the candidate | $\bar s \odot r$ | $\bar q\, U_n^\top$ |
 #
 # Both, as plain NumPy. It is the whole GRU, on one page:
 
@@ -510,22 +519,22 @@ def gru_backward(dhs, x, kept, W, U, bn=None, line_for_dr=None):
     for t in reversed(range(len(x))):
         h, r, z, n, inner = kept[t]
         dh = dh + dhs[t]
-        da_n = dh * (1 - z) * (1 - n**2)
-        da_z = dh * (h - n) * z * (1 - z)
+        dz_n = dh * (1 - z) * (1 - n**2)
+        dz_z = dh * (h - n) * z * (1 - z)
         if bn is None:
-            ds = da_n @ U_n.T
-            dr, dU_n, through_candidate = ds * h, inner.T @ da_n, ds * r
+            ds = dz_n @ U_n.T
+            dr, dU_n, through_candidate = ds * h, inner.T @ dz_n, ds * r
         else:
-            dq = da_n * r
-            dr, dU_n, through_candidate = da_n * inner, h.T @ dq, dq @ U_n.T
+            dq = dz_n * r
+            dr, dU_n, through_candidate = dz_n * inner, h.T @ dq, dq @ U_n.T
             dbn += dq.sum(axis=0)
         if line_for_dr is not None:
-            dr = line_for_dr(da_n, h, U_n)
-        da_r = dr * r * (1 - r)
-        da = np.concatenate([da_r, da_z, da_n], axis=1)
-        dx[t], dW, db = da @ W.T, dW + x[t].T @ da, db + da.sum(axis=0)
-        dU = dU + np.concatenate([h.T @ da_r, h.T @ da_z, dU_n], axis=1)
-        dh = dh * z + da_r @ U_r.T + da_z @ U_z.T + through_candidate
+            dr = line_for_dr(dz_n, h, U_n)
+        dz_r = dr * r * (1 - r)
+        dz = np.concatenate([dz_r, dz_z, dz_n], axis=1)
+        dx[t], dW, db = dz @ W.T, dW + x[t].T @ dz, db + dz.sum(axis=0)
+        dU = dU + np.concatenate([h.T @ dz_r, h.T @ dz_z, dU_n], axis=1)
+        dh = dh * z + dz_r @ U_r.T + dz_z @ U_z.T + through_candidate
     return (dx, dh, dW, dU, db) if bn is None else (dx, dh, dW, dU, db, dbn)
 
 
@@ -546,16 +555,16 @@ for extra in (None, bn):
 
 # %% [markdown]
 # The same weights give other outputs, so a network trained with one form cannot be run with the other. (With $b_n' = 0$
-# this is still so; exercise 3.) And each form's line for $dr$ is wrong in the other form. The gradient checker, on the
-# reset-after pass with the reset-before line:
+# this is still so; exercise 3.) And each form's line for $\bar r$ is wrong in the other form. The gradient checker, on
+# the reset-after pass with the reset-before line:
 
 
 # %%
 def mixed_up(x, h0, W, U, b, bn):
     hs, kept = gru_forward(x, h0, W, U, b, bn)
 
-    def before_line(da_n, h, U_n):
-        return (da_n @ U_n.T) * h
+    def before_line(dz_n, h, U_n):
+        return (dz_n @ U_n.T) * h
 
     return hs, lambda dhs: gru_backward(dhs, x, kept, W, U, bn, before_line)
 
@@ -572,9 +581,10 @@ print(f"with the line of the other form:\n{wrong}\n\nwith its own line:\n{fine}"
 assert not wrong.ok and fine.ok
 
 # %% [markdown]
-# Everything is wrong, though only one line is: $dr$ spoils $dh_{t-1}$, and with it all earlier steps. A short sequence
-# helps to find such a bug. With one step the gradient of `bn` (input 5) is right, because it is made from $da_n$ and
-# $r$, not from $dr$.
+# Everything is wrong, though only one line is: $\bar r$ spoils $\bar h_{t-1}$, and with it all earlier steps. A short
+# sequence helps to find such a bug. With one step the gradient of `bn` (input 5) is right, because it is made from
+# $dz_n$ and
+# $r$, not from $\bar r$.
 
 # %%
 one_step = rs.check_gradients(mixed_up, x[:1], *arguments[1:])
@@ -606,13 +616,13 @@ for n, m in ((1, 1), (64, 64), (100, 128)):
 # %% [markdown]
 # ## 8. PyTorch's weights, by hand
 #
-# These numbers were printed by PyTorch 2.13.0 (CPU), in double precision:
+# The weights are sines, in PyTorch's shapes; what its GRU makes of them was printed by PyTorch 2.13.0 (CPU), in double
+# precision, by
 #
 # ```
-# torch.manual_seed(0)
 # gru = torch.nn.GRU(2, 2).double()
-# x = torch.tensor([[[0.5, -1.0]], [[1.5, 0.25]], [[-0.75, 2.0]]], dtype=torch.float64, requires_grad=True)
-# hs, _ = gru(x)
+# gru.load_state_dict({name: torch.from_numpy(array) for name, array in PYTORCH.items()})
+# hs, _ = gru(torch.from_numpy(X))
 # hs.sum().backward()
 # ```
 #
@@ -625,76 +635,24 @@ for n, m in ((1, 1), (64, 64), (100, 128)):
 # - there are two biases, `bias_ih_l0` and `bias_hh_l0` (3H,) each.
 
 # %%
+weights = np.sin(np.arange(1, 37)).round(2)
 PYTORCH = {
-    "weight_ih_l0": [
-        [-0.005293981172144413, 0.37932288646698],
-        [-0.5819807648658752, -0.5203874707221985],
-        [-0.27234524488449097, 0.1896158903837204],
-        [-0.014010033570230007, 0.5606575012207031],
-        [-0.06275151669979095, 0.1871093362569809],
-        [-0.2136969119310379, -0.13899271190166473],
-    ],
-    "weight_hh_l0": [
-        [-0.6755334138870239, -0.4683041572570801],
-        [-0.2914857566356659, 0.026193760335445404],
-        [0.2795442044734955, 0.42428016662597656],
-        [-0.47937673330307007, -0.3079187273979187],
-        [0.2568332850933075, 0.5871729254722595],
-        [-0.14552269876003265, 0.5291363000869751],
-    ],
-    "bias_ih_l0": [
-        -0.11397384107112885,
-        0.07482186704874039,
-        0.6402683854103088,
-        -0.6559619903564453,
-        -0.4451505243778229,
-        -0.17901486158370972,
-    ],
-    "bias_hh_l0": [
-        -0.2756301760673523,
-        0.6109408140182495,
-        -0.45833221077919006,
-        -0.32550448179244995,
-        -0.49401339888572693,
-        -0.6622486114501953,
-    ],
+    "weight_ih_l0": weights[:12].reshape(6, 2),
+    "weight_hh_l0": weights[12:24].reshape(6, 2),
+    "bias_ih_l0": weights[24:30],
+    "bias_hh_l0": weights[30:],
 }
-PYTORCH = {name: np.array(values) for name, values in PYTORCH.items()}
 X = np.array([[[0.5, -1.0]], [[1.5, 0.25]], [[-0.75, 2.0]]])  # (T, B, D) = (3, 1, 2)
-PYTORCH_HS = np.array(
-    [
-        [[-0.3617160247034797, -0.45442154131796386]],
-        [[-0.5952807553566569, -0.6240920291586072]],
-        [[-0.6187376080606594, -0.6386604342710138]],
-    ]
-)
-PYTORCH_GRADS = {
-    "weight_hh_l0": [
-        [0.06291277319733496, 0.07330294188091681],
-        [0.0680634475193249, 0.08015679900607582],
-        [-0.061847998896378896, -0.07600746478150304],
-        [-0.04694419300578125, -0.05780016870387867],
-        [-0.19604348305813893, -0.22417597264011085],
-        [-0.15408304767667977, -0.1801674446678655],
-    ],
-    "bias_ih_l0": [
-        -0.19854924874025065,
-        -0.3171432434338324,
-        0.4559765453277849,
-        0.2844770503307417,
-        1.211149277421772,
-        1.9114837697527742,
-    ],
-    "bias_hh_l0": [
-        -0.19854924874025062,
-        -0.3171432434338324,
-        0.4559765453277849,
-        0.2844770503307417,
-        0.5880424721667221,
-        1.1845491104031698,
-    ],
-}
-PYTORCH_GRADS = {name: np.array(values) for name, values in PYTORCH_GRADS.items()}
+printed = """
+-0.004250121608641 -0.441984998443454 -0.134755611017968 -0.532386634985111 -0.190676637989961 -0.585935703478642
+0.000251376652807 0.021668372104636 0.000344409452102 0.001453824698990 -0.007754062670847 -0.102293722220165
+-0.006769215828812 -0.086188391389391 -0.001462927772708 -0.134842377403773 -0.001572322627478 -0.007054748952786
+-0.078235201670571 -0.013234564342382 0.229401891039196 0.775401362277239 0.836354407305080 0.141172438663054
+-0.078235201670571 -0.013234564342382 0.229401891039196 0.775401362277239 0.397461743437935 0.114018883686420
+"""  # by row: hs, the gradient of weight_hh_l0 (two rows), of bias_ih_l0, of bias_hh_l0
+printed = np.array(printed.split(), float).reshape(5, 6)
+PYTORCH_HS = printed[0].reshape(3, 1, 2)
+PYTORCH_GRADS = {"weight_hh_l0": printed[1:3].reshape(6, 2), "bias_ih_l0": printed[3], "bias_hh_l0": printed[4]}
 
 # %% [markdown]
 # The biases. For r and z both stand in the same sum, so only their total counts and we store $b_r = b_{ir} + b_{hr}$,
@@ -862,9 +820,9 @@ print("both roads lead to the same parameters:", ", ".join(from_keras(kernel, re
 #
 # <details><summary>Solution</summary>
 #
-# With $h_0 = 0$: $dr_1 = ds_1 \odot h_0 = 0$, so $da_r = 0$ and with it $dW_r$, $dU_r$, $db_r$. The inputs of $U_z$
-# and $U_n$ are $h_0 = 0$ and $r_1 \odot h_0 = 0$, so $dU_z = dU_n = 0$. Five zeros. A bug in any of these lines would
-# pass a gradient check that uses one step from zero, which is why the checker starts from a random state.
+# With $h_0 = 0$: $\bar r_1 = \bar s_1 \odot h_0 = 0$, so $dz_r = 0$ and with it $dW_r$, $dU_r$, $db_r$. The inputs of
+# $U_z$ and $U_n$ are $h_0 = 0$ and $r_1 \odot h_0 = 0$, so $dU_z = dU_n = 0$. Five zeros. A bug in any of these lines
+# would pass a gradient check that uses one step from zero, which is why the checker starts from a random state.
 #
 # ```python
 # gru.forward(np.array([[[x1]]]))
@@ -937,7 +895,7 @@ print("both roads lead to the same parameters:", ", ".join(from_keras(kernel, re
 #
 # <details><summary>Solution</summary>
 #
-# $2(n + m + 1)m$. Take the pass of section 3 with $r = 1$: $da_r$ goes, $ds = da_n U_n^\top$ goes straight to
+# $2(n + m + 1)m$. Take the pass of section 3 with $r = 1$: $dz_r$ goes, $\bar s = dz_n U_n^\top$ goes straight to
 # $h_{t-1}$.
 #
 # ```python
@@ -957,9 +915,9 @@ print("both roads lead to the same parameters:", ", ".join(from_keras(kernel, re
 #         for t in reversed(range(len(x))):
 #             h, z, n = kept[t]
 #             dh = dh + dhs[t]
-#             da = np.concatenate([dh * (h - n) * z * (1 - z), dh * (1 - z) * (1 - n**2)], axis=1)
-#             dx[t], dW, dU, db = da @ W.T, dW + x[t].T @ da, dU + h.T @ da, db + da.sum(axis=0)
-#             dh = dh * z + da @ U.T
+#             dz = np.concatenate([dh * (h - n) * z * (1 - z), dh * (1 - z) * (1 - n**2)], axis=1)
+#             dx[t], dW, dU, db = dz @ W.T, dW + x[t].T @ dz, dU + h.T @ dz, db + dz.sum(axis=0)
+#             dh = dh * z + dz @ U.T
 #         return dx, dh, dW, dU, db
 #
 #     return np.stack(hs), pullback
@@ -996,3 +954,87 @@ print("both roads lead to the same parameters:", ", ".join(from_keras(kernel, re
 # ```
 #
 # </details>
+#
+# ## Five questions
+#
+# **1.** What does the state do where $z_t = 1$, and where $z_t = 0$ and $r_t = 0$ (Eqs 77, 78)?
+#
+# <details><summary>Answer</summary>
+#
+# At $z_t = 1$ it stays. At $z_t = r_t = 0$ it is $\tanh(x_t W_n + b_n)$: the past is gone.
+#
+# ```python
+# kept = rs.GRU(2, 2, dtype="float64", seed=8)
+# first_state, one_x = np.array([[[0.3, -0.6]]]), X[:1]
+# kept.gate("b_l0", "z")[...] = 60.0
+# np.testing.assert_allclose(kept.forward(one_x, first_state)[0], first_state, atol=1e-12)
+# kept.gate("b_l0", "z")[...] = kept.gate("b_l0", "r")[...] = -60.0
+# plain_tanh = np.tanh(one_x[0] @ kept.gate("W_l0", "n") + kept.gate("b_l0", "n"))
+# np.testing.assert_allclose(kept.forward(one_x, first_state)[0][0], plain_tanh, atol=1e-12)
+# ```
+#
+# </details>
+#
+# **2.** Which array is the input of $U_n$ in the gradient $dU_n$, with the reset gate before the product, and after?
+#
+# <details><summary>Answer</summary>
+#
+# Before: $s = r \odot h_{t-1}$, with $dz_n$. After: $h_{t-1}$ itself, with $\bar q = dz_n \odot r$.
+#
+# ```python
+# state, reset, slope = np.array([[0.5, -0.2]]), np.array([[0.9, 0.4]]), np.array([[0.1, 0.3]])
+# before, after = (reset * state).T @ slope, state.T @ (slope * reset)
+# np.testing.assert_allclose(before.T, [[0.045, -0.008], [0.135, -0.024]])
+# np.testing.assert_allclose(after.T, [[0.045, -0.018], [0.06, -0.024]])
+# ```
+#
+# </details>
+#
+# **3.** How many numbers does a GRU of 10 inputs and 20 units learn here, and how many does PyTorch count?
+#
+# <details><summary>Answer</summary>
+#
+# $3 \cdot 31 \cdot 20 = 1860$, and $3 \cdot 32 \cdot 20 = 1920$.
+#
+# ```python
+# assert rs.GRU(10, 20, seed=0).num_params == 1860 == 1920 - 3 * 20
+# ```
+#
+# </details>
+#
+# **4.** The update gate's bias starts at 3. Which share of a state does the direct path keep over ten steps, if nothing
+# else moves the gate?
+#
+# <details><summary>Answer</summary>
+#
+# $\sigma(3)^{10} = 0.615$.
+#
+# ```python
+# assert round(sigmoid(3.0) ** 10, 3) == 0.615
+# ```
+#
+# </details>
+#
+# **5.** Someone loads Keras' weights into PyTorch's order by transposing only. Does it raise an error?
+#
+# <details><summary>Answer</summary>
+#
+# No: the blocks have one shape, so reset and update gate change places in silence.
+#
+# ```python
+# silent = {name: array.copy() for name, array in from_pytorch(PYTORCH).items()}
+# for name in ("W_l0", "U_l0", "b_l0"):
+#     silent[name] = silent[name][..., to_keras]
+# assert np.abs(outputs_with(**silent) - PYTORCH_HS).max() > 0.1
+# ```
+#
+# </details>
+#
+# ## Read on
+#
+# - K. Cho et al., *Learning phrase representations using RNN encoder-decoder for statistical machine translation*,
+#   EMNLP 2014 (arXiv 1406.1078): the unit, Eq. 78; its versions differ in where the reset gate acts.
+# - J. Chung, C. Gulcehre, K. Cho, Y. Bengio, *Empirical evaluation of gated recurrent neural networks on sequence
+#   modeling*, 2014 (arXiv 1412.3555): Eq. 37, and a comparison with the LSTM.
+# - R. Jozefowicz, W. Zaremba, I. Sutskever, *An empirical exploration of recurrent network architectures*, ICML 2015.
+# - PyTorch's documentation of `torch.nn.GRU`, and Keras' of `keras.layers.GRU` (`reset_after`).

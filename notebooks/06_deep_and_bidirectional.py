@@ -15,7 +15,12 @@
 # and say what "the last state" of each direction is, and train on sequences of different lengths without the padding
 # leaking into the answer. You see what happens if it does leak: a classifier that works falls to guessing.
 #
-# You need back-propagation through time of the vanilla RNN (notebook 01). Nothing here depends on the cell.
+# - **Time**: about three hours with the exercises; the machine needs about two minutes.
+# - **You need** notebook 1 (back-propagation through time of the vanilla RNN). Nothing here depends on the cell.
+# - **Afterwards you can** derive the gradient of a stack; pick the right last states of a bidirectional layer; say what
+#   a mask must do to the gradient; and tell from a learning curve that a network reads its padding.
+#
+# What is said of results holds for every seed that is trained, eight of them, or says "in this run".
 
 # %%
 import os
@@ -66,17 +71,17 @@ V, b_y = 1.2, 0.1
 x = [0.5, -1.0]
 y = [1, 0]  # the right answers
 
-h1, h2, answer = [0.0], [0.0], []  # h1[t] is the state of layer 1 after step t
+low, high, answer = [0.0], [0.0], []  # low[t] and high[t]: layers 1 and 2 after step t = 1, 2
 for x_t in x:
-    h1.append(np.tanh(x_t * W1 + h1[-1] * U1 + b1))  # Eq. 38
-    h2.append(np.tanh(h1[-1] * W2 + h2[-1] * U2 + b2))  # Eq. 39
-    answer.append(sigmoid(h2[-1] * V + b_y))  # Eqs 41, 42
-    print(f"step {len(answer)}: layer 1 {h1[-1]:+.6f}   layer 2 {h2[-1]:+.6f}   answer {answer[-1]:.6f}")
+    low.append(np.tanh(x_t * W1 + low[-1] * U1 + b1))  # Eq. 38
+    high.append(np.tanh(low[-1] * W2 + high[-1] * U2 + b2))  # Eq. 39
+    answer.append(sigmoid(high[-1] * V + b_y))  # Eqs 41, 42
+    print(f"step {len(answer)}: layer 1 {low[-1]:+.6f}   layer 2 {high[-1]:+.6f}   answer {answer[-1]:.6f}")
 
 layer_first = np.zeros(3)
 for t in (1, 2):  # the other order: layer 2 runs over the finished states of layer 1
-    layer_first[t] = np.tanh(h1[t] * W2 + layer_first[t - 1] * U2 + b2)
-np.testing.assert_allclose(layer_first, h2, atol=1e-15)
+    layer_first[t] = np.tanh(low[t] * W2 + layer_first[t - 1] * U2 + b2)
+np.testing.assert_allclose(layer_first, high, atol=1e-15)
 
 # %% [markdown]
 # In the library, `num_layers=2`. Parameters are named by layer, `W_l0` for the first, `W_l1` for the second. `hs` holds
@@ -89,8 +94,8 @@ for name, value in {"W_l0": W1, "U_l0": U1, "b_l0": b1, "W_l1": W2, "U_l1": U2, 
 inputs = np.array(x).reshape(2, 1, 1)  # (T, B, D)
 hs, final = stack.forward(inputs)
 print("hs, top layer:", hs.ravel(), "  final state of each layer:", final.ravel())
-np.testing.assert_allclose(hs.ravel(), h2[1:], atol=1e-12)
-np.testing.assert_allclose(final.ravel(), [h1[2], h2[2]], atol=1e-12)
+np.testing.assert_allclose(hs.ravel(), high[1:], atol=1e-12)
+np.testing.assert_allclose(final.ravel(), [low[2], high[2]], atol=1e-12)
 
 head = rs.Dense(1, 1, dtype="float64", seed=0)
 head.params["W"][...], head.params["b"][...] = V, b_y
@@ -100,19 +105,22 @@ np.testing.assert_allclose(sigmoid(o).ravel(), answer, atol=1e-12)
 # %% [markdown]
 # ## 2. Two layers back: layer 1 gets two streams
 #
-# Let the loss be the sum over the steps of the cross-entropy, so $do_t = \hat y_t - y_t$. Write $da^{(l)}_t$ for the
-# gradient of what stands inside $f$ in layer $l$ at step $t$.
+# Let the loss be the sum over the steps of the cross-entropy, so $do_t = \hat y_t - y_t$. As in notebook 1, $\bar h$ is
+# the gradient that reaches a state from all its uses (`dh` in code), and $dz^{(l)}_t$ that of what stands inside $f$ in
+# layer
+# $l$ at step $t$.
 #
 # Layer 2 is an ordinary recurrent layer. Its state goes to the output and to its own next step:
 #
-# $$dh^{(2)}_t = do_t V^\top + da^{(2)}_{t+1} U^{(2)\top}, \qquad da^{(2)}_t = dh^{(2)}_t \odot (1 - h^{(2)}_t{}^2).$$
+# $$\bar h^{(2)}_t = do_t V^\top + dz^{(2)}_{t+1} U^{(2)\top}, \qquad dz^{(2)}_t = \bar h^{(2)}_t \odot (1 -
+# h^{(2)}_t{}^2).$$
 #
 # Layer 1 does not touch the output. Its state goes **up**, to layer 2 at the same step, and **on**, to itself at the
 # next:
 #
-# $$dh^{(1)}_t = \underbrace{da^{(2)}_t W^{(2)\top}}_{\text{from above}} +
-# \underbrace{da^{(1)}_{t+1} U^{(1)\top}}_{\text{from the future}},
-# \qquad da^{(1)}_t = dh^{(1)}_t \odot (1 - h^{(1)}_t{}^2).$$
+# $$\bar h^{(1)}_t = \underbrace{dz^{(2)}_t W^{(2)\top}}_{\text{from above}} +
+# \underbrace{dz^{(1)}_{t+1} U^{(1)\top}}_{\text{from the future}},
+# \qquad dz^{(1)}_t = \bar h^{(1)}_t \odot (1 - h^{(1)}_t{}^2).$$
 #
 # The first stream is nothing but the $dx$ of layer 2. That is the whole rule for stacks: the gradient of a layer's
 # input is the upstream gradient of the layer below. From the top down, $l = L, \dots, 1$, each layer runs its whole
@@ -121,26 +129,26 @@ np.testing.assert_allclose(sigmoid(o).ravel(), answer, atol=1e-12)
 # %%
 do = [answer[0] - y[0], answer[1] - y[1]]
 
-da2_2 = do[1] * V * (1 - h2[2] ** 2)  # layer 2, step 2: no future
-da2_1 = (do[0] * V + da2_2 * U2) * (1 - h2[1] ** 2)  # layer 2, step 1
-above = [da2_1 * W2, da2_2 * W2]  # to layer 1, at steps 1 and 2
+dz_high2 = do[1] * V * (1 - high[2] ** 2)  # layer 2, step 2: no future
+dz_high1 = (do[0] * V + dz_high2 * U2) * (1 - high[1] ** 2)  # layer 2, step 1
+above = [dz_high1 * W2, dz_high2 * W2]  # to layer 1, at steps 1 and 2
 
-da1_2 = above[1] * (1 - h1[2] ** 2)  # layer 1, step 2: no future
-future = da1_2 * U1
-da1_1 = (above[0] + future) * (1 - h1[1] ** 2)  # layer 1, step 1: both streams
+dz_low2 = above[1] * (1 - low[2] ** 2)  # layer 1, step 2: no future
+future = dz_low2 * U1
+dz_low1 = (above[0] + future) * (1 - low[1] ** 2)  # layer 1, step 1: both streams
 
 print(f"layer 1, step 2: from above {above[1]:+.6f}")
 print(f"layer 1, step 1: from above {above[0]:+.6f}, from the future {future:+.6f}")
 
 dhs = head.backward(sigmoid(o) - np.array(y, float).reshape(2, 1, 1))
 dx, _ = stack.backward(dhs)
-np.testing.assert_allclose(stack.grads["W_l1"].item(), h1[1] * da2_1 + h1[2] * da2_2, atol=1e-12)
-np.testing.assert_allclose(stack.grads["U_l1"].item(), h2[1] * da2_2, atol=1e-12)  # h2[0] = 0
-np.testing.assert_allclose(stack.grads["b_l1"].item(), da2_1 + da2_2, atol=1e-12)
-np.testing.assert_allclose(stack.grads["W_l0"].item(), x[0] * da1_1 + x[1] * da1_2, atol=1e-12)
-np.testing.assert_allclose(stack.grads["U_l0"].item(), h1[1] * da1_2, atol=1e-12)
-np.testing.assert_allclose(stack.grads["b_l0"].item(), da1_1 + da1_2, atol=1e-12)
-np.testing.assert_allclose(dx.ravel(), [da1_1 * W1, da1_2 * W1], atol=1e-12)
+np.testing.assert_allclose(stack.grads["W_l1"].item(), low[1] * dz_high1 + low[2] * dz_high2, atol=1e-12)
+np.testing.assert_allclose(stack.grads["U_l1"].item(), high[1] * dz_high2, atol=1e-12)  # high[0] = 0
+np.testing.assert_allclose(stack.grads["b_l1"].item(), dz_high1 + dz_high2, atol=1e-12)
+np.testing.assert_allclose(stack.grads["W_l0"].item(), x[0] * dz_low1 + x[1] * dz_low2, atol=1e-12)
+np.testing.assert_allclose(stack.grads["U_l0"].item(), low[1] * dz_low2, atol=1e-12)
+np.testing.assert_allclose(stack.grads["b_l0"].item(), dz_low1 + dz_low2, atol=1e-12)
+np.testing.assert_allclose(dx.ravel(), [dz_low1 * W1, dz_low2 * W1], atol=1e-12)
 print("gradients:", {name: round(array.item(), 6) for name, array in stack.grads.items()})
 
 # %% [markdown]
@@ -159,14 +167,14 @@ def loss_with(b1):
 
 
 measured = loss_with(b1 + 1e-200j).imag / 1e-200
-slope = 1 - h1[1] ** 2
+slope = 1 - low[1] ** 2
 print(f"measured                    {measured:+.6f}")
-print(f"both streams                {da1_1 + da1_2:+.6f}")
-print(f"without that from above     {future * slope + da1_2:+.6f}   (step 1 only)")
-print(f"without that of the future  {above[0] * slope + da1_2:+.6f}")
-np.testing.assert_allclose(da1_1 + da1_2, measured, atol=1e-12)
-assert abs(future * slope + da1_2 - measured) > 1e-2
-assert abs(above[0] * slope + da1_2 - measured) > 1e-2
+print(f"both streams                {dz_low1 + dz_low2:+.6f}")
+print(f"without that from above     {future * slope + dz_low2:+.6f}   (step 1 only)")
+print(f"without that of the future  {above[0] * slope + dz_low2:+.6f}")
+np.testing.assert_allclose(dz_low1 + dz_low2, measured, atol=1e-12)
+assert abs(future * slope + dz_low2 - measured) > 1e-2
+assert abs(above[0] * slope + dz_low2 - measured) > 1e-2
 
 # %% [markdown]
 # Any number of layers, any cell, in plain NumPy around single layers: forward from the bottom to the top, backward from
@@ -208,15 +216,14 @@ assert deep.num_params == 3 * (D + H + 1) * H + (L - 1) * 3 * (H + H + 1) * H
 # %% [markdown]
 # Depth has a price in the gradient, too. From the top at step $T$ to the input at step 1 a gradient passes $T - 1$
 # steps in time *and* $L - 1$ steps down, and at each of them it is multiplied by a matrix and a slope of at most 1
-# (exercise 1 counts the paths). This is why more than two or three recurrent layers are rarely worth it without
-# shortcuts.
+# (exercise 1 counts the paths).
 
 # %% [markdown]
 # ## 3. Dropout between the layers
 #
 # With `dropout=p` the states that go **up** are multiplied by a random mask: 0 with probability $p$, else $1/(1-p)$,
 # so that the mean stays the same. The states that go **on** to the next step are left alone. The gradient goes back
-# through the same mask: $dh^{(1)}_t$ gets $m_t \odot (da^{(2)}_t W^{(2)\top})$ from above.
+# through the same mask: $\bar h^{(1)}_t$ gets $m_t \odot (dz^{(2)}_t W^{(2)\top})$ from above.
 #
 # Why not on the way to the next step? A fresh mask at each step would let a unit's memory survive with probability
 # $(1-p)^T$ only. (`recurrent_dropout` does act there, but with one mask for all steps; Gal & Ghahramani 2016.)
@@ -395,10 +402,10 @@ print(np.linalg.norm(hs, axis=2).round(3))
 # At the end of the array, $h_T$ is then the state at each sequence's own last word. The reverse follows from the two
 # terms:
 #
-# $$d\tilde h_t = m_t\, dh_t, \qquad dh_{t-1} = da_t U^\top + (1 - m_t)\, dh_t.$$
+# $$d\tilde h_t = m_t\, \bar h_t, \qquad \bar h_{t-1} = dz_t U^\top + (1 - m_t)\, \bar h_t.$$
 #
 # The second term carries the gradient of the final state unchanged over the padding, back to the last word. At a padded
-# step $da_t = 0$, so nothing reaches $x_t$, $W$, $U$ or $b$.
+# step $dz_t = 0$, so nothing reaches $x_t$, $W$, $U$ or $b$.
 
 
 # %%
@@ -414,9 +421,9 @@ def masked_rnn(x, lengths, W, U, b):
 def masked_rnn_backward(x, h, m, dlast, W, U):
     dx, dW, dU, db, dh = np.zeros_like(x), np.zeros_like(W), np.zeros_like(U), np.zeros(W.shape[1]), dlast
     for t in reversed(range(len(x))):
-        da = m[t] * dh * (1 - h[t + 1] ** 2)
-        dx[t], dW, dU, db = da @ W.T, dW + x[t].T @ da, dU + h[t].T @ da, db + da.sum(axis=0)
-        dh = da @ U.T + (1 - m[t]) * dh
+        dz = m[t] * dh * (1 - h[t + 1] ** 2)
+        dx[t], dW, dU, db = dz @ W.T, dW + x[t].T @ dz, dU + h[t].T @ dz, db + dz.sum(axis=0)
+        dh = dz @ U.T + (1 - m[t]) * dh
     return dx, dW, dU, db
 
 
@@ -473,7 +480,11 @@ assert report.ok
 # are noise. Which of the two was it? Word 0 is padding, added after the text. The networks are small vanilla RNNs,
 # once told the lengths and once not, so that they read the padding as if it were words. Once they answer from the last
 # state, and once from the mean of all states. Each is trained for 150 updates on 64 new examples (Adam, clipped
-# gradients), with several seeds, and tested on 1,000 new examples. Chance is 50 %.
+# gradients), and tested on 1,000 new examples. Chance is 50 %.
+#
+# Most trainings end at either of two values, solved or guessing, so a mean over seeds would be the accuracy of hardly
+# any network. What can be told of a protocol is the *share of its seeds that solve the task*, here at more than 95 %.
+# Eight seeds give wide intervals: if all eight succeed, the share may still be two in three.
 
 
 # %%
@@ -518,7 +529,8 @@ def train(pooling, told, extra, seed, cell="rnn", updates=150, pad_first=False):
 
 
 PADDINGS = (0, 100) if QUICK else (0, 10, 20, 40, 100)
-SEEDS = range(1 if QUICK else 4)
+SEEDS = range(2 if QUICK else 8)
+SOLVED = 0.95
 results, arriving = {}, {}
 for pooling in ("last", "mean"):
     for told in (True, False):
@@ -530,32 +542,44 @@ for pooling in ("last", "mean"):
     first, last = results[pooling, True][1].T
     assert (first == last).all()  # each seed, to the last bit
 
-print("accuracy (%), mean of", len(SEEDS), "seeds")
+
+def wilson(k, n):
+    """The 95 % interval of a share of which k of n were seen (Wilson 1927); unlike k/n +- 2 s it holds at 0 and n."""
+    middle, half = (k + 1.92) / (n + 3.84), 1.96 * np.sqrt(k * (n - k) / n + 0.96) / (n + 3.84)
+    return middle - half, middle + half
+
+
+print(f"of {len(SEEDS)} seeds, those that solve the task, the interval of that share, and all accuracies (%)")
 for (pooling, told), (tried, found) in results.items():
-    for extra, value in zip(tried, found.mean(axis=0)):
-        print(
-            f"{pooling:4} {'with lengths' if told else 'padding read'}, {extra:3} steps of padding: {100 * value:5.1f}"
-        )
+    for extra, accuracies in zip(tried, found.T):
+        count = int((accuracies > SOLVED).sum())
+        low, high = wilson(count, len(SEEDS))
+        name = f"{pooling:4} {'with lengths' if told else 'padding read'}, {extra:3} steps of padding"
+        print(f"{name}: {count}, {low:.2f} to {high:.2f}  ", *np.sort(100 * accuracies).round().astype(int))
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
 for position, ((pooling, told), (tried, found)) in enumerate(results.items()):
     name = ("last state, " if pooling == "last" else "mean of states, ") + ("with lengths" if told else "padding read")
-    style = {"color": rs.plots.COLOURS[position], "ls": "-" if told else "--"}
-    marker = rs.plots.MARKERS[position]
-    size = 9 - 2 * position  # lines that lie on each other stay visible
-    axes[0].plot(tried, 100 * found.mean(axis=0), marker=marker, markersize=size, label=name, **style)
-    if not told:
-        for row in found:
-            axes[0].plot(tried, 100 * row, marker=marker, ms=3, ls="none", color=style["color"], alpha=0.6)
+    style = {"color": rs.plots.COLOURS[position], "marker": rs.plots.MARKERS[position]}
+    for row, accuracies in enumerate(found):  # a dot for each seed, beside each other
+        aside = (position - 1.5) * 0.2 + (row - len(found) / 2) * 0.015
+        axes[0].plot(
+            np.array([PADDINGS.index(extra) for extra in tried]) + aside,
+            100 * accuracies,
+            ls="none",
+            ms=4,
+            label=name if row == 0 else None,
+            **style,
+        )
     if told and pooling == "mean":
         continue
-    axes[1].plot(arriving[pooling, told][:60], marker=marker, markersize=4, markevery=6, label=name, **style)
+    axes[1].plot(arriving[pooling, told][:60], ls="-" if told else "--", markersize=4, markevery=6, label=name, **style)
 axes[0].axhline(50, color="black", lw=1, ls=":")
-axes[0].text(0, 50.8, "chance", va="bottom")
 axes[0].set(xlabel="padding after the text (steps)", ylabel="accuracy on new examples (%)", ylim=(43, 104))
-axes[0].set_title(f"after training (mean, small: each of {len(SEEDS)} seeds)")
-axes[0].legend(frameon=False, loc="upper right", bbox_to_anchor=(1.0, 0.9), fontsize=8)
+axes[0].set_xticks(range(len(PADDINGS)), PADDINGS)
+axes[0].set_title(f"after training, a dot for each of {len(SEEDS)} seeds (dotted: chance)")
+axes[0].legend(frameon=False, loc="center left", bbox_to_anchor=(0.0, 0.4), fontsize=8)
 axes[1].set(xlabel="update", ylabel="gradient norm at words 1 and 2", yscale="log", ylim=(1e-8, 2))
 axes[1].set_title(f"in training, {PADDINGS[-1]} steps of padding, seed 0")
 axes[1].legend(frameon=False, fontsize=8, loc="lower left")
@@ -565,38 +589,39 @@ for (pooling, told), norms in arriving.items():
     early = norms[:60]
     name = f"{pooling:4} {'with lengths' if told else 'padding read'}"
     print(f"{name}, 60 updates: gradient at the words between {early.min():.0e} and {early.max():.0e}")
-read, known = results["last", False][1].mean(axis=0), results["last", True][1].mean(axis=0)
-assert known.min() > 0.95 and read[-1] < known[-1] - 0.15
-assert results["mean", False][1].mean(axis=0).min() > read[-1] + 0.15
+solved = {key: (found > SOLVED) for key, (_, found) in results.items()}
+assert solved["last", True].all() and solved["mean", True].all() and (results["mean", False][1] > 0.9).all()
+assert solved["last", False][:, 0].all() and solved["last", False][:, -1].mean() <= 0.5
 
 # %% [markdown]
 # What to read off:
 #
 # - With lengths, padding costs nothing. Each seed gets the same accuracy, to the last bit, with none and with the
 #   longest.
-# - The last state of a network that reads the padding falls towards guessing as the padding grows. The text is still in
-#   the input, but the way from it to the answer leads through one more step for every step of padding. On the right is
-#   the gradient that arrives at the two words that matter. With lengths it is large until the task is solved. Through
-#   the padding it falls by orders of magnitude within a few updates, comes back, and falls again: a small change of $U$
-#   is a large change of its hundredth power. So the updates follow no steady direction.
+# - Of the networks that answer from the last state and read the padding, at most half solve the task with the
+#   longest. The text is still in the input, but the way from it to the answer leads through one more step for every
+#   step of padding. On the right is the gradient that arrives at the two words that matter, in one run. With lengths it
+#   is large until the task is solved. Through the padding it falls by orders of magnitude within a few updates, comes
+#   back, and falls again: a small change of $U$ is a large change of its hundredth power. So the updates follow no
+#   steady direction.
 # - From the mean of the states each word has a way of its own to the answer, without a detour through the padding. Its
-#   gradient is weaker, since each state counts $1/T$ only, but it arrives. Here that suffices. On a harder task the
-#   weaker signal may cost accuracy as well.
+#   gradient is weaker, since each state counts $1/T$ only, but it arrives. Here every seed ends above 90 %. On a harder
+#   task the weaker signal may cost more.
 #
 # Reading the padding is a well-known cause of "my network stays at 50 % on IMDB": reviews differ greatly in length, and
 # were padded at the end to a common one. A gated cell can learn to hold its state over the padding. Does that save it?
 
 # %%
-few = SEEDS[:2]
-known = [train("last", True, 0, seed, cell="gru")[0] for seed in few]
-print(f"GRU, last state, with lengths: accuracy of {len(few)} seeds {known}")
-for extra in (20, 100):
-    guessed = [train("last", False, extra, seed, cell="gru")[0] for seed in few]
-    print(f"GRU, last state, padding read, {extra:3} steps of it: {guessed}")
-assert min(known) > 0.95 and min(guessed) < 0.75
+few = SEEDS[:5]
+for told, extra in ((True, 0), (False, 20), (False, 100)):
+    found = np.array([train("last", told, extra, seed, cell="gru")[0] for seed in few])
+    count = int((found > SOLVED).sum())
+    name = "with lengths" if told else f"padding read, {extra} steps of it"
+    print(f"GRU, last state, {name}: {count} of {len(few)} seeds solve it;", *(100 * found).round().astype(int))
+    assert count == (0 if extra == 100 else len(few))
 
 # %% [markdown]
-# For a short padding it does, where the vanilla RNN already suffers. For a long one it does not. Give the lengths.
+# For a short padding it does. For a long one it does not, in none of the seeds. Give the lengths.
 
 # %% [markdown]
 # ## 8. Sorting by length, and what it saves
@@ -756,8 +781,8 @@ for name, batches in (("batches as they come", as_they_come), ("batches of like 
 #
 # <details><summary>Solution</summary>
 #
-# $dh^{(1)}_t$ from above is $da^{(2)}_t W^{(2)\top} = 0$, and the stream from the future is made of the same zeros. All
-# gradients of layer 1 vanish: nothing below a layer of zeros learns at the first update.
+# $\bar h^{(1)}_t$ from above is $dz^{(2)}_t W^{(2)\top} = 0$, and the stream from the future is made of the same zeros.
+# All gradients of layer 1 vanish: nothing below a layer of zeros learns at the first update.
 #
 # ```python
 # stack.params["W_l1"][...] = stack.params["U_l1"][...] = stack.params["b_l1"][...] = 0.0
@@ -768,3 +793,92 @@ for name, batches in (("batches as they come", as_they_come), ("batches of like 
 # ```
 #
 # </details>
+#
+# ## Five questions
+#
+# **1.** Why does layer 1 of a stack get two streams of gradient, and the top layer too?
+#
+# <details><summary>Answer</summary>
+#
+# A state of layer 1 is used by layer 2 at the same step and by layer 1 at the next; one of the top layer by the output
+# and by its own next step. Every use sends a gradient, and they add up.
+#
+# ```python
+# pair = rs.RNN(2, 3, num_layers=2, dtype="float64", seed=3)
+# up_only, _ = pair.forward(np.ones((4, 1, 2)))
+# both_streams, _ = pair.backward(np.ones_like(up_only))
+# pair.params["U_l0"][...] = pair.params["U_l1"][...] = 0.0  # no future, no stream from it
+# pair.forward(np.ones((4, 1, 2)))
+# no_future, _ = pair.backward(np.ones_like(up_only))
+# assert not np.allclose(both_streams[0], no_future[0])
+# ```
+#
+# </details>
+#
+# **2.** At which place of `hs` does the backward half know the whole sequence, if its length is 4 of 6 steps?
+#
+# <details><summary>Answer</summary>
+#
+# At step 1, `hs[0]`; and it began at the sequence's own last word, step 4, not in the padding.
+#
+# ```python
+# reader = rs.RNN(2, 3, bidirectional=True, dtype="float64", seed=4)
+# seen = np.random.default_rng(8).standard_normal((6, 1, 2))
+# full, last_states = reader.forward(seen, lengths=np.array([4]))
+# np.testing.assert_array_equal(full[0][:, 3:], last_states[1])
+# np.testing.assert_array_equal(full[0][:, 3:], reader.forward(seen[:4])[0][0][:, 3:])
+# ```
+#
+# </details>
+#
+# **3.** Where does dropout between layers act, and where must a fresh mask for each step not act?
+#
+# <details><summary>Answer</summary>
+#
+# On the way up, not on the way to the next step: there a memory would survive $T$ steps with probability $(1-p)^T$.
+#
+# ```python
+# assert round((1 - 0.2) ** 30, 4) == 0.0012
+# ```
+#
+# </details>
+#
+# **4.** A mask multiplies the states; the padding holds NaN. What comes out, and what does the library give?
+#
+# <details><summary>Answer</summary>
+#
+# $0 \cdot \mathrm{NaN} = \mathrm{NaN}$. The library never reads the padding.
+#
+# ```python
+# dirty = x_ragged.copy()
+# dirty[padding] = np.nan
+# assert np.isnan(masked_rnn(dirty, lengths=np.array([4, 6, 1]), W=W, U=U, b=b)[0]).any()
+# assert np.isfinite(plain.forward(dirty, lengths=np.array([4, 6, 1]))[0]).all()
+# ```
+#
+# </details>
+#
+# **5.** Four of four seeds solve a task. What is the 95 % interval of the share of seeds that do?
+#
+# <details><summary>Answer</summary>
+#
+# From about a half to 1.
+#
+# ```python
+# low, high = wilson(4, 4)
+# assert 0.50 < low < 0.52 and abs(high - 1) < 1e-3
+# ```
+#
+# </details>
+#
+# ## Read on
+#
+# - M. Schuster, K. K. Paliwal, *Bidirectional recurrent neural networks*, IEEE Transactions on Signal Processing 1997.
+# - A. Graves, J. Schmidhuber, *Framewise phoneme classification with bidirectional LSTM and other neural network
+#   architectures*, Neural Networks 2005.
+# - A. Graves, A. Mohamed, G. Hinton, *Speech recognition with deep recurrent neural networks*, ICASSP 2013 (arXiv
+#   1303.5778): stacks, measured.
+# - W. Zaremba, I. Sutskever, O. Vinyals, *Recurrent neural network regularization*, 2014 (arXiv 1409.2329): dropout on
+#   the way up.
+# - Y. Gal, Z. Ghahramani, *A theoretically grounded application of dropout in recurrent neural networks*, NIPS 2016
+#   (arXiv 1512.05287): one mask for all steps.
