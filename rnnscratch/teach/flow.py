@@ -37,9 +37,7 @@ def contributions(layer: Recurrent, x: Any, state: Any = None, dhs: Any = None, 
     for t in range(T):
         alone = np.zeros_like(upstream)
         alone[t] = upstream[t]
-        steps = trace(layer, x, state, alone)
-        for k in range(t + 1):
-            found[t, k] = steps[term, k + 1]
+        found[t, : t + 1] = trace(layer, x, state, alone)[term][: t + 1]
     return found
 
 
@@ -109,12 +107,12 @@ def direct_path(layer: LSTM, x: Any, state: Any = None) -> tuple[np.ndarray, np.
         raise TypeError(f"layer is {type(layer).__name__}, expected LSTM")
     x = input_of(layer, x)
     H, T = layer.hidden_size, len(x)
-    steps = trace(layer, x, state)
+    f = trace(layer, x, state)["f"]
     direct = np.zeros((T + 1, T + 1, H), x.dtype)
     for k in range(T + 1):
         direct[k, k] = 1
         for t in range(k + 1, T + 1):
-            direct[t, k] = direct[t - 1, k] * steps["f", t][0]
+            direct[t, k] = direct[t - 1, k] * f[t - 1, 0]
     total = np.diagonal(jacobians(layer, x, state)[:, :, H:, H:], axis1=2, axis2=3)
     return direct, total.copy()
 

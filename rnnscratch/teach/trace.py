@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from html import escape
 from inspect import getsource
 from types import SimpleNamespace
@@ -54,7 +55,7 @@ class Trace:
 
     def __getitem__(self, key: str | tuple[str, int]) -> np.ndarray:
         name, step = key if isinstance(key, tuple) else (key, None)
-        found = {row.step: row.value for row in (*self.rows, *self.by_gate) if row.name == name}
+        found = self._by_name.get(name, {})
         if step in found:
             return found[step]
         if step is None and found:
@@ -62,6 +63,13 @@ class Trace:
         names = ", ".join(dict.fromkeys(row.name for row in self.rows))
         where = "" if step is None else f" at step {step}"
         raise KeyError(f"there is no {name!r}{where}; the names are {names}")
+
+    @cached_property
+    def _by_name(self) -> dict[str, dict[int, np.ndarray]]:
+        found: dict[str, dict[int, np.ndarray]] = {}
+        for row in (*self.rows, *self.by_gate):
+            found.setdefault(row.name, {})[row.step] = row.value
+        return found
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(self.rows)

@@ -36,7 +36,7 @@ def gates(model: SequenceClassifier, ids: Any) -> dict[str, np.ndarray]:
     x = to_cpu(model.embedding.params["E"])[ids][:, None].astype(np.float64)
     steps = trace(layer, x)
     names = [*(layer.gates if layer.gates != "h" else ""), *layer.states]
-    return {name: np.stack([steps[name, t + 1][0] for t in range(len(ids))]) for name in names}
+    return {name: steps[name][:, 0] for name in names}
 
 
 def saliency(model: SequenceClassifier, ids: Any, label: int = 1) -> np.ndarray:
