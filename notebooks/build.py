@@ -4,6 +4,8 @@
     python notebooks/build.py 01 05           these alone
     python notebooks/build.py --check         run at small size with solutions, compare the .ipynb files
     python notebooks/build.py --student       write the edition to fill in, not run, to notebooks/student/ (or --out)
+    python notebooks/build.py --html          write a page of each .ipynb file as it is, to notebooks/html/ (or --out)
+    python notebooks/build.py --slides        likewise slides, to notebooks/slides/; a heading of level 2 begins one
 
 Needs the extra `notebooks`. A source is a `py:percent` script of jupytext; what a cell's header says of it
 (`# %% tags=["..."]`) is kept. Exercises end with solutions folded away in `<details>`; their Python blocks run as well
@@ -199,6 +201,26 @@ def write(source: Path) -> list[str]:
     return [f"{source.name}: {each}" for each in wrong]
 
 
+def write_edition(source: Path, edition: str, folder: Path) -> list[str]:
+    """Write one notebook as "student", "html" or "slides"; what keeps it from being written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if edition == "student":
+        nbformat.write(blanks.student(read(source)), folder / f"{source.stem}.ipynb")
+        return []
+    import pages  # nbconvert takes a second to load
+
+    wrong = differences(read(source), source.with_suffix(".ipynb"))
+    if not wrong:
+        notebook = nbformat.read(source.with_suffix(".ipynb"), as_version=4)
+        try:
+            html = pages.page(notebook, source.stem, slides=edition == "slides")
+        except ValueError as error:
+            return [f"{source.name}: {error}"]
+        suffix = ".slides.html" if edition == "slides" else ".html"
+        (folder / f"{source.stem}{suffix}").write_text(html, encoding="utf-8")
+    return wrong
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Returns the exit status."""
     parser = argparse.ArgumentParser(description="Run the notebooks and keep their outputs, or check them.")
@@ -206,12 +228,13 @@ def main(arguments: list[str] | None = None) -> int:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--check", action="store_true", help="run at small size and compare, write nothing")
     what.add_argument("--student", action="store_true", help="write the edition to fill in, not run")
-    parser.add_argument(
-        "--out", type=Path, metavar="FOLDER", help="where --student writes (default: beside the sources)"
-    )
+    what.add_argument("--html", action="store_true", help="write a page of each .ipynb file, which needs no network")
+    what.add_argument("--slides", action="store_true", help="write slides of each .ipynb file (reveal.js)")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where these write (default: a folder here)")
     options = parser.parse_args(arguments)
-    if options.out and not options.student:
-        parser.error("--out goes with --student")
+    editions = [name for name in ("student", "html", "slides") if getattr(options, name)]
+    if options.out and not editions:
+        parser.error("--out goes with --student, --html or --slides")
     try:
         chosen = sources(options.names)
     except ValueError as error:
@@ -220,10 +243,8 @@ def main(arguments: list[str] | None = None) -> int:
     for source in tqdm(chosen, unit="notebook"):
         if options.check:
             wrong += check(source)
-        elif options.student:
-            folder = options.out or HERE / "student"
-            folder.mkdir(parents=True, exist_ok=True)
-            nbformat.write(blanks.student(read(source)), folder / f"{source.stem}.ipynb")
+        elif editions:
+            wrong += write_edition(source, editions[0], options.out or HERE / editions[0])
         else:
             wrong += write(source)
     for each in wrong:

@@ -1,0 +1,115 @@
+"""Pages of the notebooks: every formula of the course is drawn without a network, slides begin where they should."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+for needed in ("latex2mathml", "nbconvert"):
+    pytest.importorskip(needed, reason="it comes with the notebooks extra")
+nbformat = pytest.importorskip("nbformat")
+
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+TEXT = """# Title
+Price \\$5, and $a_1 < b$ in `$code$`.
+
+```python
+x = "$c$ and $$d$$"
+```
+
+$$\\sum_{t=1}^T x_t$$
+
+See [the second](02_other.ipynb).
+
+<details><summary>Solution</summary>
+
+It is $e$.
+</details>
+
+## Second
+"""
+
+
+@pytest.fixture
+def pages(monkeypatch):
+    monkeypatch.syspath_prepend(NOTEBOOKS)
+    return importlib.import_module("pages")
+
+
+def notebook(*cells):
+    return nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(cell) for cell in cells])
+
+
+def test_every_formula_of_the_course_can_be_drawn(pages):
+    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
+        texts = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown"]
+        found = [formula for text in texts for formula in pages.formulas(text)]
+        assert len(found) > 5, path.name
+        for tex, display in found:
+            assert pages.mathml(tex, display).startswith("<math"), f"{path.name}: {tex}"
+        left = [line for text in texts for line in pages.FORMULA.sub("", text).splitlines() if "$" in line]
+        assert not left, f"{path.name}: {left}"
+
+
+def test_formulas_are_found_outside_code_alone(pages):
+    assert pages.formulas(TEXT) == [("a_1 < b", False), ("\\sum_{t=1}^T x_t", True), ("e", False)]
+
+
+def test_lines_that_are_aligned_become_a_table(pages):
+    found = pages.mathml("\\begin{aligned} a &= b \\\\[1ex] c &= d \\end{aligned}", True)
+    assert found.count("<mtr>") == 2 and found.count("<mtd") == 4 and "1ex" not in found
+
+
+@pytest.mark.parametrize("tex", ["\\nonsense{a}", "a & b", "x_a_b"])
+def test_a_formula_that_cannot_be_drawn_is_told(pages, tex):
+    with pytest.raises(ValueError, match=r"formula .*" + re.escape(repr(tex)[1:-1])):
+        pages.mathml(tex, False)
+
+
+def test_a_page_needs_no_network_and_no_script_for_its_formulas(pages):
+    given = notebook(TEXT)
+    cell = nbformat.v4.new_code_cell("show()", execution_count=1)
+    cell.outputs = [nbformat.v4.new_output("display_data", {"text/latex": "$$\\frac{p}{q}$$", "text/plain": "p/q"})]
+    given.cells.append(cell)
+    html = pages.page(given, "01_small")
+    assert html.count("<math ") == 4 and html.count("<mfrac>") == 1
+    assert 'display="block"' in html and "<title>01_small</title>" in html and 'href="02_other.html"' in html
+    assert "$code$" in html and "$c$ and $$d$$" in re.sub(r"<[^>]+>", "", html)
+    assert re.search(r"<details>\s*<summary>Solution</summary>\s*<p>It is <math", html)
+    assert not re.search(r"""(src|href)\s*=\s*["']https?:|import\(|mathjax|cdnjs""", html, re.IGNORECASE)
+    assert given.cells[0].source == TEXT and "text/latex" in given.cells[1].outputs[0].data
+
+
+def test_slides_begin_at_headings_unless_a_cell_says_otherwise(pages):
+    given = notebook("# Title\ntext\n\n## One\n\n### Part\n\n## Two", "more", "## Three", "aside")
+    given.cells[2].metadata = {"slideshow": {"slide_type": "subslide"}, "tags": ["kept"]}
+    given.cells[3].metadata = {"slideshow": {"slide_type": "notes"}}
+    cells = pages.at_headings(given.cells)
+    assert [(cell.source.splitlines()[0], cell.metadata["slideshow"]["slide_type"]) for cell in cells] == [
+        ("# Title", "slide"),
+        ("## One", "slide"),
+        ("## Two", "slide"),
+        ("more", "-"),
+        ("## Three", "subslide"),
+        ("aside", "notes"),
+    ]
+    assert cells[4].metadata["tags"] == ["kept"]
+    html = pages.page(given, "01_small", slides=True)
+    assert html.count("<section>") == 3 + 4  # three stacks, the last of two slides
+
+
+def test_build_writes_pages_of_notebooks_that_are_up_to_date(pages, monkeypatch, tmp_path, capsys):
+    pytest.importorskip("jupytext")
+    pytest.importorskip("nbclient")
+    build = importlib.import_module("build")
+    monkeypatch.setattr(build, "HERE", tmp_path)
+    (tmp_path / "01_small.py").write_text("# %% [markdown]\n# # Small\n# $x_1$\n")
+    assert build.main(["--html"]) == 1
+    assert "01_small.ipynb does not exist" in capsys.readouterr().out
+    nbformat.write(build.read(tmp_path / "01_small.py"), tmp_path / "01_small.ipynb")
+    assert build.main(["--html"]) == 0 == build.main(["--slides", "--out", str(tmp_path / "talk")])
+    assert "<msub><mi>x</mi><mn>1</mn></msub>" in (tmp_path / "html" / "01_small.html").read_text()
+    assert "reveal.js" in (tmp_path / "talk" / "01_small.slides.html").read_text()
