@@ -170,6 +170,8 @@ class Setup:
         if getattr(self.target, "inputs_are_data", False):
             return {}
         single = len(self.inputs) == 1
+        if own := getattr(self.target, "input_names", None):
+            return {k: own[k] for k, given in enumerate(self.inputs) if not is_whole(given)}
         return {k: "x" if single else f"input {k}" for k, given in enumerate(self.inputs) if not is_whole(given)}
 
     def whole(self) -> dict[str, np.ndarray]:

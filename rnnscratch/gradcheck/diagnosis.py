@@ -206,7 +206,7 @@ def _counterfactual(setup: Setup, found: Comparison, method: str, tolerance: flo
         return "previous state", detail
     rest = setup.inputs[1:]
     single = replace(setup, inputs=(setup.inputs[0][:1], *rest), lengths=None).compare(method, tolerance)
-    states = ("state", *(f"input {k}" for k in range(1, len(setup.inputs))))
+    states = ("state", *(name for k, name in setup.named_inputs().items() if k))
     if shape[0] > 1 and all(row.ok for row in single.rows if not row.name.startswith(states)):
         of_params = set(found.failing) <= set(setup.target.params)
         if setup.recurrent:

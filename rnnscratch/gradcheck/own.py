@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -49,9 +50,12 @@ def _adapted(target: Any, inputs: tuple[Any, ...]) -> Any:
     return Function(target)
 
 
+WEIGHT = re.compile(r"[WUV][a-z]{0,2}(_.*|\d.*)?|b[a-z]?(_.*|\d.*)?|bias.*")  # W, W_x, Uf, b, bn, b_h, bias_ih
+
+
 def _is_parameter(name: str) -> bool:
-    """Whether an argument of a recurrent network's function is named as its weights are, W_x, U or b_f."""
-    return name[:1] in "WUVb" and (len(name) == 1 or not name[1:2].isalpha())
+    """Whether an argument of a recurrent network's function is named as its weights are."""
+    return WEIGHT.fullmatch(name) is not None
 
 
 class Function:
@@ -104,6 +108,7 @@ class Named:
 
     def __init__(self, function: Any, names: list[str], inputs: tuple[Any, ...]):
         self.function, self.names = function, names
+        self.input_names = [name for name in names if not _is_parameter(name)]
         self.params = {name: given for name, given in zip(names, inputs) if _is_parameter(name)}
         self.grads: dict[str, np.ndarray] = {}
         self.pullback: Any = None
