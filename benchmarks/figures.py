@@ -99,6 +99,8 @@ def imdb() -> str:
     own += f"\n{by_factor(factors)}" if factors else ""
     found = runs.get("official, ablation")
     parts = f"\n{without_each(found)}" if found else ""
+    lm = runs.get("official, best, lm")
+    parts += f"\n{wrapped(longer(lm, lm['command']))}" if lm else ""
     return f"{table(head, rows)}\n\n{wrapped(remark)}\n{wrapped(without)}{own}\n{wrapped(longer(best_run))}{parts}"
 
 
@@ -126,8 +128,8 @@ def against_words(run: dict[str, Any]) -> list[str]:
     return [sentence for sentence in run["said"] if sentence.startswith(("Against the bag", "Against the NB"))]
 
 
-def longer(run: dict[str, Any]) -> str:
-    """Of `--best`: each seed, all together, what it took, and how it came about."""
+def longer(run: dict[str, Any], command: str = "--best") -> str:
+    """Of `--best`, or a command like it: each seed, all together, what it took, and how it came about."""
     networks = [row for row in run["rows"] if row["model"] not in ("bow", "nb", "hmm")]
     accuracies = [row["accuracy"] for row in networks]
     together = next(sentence for sentence in run["said"] if sentence.startswith("The mean of the probabilities"))
@@ -141,7 +143,7 @@ def longer(run: dict[str, Any]) -> str:
     )
     started = f"{networks[0]['start']}. " if networks[0].get("start") else ""
     return (
-        f"`--best` on the complete data: {MODELS[networks[0]['model']]} {statistics.mean(accuracies):.2%} ± "
+        f"`{command}` on the complete data: {MODELS[networks[0]['model']]} {statistics.mean(accuracies):.2%} ± "
         f"{statistics.stdev(accuracies):.2%} ({len(networks)} seeds, {minutes:.0f} minutes of training each with what "
         f"comes before). {together} {rounds}{' '.join(against_words(run))} {started}"
         f"(On {on(run['machine'])}.)"
@@ -348,6 +350,9 @@ def take(run: Path) -> None:
     entry["said"] = [html.unescape(sentence) for sentence in re.findall("<p>(.*?)</p>", words[1])] if words else []
     recipe = "best" if settings.get("unlabelled") else settings["recipe"]
     recipe = "protocol" if settings["pooling"] == "last" else recipe
+    if recipe == "best" and settings["pretrain"] == "lm":
+        recipe = "best, lm"
+        entry["command"] = f"--best --pretrain lm --passes {settings['passes']} --rounds {settings['rounds']}"
     write(RESULTS / "imdb.json", load("imdb") | {f"{kind}, {recipe}": entry})
 
 
