@@ -22,6 +22,9 @@
 #   helps, but is not needed.
 # - **Afterwards you can** derive the three paths back through a GRU; say what the bias of its update gate does; convert
 #   between Eq. 37 and Eq. 78, reset before and after, and the orders of gates; and prove that a conversion is right.
+#
+# In the learner's edition the lines between `# BLANK` and `# END` are yours to write. The cell after each says at once
+# whether they are right.
 
 # %%
 import os
@@ -199,11 +202,13 @@ assert other.forward(x)[0][0] == from_zero[0]
 # %%
 dh2 = (y_hat - y) * V
 
+# BLANK: dz2, dn2, dz_n2, dz_z2, ds2, dz_r2, and the three paths direct2, gates2, candidate2
 dz2, dn2 = dh2 * (h1 - n2), dh2 * (1 - z2)  # Eq. 78
 dz_n2, dz_z2 = dn2 * (1 - n2**2), dz2 * z2 * (1 - z2)
 ds2 = dz_n2 * U_n  # Eq. 77
 dz_r2 = ds2 * h1 * r2 * (1 - r2)
 direct2, gates2, candidate2 = dh2 * z2, dz_r2 * U_r + dz_z2 * U_z, ds2 * r2
+# END
 dh1 = direct2 + gates2 + candidate2
 
 dz1, dn1 = dh1 * (h0 - n1), dh1 * (1 - z1)
@@ -522,11 +527,15 @@ def gru_backward(dhs, x, kept, W, U, bn=None, line_for_dr=None):
         dz_n = dh * (1 - z) * (1 - n**2)
         dz_z = dh * (h - n) * z * (1 - z)
         if bn is None:
+            # BLANK: dr, dU_n and through_candidate, reset before the product (inner is s)
             ds = dz_n @ U_n.T
             dr, dU_n, through_candidate = ds * h, inner.T @ dz_n, ds * r
+            # END
         else:
+            # BLANK: dq, dr, dU_n and through_candidate, reset after the product (inner is q)
             dq = dz_n * r
             dr, dU_n, through_candidate = dz_n * inner, h.T @ dq, dq @ U_n.T
+            # END
             dbn += dq.sum(axis=0)
         if line_for_dr is not None:
             dr = line_for_dr(dz_n, h, U_n)

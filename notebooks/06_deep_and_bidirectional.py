@@ -20,7 +20,9 @@
 # - **Afterwards you can** derive the gradient of a stack; pick the right last states of a bidirectional layer; say what
 #   a mask must do to the gradient; and tell from a learning curve that a network reads its padding.
 #
-# What is said of results holds for every seed that is trained, eight of them, or says "in this run".
+# In the learner's edition the lines between `# BLANK` and `# END` are yours to write. The cell after each says at once
+# whether they are right. What is said of results holds for every seed that is trained, eight of them, or says "in this
+# run".
 
 # %%
 import os
@@ -129,9 +131,11 @@ np.testing.assert_allclose(sigmoid(o).ravel(), answer, atol=1e-12)
 # %%
 do = [answer[0] - y[0], answer[1] - y[1]]
 
+# BLANK: dz_high2, dz_high1, and above, the two gradients that layer 1 gets from layer 2
 dz_high2 = do[1] * V * (1 - high[2] ** 2)  # layer 2, step 2: no future
 dz_high1 = (do[0] * V + dz_high2 * U2) * (1 - high[1] ** 2)  # layer 2, step 1
 above = [dz_high1 * W2, dz_high2 * W2]  # to layer 1, at steps 1 and 2
+# END
 
 dz_low2 = above[1] * (1 - low[2] ** 2)  # layer 1, step 2: no future
 future = dz_low2 * U1
@@ -421,9 +425,11 @@ def masked_rnn(x, lengths, W, U, b):
 def masked_rnn_backward(x, h, m, dlast, W, U):
     dx, dW, dU, db, dh = np.zeros_like(x), np.zeros_like(W), np.zeros_like(U), np.zeros(W.shape[1]), dlast
     for t in reversed(range(len(x))):
+        # BLANK: dz; dx[t], dW, dU, db; and dh of the state before
         dz = m[t] * dh * (1 - h[t + 1] ** 2)
         dx[t], dW, dU, db = dz @ W.T, dW + x[t].T @ dz, dU + h[t].T @ dz, db + dz.sum(axis=0)
         dh = dz @ U.T + (1 - m[t]) * dh
+        # END
     return dx, dW, dU, db
 
 

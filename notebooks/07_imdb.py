@@ -174,9 +174,9 @@ def train_model(cell, pooling, seed, chosen, sequences=ids, batch_size=32, **opt
 #
 # A claim about cells is a claim about all networks with that cell, so it needs several: five seeds for each cell and
 # each pooling. A seed draws the weights, the dropout, and the 4,000 reviews to learn from (few, to keep this to
-# minutes); all cells get the same ones. Beside them a bag of words, which knows which words a review has and nothing of
-# their order: one weight for each word, logistic regression, on the same reviews. Whoever shows a network's accuracy
-# without it does not know what the network is worth.
+# minutes); all cells get the same ones. Beside them a bag of words, which knows which words a text has and nothing of
+# their order: one weight for each word, logistic regression, on the same reviews and the same words of them. Whoever
+# shows a network's accuracy without it does not know what the network is worth.
 
 
 # %%
@@ -186,14 +186,15 @@ def over_seeds(values):
     return np.mean(values), t * np.std(values, ddof=1) / np.sqrt(len(values))
 
 
+ends = {name: [each[-LONGEST:] for each in part] for name, part in ids.items()}  # what a network reads
 runs, bags = {}, []
 for seed in SEEDS:
     chosen = np.random.default_rng(seed).choice(len(train), FEW, replace=False)
     for pooling in ("last", "mean"):
         for cell in NAMES:
             runs[pooling, cell, seed] = train_model(cell, pooling, seed, chosen)
-    small_bag = BagOfWords(len(vocabulary)).fit([ids["train"][k] for k in chosen], train.labels[chosen])
-    bags.append(np.mean((small_bag.decision([each[-LONGEST:] for each in ids["test"]]) > 0) == test.labels))
+    small_bag = BagOfWords(len(vocabulary)).fit([ends["train"][k] for k in chosen], train.labels[chosen])
+    bags.append(np.mean((small_bag.decision(ends["test"]) > 0) == test.labels))
 
 accuracy = {
     (pooling, cell): np.array([np.mean((runs[pooling, cell, k][2] > 0) == test.labels) for k in SEEDS])
@@ -242,12 +243,13 @@ if not QUICK:
     assert over_seeds(gain["rnn"])[0] > over_seeds(gain["rnn"])[1]  # the mean helps the vanilla network
     assert all((accuracy["last", cell] > accuracy["last", "rnn"]).all() for cell in ("lstm", "gru"))
     assert all(abs(np.mean(accuracy["mean", cell] - accuracy["mean", "rnn"])) < 0.03 for cell in ("lstm", "gru"))
+    assert np.mean(bags) > max(np.mean(each) for each in accuracy.values())
 
 # %% [markdown]
-# From the **last** state, both gated cells beat the vanilla one in each of the seeds. From the **mean**, hardly a
-# difference is left: the vanilla network has caught up. And no cell leaves the bag of words far behind. What wins
-# depends on the protocol, so a protocol must be told with every figure; with all reviews and more words, the README has
-# them.
+# From the **last** state, both gated cells beat the vanilla one with each of the seeds. From the **mean**, less than
+# three points are left between the cells: the vanilla network has caught up. And the bag of words is ahead of them all:
+# 4,000 reviews are few to learn 20,000 vectors from. What wins depends on the protocol, so a protocol must be told with
+# every figure. With all reviews, more words and longer training networks do better; the README has the figures.
 #
 # ## 5. Why pooling hides forgetting
 #
@@ -273,7 +275,8 @@ for pooling in ("last", "mean"):
 for pooling, cell, seed in runs:
     assert reach[pooling, cell, True][seed] > reach[pooling, cell, False][seed]
 if not QUICK:
-    assert min(min(reach["mean", cell, True]) for cell in NAMES) > 0.3 > max(reach["mean", "rnn", False])
+    assert min(min(reach["mean", cell, True]) for cell in NAMES) > 1
+    assert max(reach["mean", "rnn", False]) < 0.01
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained", sharey=True)
@@ -302,7 +305,8 @@ plt.show()
 # ## 6. One network, trained on all reviews
 #
 # From here on one network is dissected. Which? The cell and the pooling with the best mean accuracy on the *validation*
-# reviews; the test reviews have no say in it. It learns from all training reviews, and so does a bag of words.
+# reviews; the test reviews have no say in it. It learns from all training reviews, and so does a bag of words,
+# again from the same words.
 
 # %%
 chance = {key: np.mean([runs[(*key, seed)][1] for seed in SEEDS]) for key in accuracy}
@@ -310,8 +314,8 @@ best_pooling, best_cell = max(chance, key=chance.get)
 best_name = f"{NAMES[best_cell]}, {best_pooling}"
 everyone = np.arange(len(train))
 best, _, values = train_model(best_cell, best_pooling, 0, everyone, batch_size=64)
-bag = BagOfWords(len(vocabulary)).fit(ids["train"], train.labels)
-logits = {"bag of words": bag.decision(ids["test"]), best_name: values}
+bag = BagOfWords(len(vocabulary)).fit(ends["train"], train.labels)
+logits = {"bag of words": bag.decision(ends["test"]), best_name: values}
 right = {name: (each > 0).astype(int) for name, each in logits.items()}
 for name, each in right.items():
     scores = metrics.classification_scores(test.labels, each)
@@ -451,10 +455,10 @@ print(f"correlation of the two: {np.corrcoef(*effects.values())[0, 1]:.2f}")
 np.testing.assert_allclose(whole - logit_without(review_ids, 0), effects["occlusion"][0], rtol=1e-3, atol=1e-4)
 
 # %% [markdown]
-# A correlation near 1 says that the two agree on the *order* of words, not on their sizes; compare the sums. Both are
-# local: once several words have said the same, one more or less changes little, for the cell's tanh and gates are
-# saturated, and so the effects of single words need not sum to what they do together. A bar says what one word does
-# *given all others*, and no more.
+# A correlation near 1 says that the two agree on the *order* of words, not on their sizes, nor that the sizes are
+# right: compare both sums with what there is to explain. The effects are local. Once several words have said the same,
+# one more or less changes little, for tanh and gates are saturated; so the effects of single words need not sum to what
+# the words do together. A bar says what one word does *given all others*, and no more.
 #
 # ## 10. What stop words do to "not good"
 #
@@ -515,8 +519,8 @@ print(f"{best_name + ', report cleaning':44} {shares(without_not)[0]:18.0%} {sha
 assert (without_not[:, 0] == without_not[:, 1]).all()
 
 # %% [markdown]
-# A network that is trained on whole reviews learns that "not" stands in pans more often than in praise, and little of
-# what it does to the word beside it: look at how few answers it flips. To tell the two apart, split the shares:
+# Half of the pairs: that is what one gets who takes "not" for a word of blame, whatever stands beside it. It is then
+# right beside every word of praise and wrong beside every word of blame. Split the pairs to see it:
 
 # %%
 for name, sign in (("praise", 1), ("blame", -1)):
@@ -525,6 +529,9 @@ for name, sign in (("praise", 1), ("blame", -1)):
     print(
         f"words of {name}: 'not' lowers the logit in {np.mean(shift < 0):.0%} of pairs, mean change {shift.mean():+.2f}"
     )
+    lowered = [np.mean(np.diff(each[rows]) < 0) for each in (of_pairs(run[0], vocabulary) for run in runs.values())]
+    print(f"    small networks: in {min(lowered):.0%} to {max(lowered):.0%}, on average {np.mean(lowered):.0%}")
+    assert QUICK or np.mean(lowered) > 0.7
 hits = {"default cleaning": right[best_name] == test.labels, "report's cleaning": (logits_report > 0) == test.labels}
 for name, hit in hits.items():
     parts = []
@@ -538,16 +545,18 @@ print(
 )
 
 # %% [markdown]
-# Where "not" before blame lowers the logit as well, the network has counted the word and not read the pair. Over whole
-# reviews that costs little: a review has a hundred words and more, and most of them say the same thing. That is also
-# why a bag of words does so well. Short texts have no such luck.
+# These networks have counted the word and not read the pair: "not bad" is worse to them than "bad". Over whole reviews
+# that costs little, and in this run the network without "not" is as good as the one with it, within chance. A review
+# has a hundred words and more, and most of them say the same thing; that is also why a bag of words does so well. Short
+# texts have no such luck.
 #
 # ## 11. What the embedding has learned
 #
 # The task asks of a word in which direction it pushes, not what it means. So neighbours by cosine need not be related
 # in meaning, and mostly they are not; look at those of "funny" and "not". (Vectors that know more are made in notebook
 # 9.) What the task does reward can be measured: how far a word lies along the line from "awful" to "excellent", against
-# the weight that the bag of words gives it.
+# the weight that the bag of words gives it. Random lines are the measure of what is much: they correlate as well, for
+# praise against blame is most of what this table has learned.
 
 # %%
 count = min(2000, len(vocabulary))
@@ -556,10 +565,10 @@ names = [vocabulary.decode([k])[0] for k in range(count)]
 for word in (word for word in ("excellent", "awful", "funny", "not") if word in names):
     near = text.nearest(E, names.index(word), 6)
     print(f"{word:10}", ", ".join(names[k] for k in near))
-ends = [word if word in names else other for word, other in (("awful", "bad"), ("excellent", "good"))]
-axis = E[names.index(ends[1])] - E[names.index(ends[0])]
+poles = [word if word in names else other for word, other in (("awful", "bad"), ("excellent", "good"))]
+axis = E[names.index(poles[1])] - E[names.index(poles[0])]
 along = E @ axis / np.linalg.norm(axis)
-rest = np.array([k for k in range(1, count) if names[k] not in ends])
+rest = np.array([k for k in range(1, count) if names[k] not in poles])
 agreement = np.corrcoef(along[rest], word_weight[rest])[0, 1]
 shuffled_axis = np.random.default_rng(0).standard_normal((200, len(axis)))
 chance_level = np.quantile([abs(np.corrcoef(E[rest] @ r, word_weight[rest])[0, 1]) for r in shuffled_axis], 0.95)
@@ -567,12 +576,13 @@ print(f"correlation with the bag's weights over {len(rest)} words: {agreement:.2
 print(f"95 % of 200 random lines have less than {chance_level:.2f}")
 fig, ax = plt.subplots(figsize=(7, 4), layout="constrained")
 ax.plot(word_weight[rest], along[rest], ".", color=rs.plots.COLOURS[0], ms=3, alpha=0.5)
+ax.margins(0.12)
 for word in ("great", "bad", "boring", "wonderful", "worst", "funny", "not", "the", "perfect", "waste"):
     if word in names:
         k = names.index(word)
         ax.annotate(word, (word_weight[k], along[k]), fontsize=9, fontweight="bold")
 ax.set(
-    xlabel="weight in the bag of words (logit)", ylabel=f"from '{ends[0]}' to '{ends[1]}'", title="each dot is a word"
+    xlabel="weight in the bag of words (logit)", ylabel=f"from '{poles[0]}' to '{poles[1]}'", title="each dot is a word"
 )
 plt.show()
 
@@ -607,8 +617,7 @@ plt.show()
 #
 # <details><summary>Solution</summary>
 #
-# A few points of the more than thirty that it has above guessing: the network mostly counts words, as the bag of words
-# does.
+# In this run nothing, within the interval of section 6: the network counts words, as the bag of words does.
 #
 # ```python
 # mix = np.random.default_rng(0)

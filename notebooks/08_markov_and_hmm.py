@@ -21,7 +21,8 @@
 #   which question each of them answers; derive Baum-Welch from Jensen's inequality and a Lagrange multiplier; say what
 #   a start and the number of states are worth; and read a forward recursion as a recurrent network.
 #
-# What is said of results is asserted below, over five draws or more, or says "in this run".
+# In the learner's edition the lines between `# BLANK` and `# END` are yours to write. What is said of results is
+# asserted below, over five draws or more, or says "in this run".
 
 # %%
 import os
@@ -136,7 +137,9 @@ print(f"P(Y), the sum of all: {total:.7f}")
 alpha = start * B[:, rings[0]]
 for t in range(4):
     if t:
+        # BLANK: alpha of this step from that of the step before
         alpha = (alpha @ A) * B[:, rings[t]]
+        # END
     print(f"t={t + 1}  alpha = {alpha.round(7)}")
 print(f"P(Y) = {alpha.sum():.7f}")
 np.testing.assert_allclose(alpha.sum(), total, rtol=1e-13)
@@ -176,9 +179,11 @@ np.testing.assert_allclose(model.filter(long)[-1], scaled, rtol=1e-10)
 alphas, betas = [start * B[:, rings[0]]], [np.ones(2)]
 for t in (1, 2, 3):
     alphas.append((alphas[-1] @ A) * B[:, rings[t]])
+# BLANK: beta of steps 3, 2, 1 into the front of betas, and gamma (4, 2)
 for t in (3, 2, 1):
     betas.insert(0, A @ (B[:, rings[t]] * betas[0]))
 gamma = np.array(alphas) * np.array(betas) / total
+# END
 xi = np.array([np.outer(alphas[t], B[:, rings[t + 1]] * betas[t + 1]) * A for t in range(3)]) / total
 print("gamma: hot, cold")
 print(gamma.round(6))
@@ -199,9 +204,11 @@ np.testing.assert_allclose(gamma[1, 0], by_enumeration, rtol=1e-12)
 delta = np.log(start * B[:, rings[0]])
 pointers = []
 for t in (1, 2, 3):
+    # BLANK: append to pointers where each state came from; the new delta
     scores = delta[:, None] + np.log(A)
     pointers.append(scores.argmax(axis=0))
     delta = scores.max(axis=0) + np.log(B[:, rings[t]])
+    # END
 path = [int(delta.argmax())]
 for pointer in reversed(pointers):
     path.insert(0, int(pointer[path[0]]))
@@ -301,8 +308,10 @@ plt.show()
 # One step by hand on the four rings:
 
 # %%
+# BLANK: new_A (2, 2) and new_B (2, 3) from gamma and xi
 new_A = xi.sum(axis=0) / gamma[:3].sum(axis=0)[:, None]
 new_B = np.array([gamma[np.array(rings) == k].sum(axis=0) for k in range(3)]).T / gamma.sum(axis=0)[:, None]
+# END
 print("P(i -> j):\n", new_A.round(6), "\nb_ik:\n", new_B.round(6), "\nstart:", gamma[0].round(6))
 learner = hmm.CategoricalHMM(2, n_iter=1, init_params="")
 learner.startprob_, learner.transmat_, learner.emissionprob_ = start.copy(), A.copy(), B.copy()
