@@ -143,19 +143,10 @@ def _without_solutions(cell: Any) -> list[Any]:
 def left_open(cells: list[str], message: str, names: dict[str, Any]) -> str:
     """What is wrong with how these cells run, the first of them with a blank left open; "" if one stops as it should.
 
-    `names` are the globals that they run in, changed meanwhile and then as before: arrays, generators and layers are
-    copied.
+    `names` are the globals that they run in, changed meanwhile and then as before.
     """
     before = dict(names)
-    kinds = (list, dict, np.ndarray, np.random.Generator)
-    ours = {
-        name: value
-        for name, value in before.items()
-        if not name.startswith("_")
-        and name not in ("In", "Out")
-        and (isinstance(value, kinds) or type(value).__module__.startswith("rnnscratch"))
-    }
-    names.update(copy.deepcopy(ours))
+    names.update(_copies(before))
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             for cell in cells:
@@ -168,3 +159,17 @@ def left_open(cells: list[str], message: str, names: dict[str, Any]) -> str:
             del names[name]
         names.update(before)
     return f"left open, it stops none of {len(cells)} cells"
+
+
+def _copies(names: dict[str, Any]) -> dict[str, Any]:
+    """Copies of the arrays, random generators, layers and models, and of lists and dicts of them."""
+    kinds = (list, dict, np.ndarray, np.random.Generator)
+    seen: dict[int, Any] = {}
+    found = {}
+    for name, value in names.items():
+        if name in ("In", "Out") or name.startswith("_"):
+            continue  # IPython's own
+        if isinstance(value, kinds) or type(value).__module__.startswith("rnnscratch"):
+            with contextlib.suppress(TypeError):  # a list of what cannot be copied, such as open files, stays as it is
+                found[name] = copy.deepcopy(value, seen)
+    return found

@@ -128,8 +128,10 @@ def run(notebook: Any, quick: bool, probing: bool = True) -> tuple[dict[str, ans
                 raise ValueError(f"answer {number} is given twice")
             probes[number] = printing(f"__import__('rnnscratch').teach.answers.entry({number!r}, {expression})")
             order.append(probes[number])
-    execute(nbformat.v4.new_notebook(cells=order), quick)
-    said = {name: json.loads(cell.outputs[-1].text) for name, cell in probes.items()}
+    whole = nbformat.v4.new_notebook(cells=order, metadata=notebook.metadata)
+    execute(whole, quick)
+    notebook.metadata = whole.metadata  # the kernel adds its language and the widgets' state
+    said = {name: json.loads("".join(each.get("text", "") for each in cell.outputs)) for name, cell in probes.items()}
     wrong = complaints(nbformat.v4.new_notebook(cells=notebook.cells + solutions))
     wrong += [f"{name}: {what}" for name, what in said.items() if isinstance(what, str) and what]
     return {number: entry for number, entry in said.items() if isinstance(entry, dict)}, wrong

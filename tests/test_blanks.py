@@ -162,6 +162,7 @@ def test_a_whole_round_from_source_to_check(build, monkeypatch, capsys):
     notebook = json.loads(source.with_suffix(".ipynb").read_text())
     assert len(notebook["cells"]) == 5
     assert [cell.get("execution_count") for cell in notebook["cells"]] == [None, 1, 2, 3, None]
+    assert notebook["metadata"]["language_info"]["file_extension"] == ".py"  # as the kernel says it
     assert build.check(source) == []
 
     source.write_text(SOURCE.replace("1.234567", "1.3").replace('# answer 1.2: {"yes", "more"}', ""))
@@ -189,7 +190,7 @@ def test_a_blank_inside_brackets_is_told(build):
 
 
 def test_trying_a_blank_changes_nothing(blanks):
-    names = {"a": np.zeros(2), "rng": np.random.default_rng(0)}
+    names = {"a": np.zeros(2), "rng": np.random.default_rng(0), "odd": [iter(()), (each for each in ())]}
     before = dict(names)
     exec("def spoil():\n    a[0] = rng.random()", names)
     kept = dict(names)
