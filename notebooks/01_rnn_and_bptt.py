@@ -311,7 +311,7 @@ for t in (1, 2, 3):
 
 # %%
 dhs = np.array(dL_dh[1:]).reshape(3, 1, 1)
-C = flow.contributions(layer, x_rows, dhs, state=state)[:, :, 0, 0]  # of U_l0
+C = flow.contributions(layer, x_rows, dhs=dhs, state=state)[:, :, 0, 0]  # of U_l0
 print("part of dL_t/dU through step k (row t, column k):")
 print(C.round(6))
 print("rows:   ", C.sum(axis=1).round(6), "  dL_1/dU, dL_2/dU, dL_3/dU")
@@ -461,7 +461,7 @@ fig, axes = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
 for k, size in enumerate((0.5, 0.9, 1.2)):
     errors = window_errors(windows, size)
     net, inputs, upstream, start = example(size)
-    cut = flow.truncation_error(net, inputs, upstream, lengths)
+    cut = flow.truncation_error(net, inputs, dhs=upstream, ks=lengths)
     style = {"color": rs.plots.COLOURS[k], "marker": "os^"[k], "ms": 4}
     axes[0].plot(windows[:-1], errors[:-1], label=f"norm {size}: window", **style)
     axes[0].plot(np.array(lengths[:-1]) - 1, cut[:-1], "--", label="cut every N + 1", mfc="white", **style)
@@ -469,7 +469,7 @@ for k, size in enumerate((0.5, 0.9, 1.2)):
           f"58: {errors[10]:.1e}; cut every 9: {cut[4]:.1e}, every 49: {cut[8]:.1e}")  # fmt: skip
     assert errors[-1] < 1e-12 and cut[-1] < 1e-12  # nothing is cut; off the scale of the picture
     if size == 0.9:
-        rs.plots.contributions(flow.contributions(net, inputs[:20], upstream[:20], state=start), ax=axes[1])
+        rs.plots.contributions(flow.contributions(net, inputs[:20], dhs=upstream[:20], state=start), ax=axes[1])
 axes[0].set(yscale="log", xlabel="N (steps beyond the present one)", ylabel="relative error of the gradient of U",
             title="Truncated BPTT")  # fmt: skip
 axes[0].legend(frameon=False, fontsize=8)
@@ -489,7 +489,7 @@ for seed in range(5):
     for size in (0.5, 0.9, 1.2):
         net, inputs, upstream, start = example(size, seed)
         assert (
-            flow.truncation_error(net, inputs, upstream, [9, 33, 49]) > window_errors([8, 32, 48], size, seed)
+            flow.truncation_error(net, inputs, dhs=upstream, ks=[9, 33, 49]) > window_errors([8, 32, 48], size, seed)
         ).all()
 print("so it is with five seeds")
 
@@ -517,7 +517,7 @@ for t in (1, 2, 3):
     gradient += dL_dh[t] * p
 print(f"dU = {gradient:+.6f}")
 np.testing.assert_allclose(gradient, dU, rtol=1e-13)
-by_rtrl = flow.rtrl(layer, x_rows, dhs, state)  # the same for any layer, with the complex step of section 3
+by_rtrl = flow.rtrl(layer, x_rows, dhs=dhs, state=state)  # the same for any layer, with the complex step of section 3
 for name, found in by_rtrl.items():
     np.testing.assert_allclose(found, layer.grads[name], rtol=1e-12)
 
@@ -551,7 +551,7 @@ peaks = [row["peak_bytes"] for row in flow.checkpoint_curve(long_layer, long_inp
 results = []
 for segment, peak in zip(segments, peaks):
     steps_read.clear()
-    results.append(flow.checkpointed(long_layer, long_input, ones, segment)[2])
+    results.append(flow.checkpointed(long_layer, long_input, dhs=ones, segment=segment)[2])
     print(f"pieces of {segment:3}: peak memory {peak / peaks[0]:.2f} of the whole, {sum(steps_read)} steps forward")
     assert sum(steps_read) == (2 * T_long - segment)
     for name, whole in results[0].items():
@@ -941,9 +941,10 @@ print("rung 4: right")
 #
 # ```python
 # up = np.array(dL_dh[1:]).reshape(3, 1, 1)
-# zero_start = flow.contributions(layer, x_rows, up, state=np.zeros((1, 1, 1)))[:, :, 0, 0]
+# zero_start = flow.contributions(layer, x_rows, dhs=up, state=np.zeros((1, 1, 1)))[:, :, 0, 0]
 # assert (zero_start[:, 0] == 0).all() and (zero_start[1:, 1] != 0).all()
-# assert (flow.contributions(layer, x_rows, up, "W_l0", np.zeros((1, 1, 1)))[np.tri(3, dtype=bool)] != 0).all()
+# of_W = flow.contributions(layer, x_rows, dhs=up, name="W_l0", state=np.zeros((1, 1, 1)))
+# assert (of_W[np.tri(3, dtype=bool)] != 0).all()
 # ```
 # </details>
 #
