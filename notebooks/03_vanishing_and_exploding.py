@@ -15,7 +15,7 @@
 # shrink or grow like powers. This notebook measures these products: their singular values, what clipping does, the
 # gradient against the lag for five networks, and then trains those very networks.
 #
-# - **Time**: about two hours with the exercises; the machine needs about a minute and a half.
+# - **Time**: about two hours with the exercises; the machine needs one to three minutes.
 # - **You need** notebook 1, and singular values from linear algebra; letters are those of notebook 1's table. LSTM and
 #   GRU are introduced here in four lines, as far as they are needed, and derived in notebooks 4 and 5.
 # - **Afterwards you can** write down the Jacobian of a step and bound a product of them; tell vanishing from exploding
@@ -264,7 +264,7 @@ for name, values in reach.items():
 # %% [markdown]
 # Gates are not immune. The GRU as it starts replaces half of its state at each step and loses its gradient fastest of
 # all. The LSTM with its usual start loses it too, but slowly. With forget bias 4 it does not vanish: it **explodes**,
-# since the direct path keeps nearly all and the other paths add to it (notebook 4, section 5, takes them apart). And
+# since the direct path keeps nearly all and the other paths add to it (notebook 4, section 6, takes them apart). And
 # the vanilla network with its orthogonal $U$, quiet inputs and small states does well; 0.8 times that $U$ does not.
 # What a gate has over a matrix is a *switch*, which can be learned unit by unit and moved step by step.
 
@@ -300,20 +300,25 @@ for name in CELLS:
     print(f"{name:22} " + "  ".join(f"{share:6.1%}" for share in unseen[name]) + f"         {np.mean(seen[name]):.0%}")
 
 # %%
-fig, ax = plt.subplots(figsize=(6.5, 3.8), layout="constrained")
-rs.plots.training_curves(curves, "loss (nats)", ax=ax)
-ax.axhline(np.log(2), color="black", lw=0.8, ls=":")
-ax.set_title(f"Remember the first of {T} words")
+fig, axes = plt.subplots(1, len(CELLS), figsize=(12, 2.8), layout="constrained", sharey=True)
+for ax, (name, runs) in zip(axes, curves.items()):
+    for run in runs:
+        ax.plot(np.arange(1, epochs + 1), run, color=rs.plots.COLOURS[0], lw=1)
+    ax.axhline(np.log(2), color="black", lw=0.8, ls=":")
+    ax.set(xlabel="epoch", title=name)
+    ax.title.set_fontsize(10)
+axes[0].set_ylabel("loss (nats), a line for each seed")
+fig.suptitle(f"Remember the first of {T} words (dotted: guessing)")
 plt.show()
 
 # %% [markdown]
 # The gradients of section 5 foretell it. The two networks whose gradient has vanished on the way to the first word,
 # the GRU as it starts and the vanilla network with the small $U$, know nothing of unseen sequences with any seed, and
-# have not even learned those that they were trained on. The vanilla network with an orthogonal $U$ and the LSTM, to
-# which some thousandths or hundredths of the gradient come through, solve it: little is enough, for Adam divides by
-# the gradient's own size. The LSTM with forget bias 4 solves it with most seeds; its gradient explodes at the start,
-# and now and then training is thrown off: with which seed may differ on your machine. A vanishing gradient is a strong
-# hint, not a proof: with 100 words and 600 sequences the small $U$ did learn in one run of five when this was written.
+# have not even learned those that they were trained on. The vanilla network with an orthogonal $U$ and the LSTMs, to
+# which some thousandths of the gradient come through, or more, solve it with most seeds: little is enough, for Adam
+# divides by the gradient's own size. With most, not all: there is more to training than whether the gradient arrives,
+# and with which seed it fails may differ on your machine. Nor is a vanished gradient a proof: with 100 words and 600
+# sequences the small $U$ did learn in one run of five when this was written.
 
 # %%
 solved = {name: sum(share > 0.9 for share in unseen[name]) for name in CELLS}
@@ -321,7 +326,7 @@ print("solved, of five:", solved)
 if not QUICK:
     for name in ("GRU", "RNN, U scaled to 0.8"):
         assert max(unseen[name]) < 0.6 and max(seen[name]) < 0.8
-    assert solved["vanilla RNN"] >= 4 and solved["LSTM"] >= 4 and solved["LSTM, forget bias 4"] >= 3
+    assert min(solved["vanilla RNN"], solved["LSTM"], solved["LSTM, forget bias 4"]) >= 3
 
 # %% [markdown]
 # ## Exercises
