@@ -179,7 +179,7 @@ for t in (1, 2, 3):
 # $$\frac{\partial L_2}{\partial U} = \frac{\partial L_2}{\partial \hat y_2} \frac{\partial \hat y_2}{\partial h_2}
 # \frac{\partial h_2}{\partial h_1} \frac{\partial h_1}{\partial U} \qquad\text{(Eq. 4)}$$
 #
-# (It prints $y_2$ for $\hat y_2$, here and in Eq. 5. By its own Eq. 3 that is the target, by which nothing is
+# (It prints $y_2$ for $\hat y_2$, here and in what follows. By its own Eq. 3 that is the target, by which nothing is
 # differentiated: a slip.) But $U$ is used twice on the way to $L_2$: in $h_2 = \tanh(\dots + h_1 U)$ and in
 # $h_1 = \tanh(\dots + h_0 U)$. If both uses were different numbers, each would have its own derivative. They are one
 # number, so both derivatives add up:
@@ -705,7 +705,7 @@ np.testing.assert_array_equal(next(iter(embedding.grads.values())), truth)
 #
 # $$\frac{\partial L}{\partial \hat y} = -\frac{y}{\hat y} + \frac{1 - y}{1 - \hat y}
 # = \frac{\hat y - y}{\hat y (1 - \hat y)}, \qquad
-# \frac{\partial \hat y}{\partial a} = \hat y (1 - \hat y) \;\text{(Eq. 25)}, \qquad
+# \frac{\partial \hat y}{\partial a} = \hat y (1 - \hat y), \qquad
 # \frac{\partial L}{\partial a} = \hat y - y$$
 #
 # The slope of the sigmoid, which would kill the gradient of a confident wrong answer, cancels.
@@ -928,6 +928,7 @@ print("rung 4: right")
 # layer.backward(last)
 # np.testing.assert_allclose(layer.grads["U_l0"].item(), C[2].sum(), rtol=1e-13)
 # np.testing.assert_allclose(C[2].sum(), -0.786611, atol=1e-6)
+# # answer 1.1: C[2].sum()
 # ```
 # </details>
 #
@@ -958,6 +959,7 @@ print("rung 4: right")
 # ```python
 # without = sum(dL_dh[t] * now_U[t] for t in (1, 2, 3))
 # np.testing.assert_allclose(without, np.trace(C), rtol=1e-13)
+# # answer 1.3: without
 # ```
 # </details>
 #

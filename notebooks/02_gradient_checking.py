@@ -373,6 +373,7 @@ print(puzzle.hint())
 #
 # report = rs.check_gradients(mean_of_squares, np.array([1.0, 2.0, 3.0, 4.0]))
 # assert report.cause == "scale" and "4" in report.diagnosis[0]
+# # answer 2.3: 4.0
 # ```
 # </details>
 #
@@ -381,8 +382,9 @@ print(puzzle.hint())
 #
 # <details><summary>Solution</summary>
 #
-# If `db = ...` stands where `db += ...` should, the value of the step that is computed last, step 1, or first, step 5,
-# is all that is left. So compare with the terms $\bar z_t$ of a right pass, one step at a time. It is step 5's.
+# If the sum over time is missing, one of its terms is left: that of step 1 where a line says `db = ...` for `db += ...`,
+# since step 1 is computed last; that of step 5 where the line stands outside the loop. So compare with the terms of a
+# right pass, one at a time. It is step 5's.
 #
 # ```python
 # rng = np.random.default_rng(0)
@@ -472,7 +474,7 @@ print(puzzle.hint())
 # suspect = mutants.InitialStateTermDropped(3, 3, dtype="float64", seed=0)
 # zero = np.zeros((1, 2, 3))
 # xs = np.random.default_rng(0).standard_normal((4, 2, 3))
-# assert rs.check_gradients(suspect, xs, state=(zero, zero)).rows[0].ok
+# assert rs.check_gradients(suspect, xs, state=(zero, zero)).ok
 # assert not rs.check_gradients(suspect, xs).ok
 # ```
 # </details>

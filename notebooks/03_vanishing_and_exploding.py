@@ -357,6 +357,7 @@ if not QUICK:
 # f = 0.1 ** (1 / 100)
 # b = np.log(f / (1 - f))
 # assert abs(f - 0.977) < 1e-3 and abs(b - 3.76) < 0.01
+# # answer 3.2: b
 # ```
 # </details>
 #

@@ -303,9 +303,9 @@ for seed in range(5):
 
 # %% [markdown]
 # With the biases 0 and 1 the two agree for some steps; after 40 steps the other paths carry more than ten times as much
-# as the direct one. A forget bias of 0 halves the cell at every step. That is why it starts at 1 here, as in most libraries (Gers et al.
-# 2000, Jozefowicz et al. 2015); for long memories more is better, for the *direct* path. It cannot explode; all paths
-# together can: **an LSTM still needs clipping**. With large recurrent weights:
+# as the direct one. A forget bias of 0 halves the cell at every step. That is why it starts at 1 here, as in most
+# libraries (Gers et al. 2000, Jozefowicz et al. 2015); for long memories more is better, for the *direct* path. It
+# cannot explode; all paths together can: **an LSTM still needs clipping**. With large recurrent weights:
 
 # %%
 for seed in range(5):
@@ -689,6 +689,7 @@ print("rung 4: right")
 # np.testing.assert_allclose(shared, sum(parts), rtol=1e-13)
 # np.testing.assert_allclose(shared, 0.711425, atol=1e-6)
 # assert abs(shared - (db[0] + db[3])) > 0.04  # not those of section 3
+# # answer 4.4: shared
 # ```
 # </details>
 #
