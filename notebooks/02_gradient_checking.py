@@ -382,7 +382,7 @@ print(puzzle.hint())
 #
 # <details><summary>Solution</summary>
 #
-# If the sum over time is missing, one of its terms is left: that of step 1 where a line says `db = ...` for `db += ...`,
+# If the sum over time is missing, one of its terms is left: that of step 1 where `db = ...` stands for `db += ...`,
 # since step 1 is computed last; that of step 5 where the line stands outside the loop. So compare with the terms of a
 # right pass, one at a time. It is step 5's.
 #
