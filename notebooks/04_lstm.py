@@ -237,9 +237,9 @@ layer.backward(np.array([0.0, dhs[2]]).reshape(2, 1, 1))
 np.testing.assert_allclose(layer.grads["U_l0"][0, 0], sum(values), rtol=1e-12)  # the first of i, f, o, g
 
 # %% [markdown]
-# The number of paths more than doubles with each step; one pass back adds them all up. The hand-written kernel can be run on
-# symbols too. Is its gradient *the same expression* as the one that SymPy finds by differentiating the equations? And
-# to how many digits do they agree at random numbers, over one step more?
+# The number of paths more than doubles with each step; one pass back adds them all up. The hand-written kernel can be
+# run on symbols too. Is its gradient *the same expression* as the one that SymPy finds by differentiating the
+# equations? And to how many digits do they agree at random numbers, over one step more?
 
 # %%
 counts = [len(symbolic.derivation("lstm", steps, "U_i").paths) for steps in (1, 2, 3, 4)]
