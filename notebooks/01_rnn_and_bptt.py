@@ -30,9 +30,16 @@
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
+from pathlib import Path
 
-if "google.colab" in sys.modules:
-    subprocess.check_call([sys.executable, "-m", "pip", "install", "-q", "rnnscratch[imdb,notebooks]"])
+if not getattr(find_spec("rnnscratch"), "origin", None):  # a folder that merely has this name has no origin
+    here = Path.cwd()
+    folders = [each for each in (here, *here.parents, *here.iterdir()) if (each / "rnnscratch/__init__.py").exists()]
+    found = [each for each in folders if (each / "setup.cfg").exists()] + sorted(here.glob("rnnscratch-*.whl"))
+    if not found:
+        raise ModuleNotFoundError("no rnnscratch: put its folder (with setup.cfg) or its wheel beside this notebook")
+    subprocess.check_call([sys.executable, "-m", "pip", "install", "-q", f"{found[0]}[imdb,notebooks]"])
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -377,6 +384,13 @@ np.testing.assert_allclose(layer.grads["W_l0"].item(), dW, rtol=1e-13)
 np.testing.assert_allclose(layer.grads["b_l0"].item(), db, rtol=1e-13)
 np.testing.assert_allclose(dh_0.item(), future, rtol=1e-13)
 rs.teach.trace(layer, x_rows, state, dhs)
+
+# %% [markdown]
+# The same numbers where they belong: values go along the solid arrows, gradients come back along the dashed ones, and
+# what is wider is larger. Each state is read twice, by its output and by the next step; the two gradients meet in it.
+
+# %%
+ax = rs.plots.unrolled(rs.teach.trace(layer, x_rows, state, dhs))
 
 # %% [markdown]
 # ## 8. Algorithm 1 against one pass

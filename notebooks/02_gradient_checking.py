@@ -26,9 +26,16 @@
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
+from pathlib import Path
 
-if "google.colab" in sys.modules:
-    subprocess.check_call([sys.executable, "-m", "pip", "install", "-q", "rnnscratch[imdb,notebooks]"])
+if not getattr(find_spec("rnnscratch"), "origin", None):  # a folder that merely has this name has no origin
+    here = Path.cwd()
+    folders = [each for each in (here, *here.parents, *here.iterdir()) if (each / "rnnscratch/__init__.py").exists()]
+    found = [each for each in folders if (each / "setup.cfg").exists()] + sorted(here.glob("rnnscratch-*.whl"))
+    if not found:
+        raise ModuleNotFoundError("no rnnscratch: put its folder (with setup.cfg) or its wheel beside this notebook")
+    subprocess.check_call([sys.executable, "-m", "pip", "install", "-q", f"{found[0]}[imdb,notebooks]"])
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -312,22 +319,28 @@ assert by_step[-1].error < 1e-12 < min(row.error for row in by_step[:-1])
 #
 # ## 6. Find the bug
 #
-# `rs.teach.quiz` hands out such backward passes under a neutral name. Think before you ask for a hint or look at the
-# solution.
+# `rs.teach.quiz` hands out backward passes in plain NumPy, of which one line is wrong, with what the checker measures
+# of them. All that you need stands there: read the code, look which gradients are wrong and by what ratio, and try
+# other sizes, as `puzzle.check(T=1, zero=True)`.
 
 # %%
 game = quiz.Quiz(seed=1)
 puzzle = game.next()
 print(puzzle)
+
+# %%
+print(puzzle.check(T=1, zero=True))
 print(puzzle.hint())
 
 # %% [markdown]
-# `puzzle.choices` lists the causes there are, `puzzle.answer("...")` takes one, and `puzzle.solution()` tells.
+# `puzzle.line(7)` says whether line 7 is it, `puzzle.mend(text)` whether your own text, or pair of functions, is
+# right, and `puzzle.answer("...")` takes one of the causes in `puzzle.choices`. `puzzle.solution()` tells once it is
+# solved, and `puzzle.give_up()` at once, for no points.
 #
 # <details><summary>Solution of this puzzle</summary>
 #
 # ```python
-# print(puzzle.solution())
+# print(puzzle.give_up())
 # ```
 # </details>
 #

@@ -28,9 +28,16 @@
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
+from pathlib import Path
 
-if "google.colab" in sys.modules:
-    subprocess.check_call([sys.executable, "-m", "pip", "install", "-q", "rnnscratch[imdb,notebooks]"])
+if not getattr(find_spec("rnnscratch"), "origin", None):  # a folder that merely has this name has no origin
+    here = Path.cwd()
+    folders = [each for each in (here, *here.parents, *here.iterdir()) if (each / "rnnscratch/__init__.py").exists()]
+    found = [each for each in folders if (each / "setup.cfg").exists()] + sorted(here.glob("rnnscratch-*.whl"))
+    if not found:
+        raise ModuleNotFoundError("no rnnscratch: put its folder (with setup.cfg) or its wheel beside this notebook")
+    subprocess.check_call([sys.executable, "-m", "pip", "install", "-q", f"{found[0]}[imdb,notebooks]"])
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -154,6 +161,22 @@ print(f"largest difference of dh_5/dh_2: {np.abs(J[5, 2] - numerical).max():.1e}
 np.testing.assert_allclose(J[5, 2], numerical, rtol=1e-12, atol=1e-14)
 
 # %% [markdown]
+# Where nothing comes in, the same Jacobian decides where a state goes. Two units, whose U is a rotation times a norm:
+# below norm 1 every state falls to the fixed point at 0, above it the point drives all away, and tanh holds them on a
+# ring. Move the norm:
+
+
+# %%
+def portrait(norm):
+    small = rs.RNN(1, 2, dtype="float64", seed=0)
+    small.params["U_l0"][...] = norm * np.array([[np.cos(0.5), np.sin(0.5)], [-np.sin(0.5), np.cos(0.5)]])
+    small.params["b_l0"][...] = 0
+    return rs.plots.phase_portrait(small)
+
+
+rs.plots.sliders(portrait, [0.8, 1.0, 1.2, 1.6], "norm of U")
+
+# %% [markdown]
 # ## 4. Where exploding gradients come from
 #
 # The report says that a large loss makes large updates and so gradients explode. The loss is one factor at the start
@@ -191,6 +214,22 @@ print(f"norm before {norm:.3g}, after {after:.6f}")
 np.testing.assert_allclose(after, 1.0, rtol=1e-9)
 for name, grad in net.grads.items():
     np.testing.assert_allclose(grad * norm, before[name], rtol=1e-10)
+
+# %% [markdown]
+# What an exploding gradient does to learning can be drawn for one unit (Pascanu et al. 2013): the loss after 50 steps
+# has a cliff. Both paths begin at the same point and make 200 updates. One step at the cliff throws the first far away;
+# the other, whose gradients are clipped to 0.1, comes down the slope.
+
+# %%
+from rnnscratch.plots import dynamics
+
+ax = rs.plots.loss_cliff()
+for clip in (None, 0.1):
+    path = dynamics.descent((5.0, -1.8), 200, 0.5, clip)
+    longest = np.linalg.norm(np.diff(path, axis=0), axis=1).max()
+    end = float(dynamics.loss_and_slopes(*path[-1])[0])
+    print(f"clipped to {clip}: longest update {longest:.2f}, loss at the end {end:.5f}")
+    assert (end < 0.001 and longest < 0.051) if clip else (end > 0.05 and longest > 3)
 
 # %% [markdown]
 # Clipping cures explosion only. A gradient is a sum over lags; scaling it up scales the near steps as much as the far

@@ -30,9 +30,16 @@
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
+from pathlib import Path
 
-if "google.colab" in sys.modules:
-    subprocess.check_call([sys.executable, "-m", "pip", "install", "-q", "rnnscratch[imdb,notebooks]"])
+if not getattr(find_spec("rnnscratch"), "origin", None):  # a folder that merely has this name has no origin
+    here = Path.cwd()
+    folders = [each for each in (here, *here.parents, *here.iterdir()) if (each / "rnnscratch/__init__.py").exists()]
+    found = [each for each in folders if (each / "setup.cfg").exists()] + sorted(here.glob("rnnscratch-*.whl"))
+    if not found:
+        raise ModuleNotFoundError("no rnnscratch: put its folder (with setup.cfg) or its wheel beside this notebook")
+    subprocess.check_call([sys.executable, "-m", "pip", "install", "-q", f"{found[0]}[imdb,notebooks]"])
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -80,6 +87,11 @@ np.testing.assert_allclose(one_matrix, two_matrices, atol=1e-12)
 #   *keep*: $r_t = 1$ lets all of $h_{t-1}$ into the candidate, $r_t = 0$ none.
 # - In the table under Eq. 37 some names are left over from the LSTM. $W_r$ belongs to the reset gate, $W_h$ (our
 #   $U_n$ and $W_n$) to the candidate state, and $b_z$ to the update gate.
+
+# The wiring, in the same letters; a dot is where a line branches:
+
+# %%
+ax = rs.plots.cell("gru")
 
 # %% [markdown]
 # ## 2. Two steps forward by hand
@@ -584,15 +596,13 @@ def right(x, h0, W, U, b, bn):
 
 
 arguments = (x, np.random.default_rng(5).uniform(-1, 1, (B, H)), W, U, b, bn)
-print("inputs 0 to 5 are x, h0, W, U, b, bn")
 wrong, fine = rs.check_gradients(mixed_up, *arguments), rs.check_gradients(right, *arguments)
 print(f"with the line of the other form:\n{wrong}\n\nwith its own line:\n{fine}")
 assert not wrong.ok and fine.ok
 
 # %% [markdown]
 # Everything is wrong, though only one line is: $\bar r$ spoils $\bar h_{t-1}$, and with it all earlier steps. A short
-# sequence helps to find such a bug. With one step the gradient of `bn` (input 5) is right, because it is made from
-# $dz_n$ and
+# sequence helps to find such a bug. With one step the gradient of `bn` is right, because it is made from $dz_n$ and
 # $r$, not from $\bar r$.
 
 # %%
