@@ -22,7 +22,7 @@
 #   into a network with checks on what you see.
 #
 # What is said of cells and of pooling holds over five seeds, with intervals; what is said of one network says "in this
-# run". Networks are trained on several threads, so your numbers differ a little from those printed here.
+# run". On another machine, or with another version of NumPy, the numbers differ from those printed here.
 #
 # The complete comparison, with all reviews, checkpoints and a report page, is `python examples/imdb.py`.
 
