@@ -18,7 +18,7 @@ EXTRAS = {  # of each extra the packages that it brings
     "search": ("scikit-learn", "optuna"),
     "interop": ("onnx", "safetensors"),
     "mpi": ("mpi4py",),
-    "notebooks": ("jupytext", "nbclient", "sympy"),
+    "notebooks": ("jupytext", "latex2mathml", "nbclient", "nbconvert", "sympy"),
 }
 HOLDING_BACK = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # settings that may force an older kernel
 
