@@ -247,6 +247,41 @@ def test_a_method_that_returns_loss_and_gradients():
     assert report.cause == "scale" and "3 times" in report.diagnosis[0]
 
 
+def softmax_loss(W, X, y, factor=1.0):
+    """As in CS231n's first assignment: the loss and the gradient of W alone."""
+    loss, gradients = Classifier.loss(Holder(W, factor), X, y)
+    return loss, gradients["W"]
+
+
+class Holder:
+    """What `Classifier.loss` reads."""
+
+    def __init__(self, W, factor):
+        self.params, self.factor = {"W": W}, factor
+
+
+def test_a_loss_may_have_gradients_of_some_arguments_alone():
+    y = np.array([0, 3, 11])
+    report = rs.check_gradients(softmax_loss, weights()[0], X[0], y)
+    assert report.ok and [row.name for row in report.rows if not row.part] == ["W"]
+    assert rs.check_gradients(lambda W, X, y: softmax_loss(W, X, y, 3.0), weights()[0], X[0], y).cause == "scale"
+    named = rs.check_gradients(
+        lambda W, X, y: (softmax_loss(W, X, y)[0], {"dW": softmax_loss(W, X, y)[1]}), weights()[0], X[0], y
+    )
+    assert named.ok
+    with pytest.raises(TypeError, match="a dict of V, none of which is an argument: W, X, y"):
+        rs.check_gradients(lambda W, X, y: (softmax_loss(W, X, y)[0], {"V": W}), weights()[0], X[0], y)
+    with pytest.raises(TypeError, match="there are 3 gradients, but 2 arguments that can have one"):
+        rs.check_gradients(lambda W, X, y: (softmax_loss(W, X, y)[0], (W, X, W)), weights()[0], X[0], y)
+
+
+class Adds(Dicts):
+    """Backward adds to gradients that are not there."""
+
+    def backward(self, dH):
+        self.grads["W"] += backward(dH, self.cache)[1]
+
+
 def test_a_forward_that_does_not_read_params_is_told_so():
     report = rs.check_gradients(Apart(), X)
     assert report.cause == "not independent" and "forward reads another" in report.diagnosis[0]
@@ -265,6 +300,7 @@ REFUSED = {
         (X,),
         r"forward returns ndarray, but backward takes dout, cache: let forward return \(output, cache\)",
     ),
+    "gradients that do not begin": (Adds(), (X,), r"backward finds no grads\['W'\]: let grads begin with zeros"),
     "three functions": ((forward, backward, forward), (X,), r"expected a pair of functions \(forward, backward\)"),
     "few gradients": (
         (forward, lambda d, cache: backward(d, cache)[:3]),

@@ -229,7 +229,15 @@ class Setup:
                 for k, part in enumerate(parts_of(dinitial)):
                     gradients[f"state {k}" if isinstance(self.state, (tuple, list)) else "state"] = part
             else:
-                dx = target.backward(upstream[0])
+                try:
+                    dx = target.backward(upstream[0])
+                except KeyError as error:
+                    if error.args[:1] and error.args[0] in target.params and error.args[0] not in target.grads:
+                        raise ValueError(
+                            f"backward finds no grads[{error.args[0]!r}]: let grads begin with zeros of each "
+                            "parameter's shape"
+                        ) from error
+                    raise
             gradients |= self._of_inputs(dx) | {name: target.grads.get(name) for name in target.params}
         return {name: as_array(f"the gradient of {name}", part) for name, part in gradients.items() if part is not None}
 

@@ -26,6 +26,9 @@ def adapted(target: Any, inputs: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]
     found = _adapted(target, inputs)
     if not isinstance(found, Function | Pair):
         return found, inputs
+    if isinstance(found, Function) and _is_loss(returned := found.forward_of(*_copies(inputs))):
+        places = _with_gradients(returned[1], found.forward_of, inputs)
+        return LossOf(found.forward_of, inputs, places), tuple(inputs[k] for k in places)
     names = _names(found.forward_of)[: len(inputs)]
     if len(names) < len(inputs) or not {"U", "W"} <= {name.rstrip("0123456789_")[:1] for name in names[1:]}:
         return found, inputs
@@ -59,7 +62,7 @@ def _is_parameter(name: str) -> bool:
 
 
 class Function:
-    """A function that returns its output and a pullback, or a loss and its gradients, whose gradients may be a dict."""
+    """A function that returns its output and a pullback, whose gradients may be a dict."""
 
     def __init__(self, function: Callable[..., Any]):
         self.forward_of = function
@@ -67,13 +70,48 @@ class Function:
     def __call__(self, *inputs: Any) -> Any:
         """The output and a pullback that returns the gradients in the order of the inputs."""
         returned = self.forward_of(*inputs)
-        if _is_loss(returned):
-            loss, gradients = returned
-            return loss, lambda d: _times(_ordered(gradients, self.forward_of, inputs), d)
         if not (isinstance(returned, tuple | list) and len(returned) == 2 and callable(returned[1])):
             return returned
         output, pullback = returned
         return output, lambda d: _ordered(pullback(d), self.forward_of, inputs)
+
+
+class LossOf:
+    """A function that returns (loss, gradients), of those arguments that have a gradient; the others are data."""
+
+    def __init__(self, function: Callable[..., Any], inputs: tuple[Any, ...], places: list[int]):
+        self.function, self.inputs, self.places = function, inputs, places
+        names = _names(function)
+        self.input_names = [names[k] for k in places] if len(names) >= len(inputs) else None
+
+    def __call__(self, *some: Any) -> Any:
+        """The loss, and a pullback that returns the gradients of these arguments."""
+        whole = _copies(self.inputs)
+        for place, given in zip(self.places, some):
+            whole[place] = given
+        loss, gradients = self.function(*whole)
+        if isinstance(gradients, Mapping):
+            names = _names(self.function)
+            gradients = tuple(gradients.get(names[k], gradients.get(f"d{names[k]}")) for k in self.places)
+        return loss, lambda d: _times(gradients, d)
+
+
+def _with_gradients(gradients: Any, function: Callable[..., Any], inputs: tuple[Any, ...]) -> list[int]:
+    """The positions of the arguments that a loss's gradients are of. Raises TypeError where that is not clear."""
+    floats = [k for k, given in enumerate(inputs) if np.asarray(given).dtype.kind == "f"]
+    if isinstance(gradients, Mapping):
+        names = _names(function)[: len(inputs)]
+        found = [k for k, name in enumerate(names) if {name, f"d{name}"} & gradients.keys()]
+        if not found:
+            raise TypeError(
+                f"the gradients are a dict of {', '.join(map(str, gradients)) or 'nothing'}, none of which is an "
+                f"argument: {', '.join(names)}"
+            )
+        return found
+    count = len(gradients) if isinstance(gradients, tuple | list) else 1
+    if count > len(floats):
+        raise TypeError(f"there are {count} gradients, but {len(floats)} arguments that can have one")
+    return floats[:count]  # of the first ones, as in loss(W, X, y)
 
 
 class Pair:
