@@ -390,7 +390,7 @@ rs.teach.trace(layer, x_rows, state, dhs)
 # what is wider is larger. Each state is read twice, by its output and by the next step; the two gradients meet in it.
 
 # %%
-ax = rs.plots.unrolled(rs.teach.trace(layer, x_rows, state, dhs))
+rs.plots.unrolled(rs.teach.trace(layer, x_rows, state, dhs)).figure
 
 # %% [markdown]
 # ## 8. Algorithm 1 against one pass

@@ -139,7 +139,7 @@ np.testing.assert_allclose(c_last.item(), c[2], rtol=1e-14)
 # The wiring, in the same letters; a dot is where a line branches:
 
 # %%
-ax = rs.plots.cell("lstm")
+rs.plots.cell("lstm").figure
 
 # %% [markdown]
 # ## 3. The backward pass

@@ -91,7 +91,7 @@ np.testing.assert_allclose(one_matrix, two_matrices, atol=1e-12)
 # The wiring, in the same letters; a dot is where a line branches:
 
 # %%
-ax = rs.plots.cell("gru")
+rs.plots.cell("gru").figure
 
 # %% [markdown]
 # ## 2. Two steps forward by hand

@@ -224,7 +224,7 @@ print("Viterbi, the best path:       ", "".join(letters[k] for k in path), f"P(X
 print("the best state of each year:  ", "".join(letters[k] for k in each_best), f"P(X, Y) = {joint(each_best):.6f}")
 assert model.decode(rings)[1].tolist() == path == list(max(paths, key=paths.get))
 assert model.decode(rings, algorithm="map")[1].tolist() == each_best
-ax = rs.plots.trellis(model, rings, tuple(letters))
+rs.plots.trellis(model, rings, tuple(letters)).figure
 
 # %% [markdown]
 # Which is better? That depends on what you are paid for. Viterbi decodes the *sequence*: no other rule is right about
