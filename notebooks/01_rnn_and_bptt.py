@@ -390,7 +390,9 @@ rs.teach.trace(layer, x_rows, state, dhs)
 # what is wider is larger. Each state is read twice, by its output and by the next step; the two gradients meet in it.
 
 # %%
-rs.plots.unrolled(rs.teach.trace(layer, x_rows, state, dhs)).figure
+_, ax = plt.subplots(figsize=(8.4, 6))
+rs.plots.unrolled(rs.teach.trace(layer, x_rows, state, dhs), ax=ax)
+plt.show()
 
 # %% [markdown]
 # ## 8. Algorithm 1 against one pass

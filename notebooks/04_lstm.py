@@ -139,7 +139,9 @@ np.testing.assert_allclose(c_last.item(), c[2], rtol=1e-14)
 # The wiring, in the same letters; a dot is where a line branches:
 
 # %%
-rs.plots.cell("lstm").figure
+_, ax = plt.subplots(figsize=(9.4, 5.7))
+rs.plots.cell("lstm", ax=ax)
+plt.show()
 
 # %% [markdown]
 # ## 3. The backward pass

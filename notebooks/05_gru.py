@@ -91,7 +91,9 @@ np.testing.assert_allclose(one_matrix, two_matrices, atol=1e-12)
 # The wiring, in the same letters; a dot is where a line branches:
 
 # %%
-rs.plots.cell("gru").figure
+_, ax = plt.subplots(figsize=(9.4, 5.7))
+rs.plots.cell("gru", ax=ax)
+plt.show()
 
 # %% [markdown]
 # ## 2. Two steps forward by hand

@@ -224,7 +224,9 @@ print("Viterbi, the best path:       ", "".join(letters[k] for k in path), f"P(X
 print("the best state of each year:  ", "".join(letters[k] for k in each_best), f"P(X, Y) = {joint(each_best):.6f}")
 assert model.decode(rings)[1].tolist() == path == list(max(paths, key=paths.get))
 assert model.decode(rings, algorithm="map")[1].tolist() == each_best
-rs.plots.trellis(model, rings, tuple(letters)).figure
+_, ax = plt.subplots(figsize=(7.5, 3.8))
+rs.plots.trellis(model, rings, tuple(letters), ax=ax)
+plt.show()
 
 # %% [markdown]
 # Which is better? That depends on what you are paid for. Viterbi decodes the *sequence*: no other rule is right about
