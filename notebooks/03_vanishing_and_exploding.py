@@ -96,7 +96,7 @@ print(f"sigmoid, U = 1: 10 steps at most {0.25**10:.1e}, 50 steps at most {0.25*
 # $\gamma = \lVert U \rVert$
 #
 # $$\lVert J_t \rVert \le \max_j (1 - h_{t,j}^2)\, \lVert U \rVert \le \gamma, \qquad
-# \Big\lVert \frac{\partial h_T}{\partial h_k} \Big\rVert \le \gamma^{T-k}$$
+# \left\lVert \frac{\partial h_T}{\partial h_k} \right\rVert \le \gamma^{T-k}$$
 #
 # If $\gamma < 1$ the gradient **must** vanish. If $\gamma > 1$ it **may** explode, but need not: with tanh the slopes
 # pull it down. (Largest singular value, not the largest eigenvalue: a matrix may stretch for a while though all its
