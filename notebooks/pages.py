@@ -22,7 +22,25 @@ UNUSED = re.compile(  # what would fetch MathJax and Mermaid, and scripts withou
     r'|<script type="module">(?:(?!</script>).)*?mermaid.*?</script>',
     re.DOTALL,
 )
-ALIGNED = "<style>mtd[columnalign=left] {text-align: left} mtd[columnalign=right] {text-align: right}</style>"
+SPACED = (  # formulas and the rows of one apart, so that fractions do not run into each other
+    "<style>math[display=block] {margin: 0.7em 0} mtd[columnalign] {padding-top: 0.4em; padding-bottom: 0.4em}"
+    "mtd[columnalign=left] {text-align: left} mtd[columnalign=right] {text-align: right}</style>"
+)
+BARS = {"Vert": "\u2016", "|": "\u2016", "vert": "|"}
+BIG_BAR = re.compile(r"(\\[Bb]igg?[lrm]?)\s*\\(?:[lr]?(Vert|vert)\b|(\|))")  # unknown to latex2mathml, without \big too
+ICON_FONT = re.compile(r"""<link [^>]*href=["'][^"']*font-awesome[^>]*>""")  # what matplotlib's animations would fetch
+ICON = re.compile(r'<i class="fa fa-([a-z -]+)"></i>')
+SIGNS = {
+    "minus": "&minus;",
+    "fast-backward": "|&lt;&lt;",
+    "step-backward": "|&lt;",
+    "play fa-flip-horizontal": "&lt;",
+    "pause": "||",
+    "play": "&gt;",
+    "step-forward": "&gt;|",
+    "fast-forward": "&gt;&gt;|",
+    "plus": "+",
+}
 LINK = re.compile(r"""(href=["'])(\d\d_\w+)\.ipynb""")
 
 
@@ -30,11 +48,12 @@ def mathml(tex: str, display: bool) -> str:
     """A formula as MathML. Raises ValueError for one with a command that latex2mathml does not know."""
     text = tex.replace("{aligned}", "{align*}")
     text = re.sub(r"\\\\\s*\[[^]]*\]", r"\\\\", text)  # the height of a line is the browser's to choose
+    text = BIG_BAR.sub(lambda match: match[1] + BARS[match[2] or match[3]], text)
     try:
         found = latex2mathml.converter.convert(text, display="block" if display else "inline")
     except Exception as error:  # its errors have no common base
         raise ValueError(f"formula {tex!r}: {type(error).__name__} {error}") from error
-    unknown = re.findall(r">\s*(\\[A-Za-z]+|&)\s*<", found)
+    unknown = re.findall(r">\s*(\\(?:[A-Za-z]+|.)|&)\s*<", found)
     if unknown:
         raise ValueError(f"formula {tex!r}: {', '.join(unknown)} cannot be drawn")
     return found
@@ -73,7 +92,8 @@ def page(notebook: Any, title: str, slides: bool = False) -> str:
     exporter = SlidesExporter(reveal_scroll=True) if slides else HTMLExporter()
     exporter.require_js_url = exporter.jquery_url = ""
     html, _ = exporter.from_notebook_node(shown, resources={"metadata": {"name": title}})
-    html = UNUSED.sub("", html).replace("</head>", f"{ALIGNED}</head>", 1)
+    html = ICON.sub(lambda match: SIGNS.get(match[1], ""), ICON_FONT.sub("", html))
+    html = UNUSED.sub("", html).replace("</head>", f"{SPACED}</head>", 1)
     html = re.sub(r"FORMULA(\d+)X", lambda match: drawn[int(match[1])], html)
     return LINK.sub(r"\1\2.slides.html" if slides else r"\1\2.html", html)
 

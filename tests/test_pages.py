@@ -69,6 +69,31 @@ def test_a_formula_that_cannot_be_drawn_is_told(pages, tex):
         pages.mathml(tex, False)
 
 
+@pytest.mark.parametrize("bar", [r"\lVert", r"\Vert", r"\|"])
+def test_a_bar_may_be_big(pages, bar):
+    assert re.search(">\u2016</mo><mi>x</mi><mo[^>]*>\u2016<", pages.mathml(rf"\Big{bar} x \Big{bar}", False))
+    assert re.search(r">\|</mo><mi>x</mi><mo[^>]*>\|<", pages.mathml(r"\bigl\lvert x \bigr\rvert", False))
+
+
+def test_an_animation_fetches_no_icons(pages):
+    figure = pytest.importorskip("matplotlib.figure").Figure()
+    from matplotlib.animation import FuncAnimation
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    FigureCanvasAgg(figure)
+    line = figure.add_subplot().plot([0.0, 1.0])[0]
+    moving = FuncAnimation(figure, lambda k: [line.set_alpha(k / 2)], frames=2, init_func=lambda: [line])
+    cell = nbformat.v4.new_code_cell("moving", execution_count=1)
+    cell.outputs = [nbformat.v4.new_output("display_data", {"text/html": moving.to_jshtml()})]
+    given = notebook(TEXT)
+    given.cells.append(cell)
+    html = pages.page(given, "01_moving")
+    assert not re.search(r"""<link[^>]*https?:|class="fa""", html)
+    buttons = re.findall(r"<button[^>]*>\s*(.*?)\s*</button>", html, re.DOTALL)
+    signs = ["&minus;", "|&lt;&lt;", "|&lt;", "&lt;", "||", "&gt;", "&gt;|", "&gt;&gt;|", "+"]
+    assert buttons == signs
+
+
 def test_a_page_needs_no_network_and_no_script_for_its_formulas(pages):
     given = notebook(TEXT)
     cell = nbformat.v4.new_code_cell("show()", execution_count=1)
