@@ -80,6 +80,8 @@ def compare(
     """`Trace.compare`, whose docstring says what it does, on the rows of a trace, and `more` that are asked by name."""
     if not isinstance(mine, Mapping):
         raise TypeError(f"mine is {type(mine).__name__}, expected a dict such as {{('h', 1): h_1, 'dW': dW}}")
+    if not mine:
+        raise ValueError("mine is empty, expected at least one intermediate, such as {('h', 1): h_1, 'dW': dW}")
     if rtol is not None:
         check_number("rtol", rtol, above=0.0)
     asked = {key[0] if isinstance(key, tuple) and key else key for key in mine}
@@ -148,6 +150,8 @@ def _by_row(rows: Sequence[Entry], mine: Mapping[Any, Any]) -> dict[tuple[str, i
         whole, wrong = _fitted(value, (T, *shape))
         if value.ndim and len(value) == T + 1 and (value.shape[1:] == shape or value.size == T + 1):
             wrong += f": is the one from before the first of the {T} steps among them?"
+        elif wrong and value.ndim > 1 and value.swapaxes(0, 1).shape == (T, *shape):
+            wrong = wrong.removesuffix(": transposed?") + ": time comes first"
         for t in own:
             handed[name, t] = (value, wrong) if wrong else (whole[t - 1], "")
     return handed

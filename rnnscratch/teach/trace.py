@@ -87,7 +87,8 @@ class Trace:
         shape counts as a difference. The result prints what the line should compute and has `ok`, `name`, `step`,
         `phase`, `formula`, `equation`, `mine`, `expected`, `ratio` and `hint`.
 
-        Raises ValueError for a name or step that the trace has not, TypeError for what is no dict or no number.
+        Raises ValueError for a name or step that the trace has not and for an empty dict, so that an assertion never
+        passes on nothing, TypeError for what is no dict or no number.
 
         >>> from rnnscratch import RNN
         >>> steps = trace(RNN(1, 1, dtype="float64", seed=0), [0.5, -1.0], dhs=[0.0, 2.0])
