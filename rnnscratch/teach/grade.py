@@ -182,7 +182,7 @@ def _case(function: Callable[..., Any], task: Task, sizes: dict[str, int], rng: 
         warnings.simplefilter("always")
         try:
             returned = function(*given)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # exit() too
             case.message = f"{type(error).__name__}: {error}{_line_of(error, function)}"
             return case
     changed = [name for name, array in zip(task.arguments, given) if not np.array_equal(array, arguments[name])]
@@ -208,8 +208,8 @@ def _case(function: Callable[..., Any], task: Task, sizes: dict[str, int], rng: 
         case.points += right
         wrong += [name] * (not right)
     try:
-        found = compare(rows, mine)
-        case.difference = None if found.ok else found
+        found = compare(rows, mine) if mine else None
+        case.difference = None if found is None or found.ok else found
     except (TypeError, ValueError) as error:
         notes.append(str(error))
     case.message = "; ".join([f"wrong: {', '.join(wrong)}"] * bool(wrong) + notes)
@@ -240,7 +240,7 @@ def _key(task: Task, rows: Sequence[Entry], name: Any) -> Any:
     return name
 
 
-def _line_of(error: Exception, function: Any) -> str:
+def _line_of(error: BaseException, function: Any) -> str:
     """The last line of the learner's own file that the error came through."""
     frames = traceback.extract_tb(error.__traceback__)[1:]
     code = getattr(function, "__code__", None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import sys
 
 import numpy as np
 import pytest
@@ -213,7 +214,9 @@ def test_warnings_are_told_and_do_not_reach_the_page(capfd):
     ("function", "message"),
     [
         (lambda *a: 1 / 0, "ZeroDivisionError: division by zero (line "),
+        (lambda *a: sys.exit("done"), "SystemExit: done (line "),
         (lambda x: x, "TypeError: "),
+        (lambda *a: {}, "dx is not in the dict; dh_prev is not in the dict"),
         (lambda *a: None, "returned None: is there a return?"),
         (lambda *a: (a[0],), "returned 1 things, expected 5: dx, dh_prev, dW, dU, db"),
         (lambda *a: 3.0, "returned float, expected dx, dh_prev, dW, dU, db"),
