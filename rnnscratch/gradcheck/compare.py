@@ -130,7 +130,16 @@ class Setup:
         if not self.is_layer or self.inputs[0].ndim != 3:
             return False
         outputs = self.forward(*self.prepare("float64"))[0]
-        return len(outputs) == 1 and outputs[0].ndim == 3 and outputs[0].shape[:2] == self.inputs[0].shape[:2]
+        alike = len(outputs) == 1 and outputs[0].ndim == 3 and outputs[0].shape[:2] == self.inputs[0].shape[:2]
+        return alike and self.hands_on(outputs[0])
+
+    def hands_on(self, outputs: np.ndarray) -> bool:
+        """Whether the first axis is time: what stands at its first place changes the outputs at later ones."""
+        if len(outputs) == 1 or not (names := self.named_inputs()):
+            return True
+        target, arrays = self.prepare("float64")
+        arrays[names[0]][0] *= 0.9
+        return not np.array_equal(self.forward(target, arrays)[0][0][1:], outputs[1:])
 
     def prepare(self, dtype: str) -> tuple[Any, dict[str, np.ndarray]]:
         """A copy of the target in this dtype, and all arrays that have a gradient, by name.
@@ -144,26 +153,39 @@ class Setup:
         arrays = {name: convert(self.inputs[k]) for k, name in self.named_inputs().items()}
         target = self.target
         if self.is_layer:
-            try:
-                target = copy.deepcopy(self.target)
-            except Exception as error:
-                raise TypeError(f"target cannot be copied, as a check needs: {error}") from error
-            converted: dict[int, np.ndarray] = {}
-            for owner in owners(target):
-                if getattr(owner, "fixed", None):
-                    owner.fixed = frozenset()  # what does not learn has a gradient all the same
-                for name, array in owner.params.items():
-                    converted[id(array)] = convert(array)
-                    if self.symmetric and name.partition("_")[0] == "U":
-                        make_symmetric(converted[id(array)])
-                for gradient in getattr(owner, "grads", {}).values():
-                    converted[id(gradient)] = np.asarray(gradient).astype(dtype)
-            swap(target, converted)
+            target = self._copy(convert)
             if self.state is not False:
                 for k, part in enumerate(parts_of(self.state)):
                     arrays[f"state {k}" if isinstance(self.state, (tuple, list)) else "state"] = convert(part)
             arrays.update(target.params)
         return target, arrays
+
+    def _copy(self, convert: Callable[[Any], np.ndarray]) -> Any:
+        """The target with its parameters and gradients in this dtype; views of one array stay views of one array."""
+        weights = [array for owner in owners(self.target) for array in owner.params.values()]
+        gradients = [array for owner in owners(self.target) for array in getattr(owner, "grads", {}).values()]
+        gradients = [array for array in gradients if isinstance(array, np.ndarray)]
+        converted = together([*weights, *gradients], held_arrays(self.target), convert)
+        restores_itself = any(hasattr(type(each), "__setstate__") for each in walk(self.target))
+        try:
+            target = copy.deepcopy(self.target, {} if restores_itself else dict(converted))
+        except Exception as error:
+            raise TypeError(f"target cannot be copied, as a check needs: {error}") from error
+        if restores_itself:  # and would refuse arrays of another precision: they are exchanged afterwards
+            held = [
+                array
+                for owner in owners(target)
+                for part in ("params", "grads")
+                for array in getattr(owner, part, {}).values()
+            ]
+            swap(target, {id(array): convert(array) for array in held})
+        for owner in owners(target):
+            if getattr(owner, "fixed", None):
+                owner.fixed = frozenset()  # what does not learn has a gradient all the same
+            for name, array in owner.params.items() if self.symmetric else ():
+                if name.partition("_")[0] == "U":
+                    make_symmetric(array)
+        return target
 
     def named_inputs(self) -> dict[int, str]:
         """The names of the inputs that have a gradient, by position."""
@@ -534,6 +556,8 @@ class Setup:
             layers = getattr(self.target, "layers", None)
             layer = layers[int(owner)] if owner.isdigit() and layers is not None else getattr(self.target, owner, None)
         letters = getattr(layer, "gates", "")
+        if not isinstance(letters, str):  # a learner's own, such as the stored activations
+            return ""
         return letters if len(letters) > 1 and key.split("_")[0] in ("W", "U", "b") else ""
 
     def gate_places(self, name: str, shape: tuple[int, ...], places: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
@@ -645,6 +669,49 @@ def swap(target: Any, arrays: Mapping[int, np.ndarray]) -> None:
         for key, value in list(held.items() if isinstance(held, dict) else enumerate(held)):
             if isinstance(value, np.ndarray) and id(value) in arrays:
                 held[key] = arrays[id(value)]
+
+
+def held_arrays(target: Any) -> dict[str, np.ndarray]:
+    """The arrays that a target holds, by where they are: self.W, params['W']."""
+    found: dict[str, np.ndarray] = {}
+    for holder in walk(target):
+        if isinstance(holder, dict):
+            items = [(f"[{key!r}]", value) for key, value in holder.items()]
+        elif isinstance(holder, (list, tuple)):
+            items = [(f"[{k}]", value) for k, value in enumerate(holder)]
+        else:
+            items = [(f"self.{key}", value) for key, value in getattr(holder, "__dict__", {}).items()]
+        for place, value in items:
+            if isinstance(value, np.ndarray):
+                place = place if place not in found else f"{place} of {type(holder).__name__} {len(found)}"
+                found[place] = value
+    return found
+
+
+def together(
+    arrays: list[np.ndarray], held: Mapping[str, np.ndarray], convert: Callable[[Any], np.ndarray]
+) -> dict[int, Any]:
+    """Converted copies of arrays by identity; arrays that lie in one memory, and what else is held there, still do."""
+
+    def root(array: np.ndarray) -> np.ndarray:
+        while isinstance(array.base, np.ndarray):
+            array = array.base
+        return array
+
+    found, roots = {}, {id(root(array)): root(array) for array in arrays}
+    members = {id(array): array for array in [*arrays, *held.values()] if id(root(array)) in roots}
+    for key, whole in roots.items():
+        group = [array for array in members.values() if id(root(array)) == key]
+        one = len(group) > 1 and whole.flags.c_contiguous and all(array.dtype == whole.dtype for array in group)
+        memory = convert(whole).reshape(-1) if one else None
+        for array in group:
+            if memory is None:
+                found[id(array)] = convert(array)
+                continue
+            first = (array.ctypes.data - whole.ctypes.data) // whole.itemsize
+            strides = [step // whole.itemsize * memory.itemsize for step in array.strides]
+            found[id(array)] = np.lib.stride_tricks.as_strided(memory[first:], array.shape, strides)
+    return found
 
 
 def walk(target: Any) -> Iterator[Any]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from .compare import Comparison, Setup, derivatives, parts_of
+from .suspects import name_suspects
 
 CAUSES = {
     "changed arguments": "{detail} was changed by backward; it must be left as it came",
@@ -55,7 +56,7 @@ CAUSES = {
     "cell path": "right for one step if no gradient comes from its cell state c: what the next step hands back through "
     "c is dropped or misplaced",
     "last step only": "equal to the last step's contribution alone: the sum over the steps is missing",
-    "recursion": "right for one step, wrong for more: what is handed from step to step is incomplete",
+    "recursion": "right for one step, wrong for more: what is handed from step to step is incomplete{detail}",
     "one example": "right for a batch of one: the sequences of a batch are mixed up or averaged",
     "slope": "wrong even for one step: a local derivative is wrong{detail}",
     "wrong": "the gradient is wrong, without a pattern that this checker knows",
@@ -83,7 +84,9 @@ def diagnose(setup: Setup, found: Comparison, method: str, tolerance: float) -> 
         elif {pattern[0] for pattern in patterns.values()} == {"not independent"}:
             cause, detail = "not independent", ", ".join(patterns)
         else:
-            cause, detail = _counterfactual(setup, found, method, tolerance, loose)
+            cause, detail = name_suspects(setup, found, loose if method == "central" else 1e-9)
+            if not cause:
+                cause, detail = _counterfactual(setup, found, method, tolerance, loose)
             if cause == "wrong" and known:
                 cause, detail = sorted(known)[0]
     sentences = [CAUSES[cause].format(detail=detail)]

@@ -136,6 +136,8 @@ class Pair:
 
         def pullback(d: Any) -> Any:
             given = (d,) if not cached else (cache, d) if self.gradient_last else (d, cache)
+            if len(outputs) > 1 and len(_names(self.backward_of)) == len(outputs) + 1:  # backward(dhs, dh, dc, cache)
+                given = (*d, cache)
             return _ordered(self.backward_of(*given), self.forward_of, inputs)
 
         return output, pullback
