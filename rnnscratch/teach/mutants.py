@@ -98,6 +98,53 @@ class InitialStateTermDropped(PlainLSTM):
         return total if name == "U" and t == 0 else total + gradient
 
 
+class StateOfTheSameStep(PlainLSTM):
+    """h_t stands for h_(t-1) in the gradient of U: without a slot for the initial state the lists are off by one."""
+
+    cause = "previous state"
+
+    def accumulate(self, total: np.ndarray, gradient: np.ndarray, name: str, t: int) -> np.ndarray:
+        return total + (self.steps[t][0]["new"].h.T @ self.dxW if name == "U" else gradient)
+
+
+class WrapAround(PlainRNN):
+    """`hidden_states[t - 1]` is the last state at the first step, where the initial one belongs."""
+
+    cause = "previous state"
+
+    def accumulate(self, total: np.ndarray, gradient: np.ndarray, name: str, t: int) -> np.ndarray:
+        if name == "U" and t == 0:
+            gradient = self.steps[-1][0]["new"].h.T @ self.dxW
+        return total + gradient
+
+
+class AssignedNotAdded(PlainLSTM):
+    """`dU = ...` stands where `dU += ...` belongs, so what the first step adds is all that is left."""
+
+    cause = "not summed"
+
+    def accumulate(self, total: np.ndarray, gradient: np.ndarray, name: str, t: int) -> np.ndarray:
+        return gradient if name == "U" else total + gradient
+
+
+class CellGradientNotPassed(PlainLSTM):
+    """`dc = dh o (1 - tanh(c)^2)` leaves out what the next step hands back to the cell."""
+
+    cause = "recursion"
+
+    def hand_on(self, passed: list[np.ndarray], t: int) -> list[np.ndarray]:
+        return [passed[0], passed[1] * 0] if t else passed
+
+
+class FinalCellNotPassed(PlainLSTM):
+    """Between encoder and decoder only the gradient of h comes back; that of c is thrown away."""
+
+    cause = "final state"
+
+    def backward(self, dhs: Any = None, dstate: Any = None, truncate: Any = None) -> Any:
+        return super().backward(dhs, (dstate[0], dstate[1] * 0), truncate)
+
+
 class GatesExchanged(PlainLSTM):
     """The blocks are joined in the order of another library, input and forget gate in each other's place."""
 
