@@ -66,6 +66,20 @@ def execute(notebook: Any, quick: bool) -> None:
     nbclient.NotebookClient(notebook, timeout=SECONDS, kernel_name="python3").execute(cwd=str(HERE))
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # times of day
+        if cell.cell_type == "code":
+            cell.outputs = joined(cell.outputs)
+
+
+def joined(outputs: list[Any]) -> list[Any]:
+    """Outputs in which text that came in several parts, as a kernel happens to send it, is one again."""
+    found: list[Any] = []
+    for output in outputs:
+        last = found[-1] if found else {}
+        if output.output_type == "stream" and last.get("name") == output.name:
+            last["text"] += output.text
+        else:
+            found.append(output)
+    return found
 
 
 def complaints(notebook: Any) -> list[str]:
@@ -131,7 +145,7 @@ def run(notebook: Any, quick: bool, probing: bool = True) -> tuple[dict[str, ans
     whole = nbformat.v4.new_notebook(cells=order, metadata=notebook.metadata)
     execute(whole, quick)
     notebook.metadata = whole.metadata  # the kernel adds its language and the widgets' state
-    said = {name: json.loads("".join(each.get("text", "") for each in cell.outputs)) for name, cell in probes.items()}
+    said = {name: printed(cell) for name, cell in probes.items()}
     wrong = complaints(nbformat.v4.new_notebook(cells=notebook.cells + solutions))
     wrong += [f"{name}: {what}" for name, what in said.items() if isinstance(what, str) and what]
     return {number: entry for number, entry in said.items() if isinstance(entry, dict)}, wrong
@@ -140,6 +154,12 @@ def run(notebook: Any, quick: bool, probing: bool = True) -> tuple[dict[str, ans
 def printing(expression: str) -> Any:
     """A cell that prints the value of an expression as JSON."""
     return nbformat.v4.new_code_cell(f"print(__import__('json').dumps({expression}))")
+
+
+def printed(cell: Any) -> Any:
+    """What such a cell printed last; figures that a blank left unfinished may stand around it."""
+    text = "".join(output.text for output in cell.outputs if output.get("name") == "stdout")
+    return json.loads(text.splitlines()[-1])
 
 
 def unreadable(notebook: Any) -> list[str]:

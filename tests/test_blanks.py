@@ -183,6 +183,13 @@ def test_a_blank_that_nobody_notices_and_one_that_fails_otherwise_are_told(build
         build.run(build.read(source), quick=True)
 
 
+def test_a_figure_that_a_blank_leaves_unfinished_does_no_harm(build):
+    source = build.HERE / "01_small.py"
+    plot = "_, ax = plt.subplots()\n# BLANK: a line\nax.plot([1, 2])\n# END\nplt.show()\n"
+    source.write_text(f"# %%\nimport matplotlib.pyplot as plt\n\n# %%\n{plot}")
+    assert build.run(build.read(source), quick=True) == ({}, [])
+
+
 def test_a_blank_inside_brackets_is_told(build):
     source = build.HERE / "01_small.py"
     source.write_text("# %%\na = [\n    # BLANK: one\n    1,\n    # END\n]\n")

@@ -58,6 +58,17 @@ def test_what_a_notebook_may_not_hold_is_told(monkeypatch):
     ]
 
 
+def test_text_that_a_kernel_sends_in_parts_is_one_output(monkeypatch):
+    nbformat = pytest.importorskip("nbformat", reason="it comes with the notebooks extra")
+    monkeypatch.syspath_prepend(NOTEBOOKS)
+    build = load("build")
+    figure = nbformat.v4.new_output("display_data", {"text/plain": "a figure"})
+    parts = [("stdout", "a"), ("stdout", "b\n"), ("stderr", "c"), ("stdout", "d")]
+    streams = [nbformat.v4.new_output("stream", name=name, text=text) for name, text in parts]
+    last = nbformat.v4.new_output("stream", name="stdout", text="e")
+    assert [each.get("text") for each in build.joined([*streams, figure, last])] == ["ab\n", "c", "d", None, "e"]
+
+
 def test_every_equation_of_the_report_has_its_place(equations, capsys):
     assert equations.main(["--check"]) == 0, capsys.readouterr().out
 

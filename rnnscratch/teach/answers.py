@@ -33,7 +33,7 @@ def answer(number: str, value: Any) -> bool:
     """
     entries = load()
     if number not in entries:
-        known = ", ".join(sorted(entries, key=place)) or "none yet"
+        known = ", ".join(map(repr, sorted(entries, key=place))) or "none yet"
         raise ValueError(f"number is {number!r}, expected one of those with an answer: {known}")
     right = accepts(number, entries[number], value)
     print(f"{number}: right" if right else f"{number}: not yet")

@@ -77,7 +77,7 @@ def test_words_are_right_whatever_their_case_and_punctuation(exercise):
 def test_an_unknown_number_names_those_that_exist(exercise):
     for number in ("1.10", "1.9", "12.1"):
         exercise(number, 1.5)
-    with pytest.raises(ValueError, match=r"number is '1\.3', expected one of those with an answer: 1\.9, 1\.10, 12\.1"):
+    with pytest.raises(ValueError, match=r"number is '1\.3', expected one of .*: '1\.9', '1\.10', '12\.1'"):
         rs.teach.answer("1.3", 1.5)
     with pytest.raises(TypeError, match="value"):
         rs.teach.answer("1.9", {"a": 1})
