@@ -11,6 +11,7 @@ from scipy.stats import norm, poisson
 from rnnscratch import hmm
 from rnnscratch.interchange import from_depmix, from_hmmlearn
 
+pytestmark = pytest.mark.filterwarnings("ignore:Setting the shape:DeprecationWarning:hmmlearn")  # with NumPy 2.5
 theirs = pytest.importorskip("hmmlearn.hmm", reason="hmmlearn comes with the test extra, as independent oracle")
 
 
