@@ -225,7 +225,7 @@ def gradients(outcomes: Sequence[Outcome]) -> list[str]:
     words = [
         "The norm of a loss's gradient with respect to the embedded words, averaged over reviews of at least "
         f"{count} words, relative to the last word's; dashed before training, solid after it. The loss is the "
-        "last state times a random vector on the left, and the mean of all states times that vector on the right."
+        "last state times a random vector in the first picture, the mean of all states times that vector in the second."
     ]
     draw = [lambda: plots.gradient_by_lag(last, before=measured_lags(outcomes, "lag-untrained") or None)]
     if pooled:
