@@ -1,5 +1,6 @@
-"""The command `rnnscratch`: `imdb` is the comparison on IMDB reviews, `memory` the tests of long memory, `predict`
-labels the texts of a file, `convert` puts a model's file into another format, `info` says what runs here.
+"""The command `rnnscratch`: `imdb` is the comparison on IMDB reviews, `memory` the tests of long memory, `train` learns
+from a file of labelled texts, `predict` labels the texts of a file, `convert` puts a model's file into another format,
+`info` says what runs here.
 """
 
 from __future__ import annotations
@@ -7,6 +8,7 @@ from __future__ import annotations
 import _thread
 import argparse
 import contextlib
+import dataclasses
 import gc
 import itertools
 import os
@@ -21,6 +23,7 @@ from . import __version__
 from .progress import shown
 
 WORKERS = 2  # that train a network together on the CPU: a number of its own, so that bits are the same on all machines
+ERRORS = (ValueError, OSError, RuntimeError, FloatingPointError)  # that say enough by their words
 HELP = {
     "pooling": "what the dense layer sees of a review",
     "bidirectional": "read reviews in both directions",
@@ -41,6 +44,7 @@ def parser(defaults: Mapping[str, Any] | None = None) -> argparse.ArgumentParser
     top.add_argument("--version", action="version", version=f"rnnscratch {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     add_memory(commands)
+    add_train(commands)
     add_predict(commands)
     convert = commands.add_parser(
         "convert",
@@ -152,6 +156,55 @@ def parser(defaults: Mapping[str, Any] | None = None) -> argparse.ArgumentParser
     return top
 
 
+def add_columns(add: Callable[..., Any]) -> None:
+    """The options that say where the texts of a file are."""
+    add(
+        "--text", default="text", metavar="NAME", help="column or key of the text; a number where columns have no names"
+    )
+    add("--kind", choices=("csv", "tsv", "jsonl", "lines"), help="of the file, where its ending does not say it")
+    add("--encoding", help="of the file, where it is not UTF-8 and has no byte-order mark")
+
+
+def add_train(commands: Any) -> None:
+    """The options of `rnnscratch train`."""
+    from .models.classifier import CHOICES
+    from .text.clean import RECIPES
+    from .text_classifier import TextClassifier
+
+    train = commands.add_parser(
+        "train",
+        help="learn from a file of labelled texts",
+        description="Learn to label texts from a file of texts and their labels, which may be larger than memory.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = train.add_argument
+    add("data", metavar="FILE", help=".csv, .tsv or .jsonl, with a text and a label in each row")
+    add("--out", metavar="MODEL", required=True, help="file to write, for rnnscratch predict and TextClassifier.load")
+    add_columns(add)
+    add("--label", default="label", metavar="NAME", help="column or key of the label, likewise")
+    add(
+        "--group",
+        metavar="NAME",
+        help="column or key by which texts belong together, so that validation gets all or none",
+    )
+    add("--validation", default="0.1", metavar="F", help="share of the texts, or a file, that chooses the best weights")
+    add("--test", metavar="FILE", help="a file that is judged once, at the end")
+    add("--memory", type=float, default=1000.0, metavar="MB", help="for what grows with the file")
+    add("--part", type=int, default=100_000, metavar="N", help="texts between two checkpoints, at most")
+    add("--resume", action="store_true", help="go on with a run that was stopped")
+    add("--seed", type=int, default=0, help="of all chance")
+    choices = {"device": ("cpu", "gpu"), "recipe": RECIPES, **CHOICES}
+    for option in dataclasses.fields(TextClassifier):
+        name, value = option.name, option.default
+        if option.init and name not in ("validation_fraction", "random_state", "progress", "embeddings", "workers"):
+            how: dict[str, Any] = {"type": type(value), "choices": choices.get(name)}
+            if isinstance(value, bool):
+                how = {"action": argparse.BooleanOptionalAction}
+            add(f"--{name.replace('_', '-')}", default=value, help=HELP.get(name, "of TextClassifier"), **how)
+    add("--embeddings", metavar="VECTORS", help="first vectors of words: of Word2Vec.save, or word2vec's .txt or .bin")
+    add("--workers", type=int, metavar="N", help=f"processes that train together; where None {WORKERS}, on a GPU 1")
+
+
 def add_predict(commands: Any) -> None:
     """The options of `rnnscratch predict`."""
     predict = commands.add_parser(
@@ -163,11 +216,7 @@ def add_predict(commands: Any) -> None:
     add = predict.add_argument
     add("model", metavar="MODEL", help="what TextClassifier.save wrote, or a model.npz of a run of rnnscratch imdb")
     add("source", metavar="FILE", nargs="?", default="-", help=".csv, .tsv, .jsonl or .txt; -: standard input")
-    add(
-        "--text", default="text", metavar="NAME", help="column or key of the text; a number where columns have no names"
-    )
-    add("--kind", choices=("csv", "tsv", "jsonl", "lines"), help="of the file, where its ending does not say it")
-    add("--encoding", help="of the file, where it is not UTF-8 and has no byte-order mark")
+    add_columns(add)
     add("--form", choices=("jsonl", "csv"), default="jsonl", help="of the output")
     add("--device", choices=("cpu", "gpu"), default="cpu", help="where the network computes")
 
@@ -239,7 +288,10 @@ def command(arguments: Sequence[str] | None) -> int:
                 print(said)
         except BrokenPipeError:  # nobody reads further
             return 0
-        except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
+        except KeyboardInterrupt as stop:
+            print(f"\nrnnscratch {name}: {stop or 'stopped'}", file=shown(sys.stderr))
+            return 130
+        except (*ERRORS, TypeError, ImportError) as error:
             print(f"rnnscratch {name}: {error}", file=shown(sys.stderr))
             return 2
         return 0
@@ -247,7 +299,7 @@ def command(arguments: Sequence[str] | None) -> int:
     try:
         job = imdb_job(options) if name == "imdb" else memory_job(options)
         folder = user_path(out) if out else default_folder(Path("runs"), name, resume)
-    except (ValueError, OSError, RuntimeError) as error:
+    except ERRORS as error:
         print(f"rnnscratch {name}: {error}", file=shown(sys.stderr))
         return 2
     try:
@@ -256,7 +308,7 @@ def command(arguments: Sequence[str] | None) -> int:
         message = f"\nstopped; what is finished lies in {folder}, and --resume --out {folder} goes on"
         print(message, file=shown(sys.stderr))
         return 130
-    except (ValueError, OSError, RuntimeError) as error:
+    except ERRORS as error:
         print(f"rnnscratch {name}: {error}", file=shown(sys.stderr))
         return 2
     print(f"\n{summary}\n\nreport: {folder / 'report.html'}", file=shown(sys.stdout))
@@ -288,7 +340,43 @@ def predict(model: str, source: str, **how: Any) -> str:
     return ""
 
 
-SMALL: dict[str, Callable[..., str]] = {"info": info, "convert": convert, "predict": predict}  # without a run folder
+def train(**options: Any) -> str:
+    """What `rnnscratch train` does and says at its end."""
+    from .fitting import fit_file
+    from .text_classifier import TextClassifier
+
+    own = {option.name for option in dataclasses.fields(TextClassifier)}
+    given = {name: options.pop(name) for name in own & options.keys()}
+    if given["workers"] is None:
+        given["workers"] = WORKERS if given["device"] == "cpu" else 1
+    with contextlib.suppress(ValueError):  # else it is a file
+        given["validation_fraction"], options["validation"] = float(options["validation"]), None
+    if given["embeddings"] is not None:
+        given["embeddings"] = read_vectors(given["embeddings"])
+        given["embedding_dim"] = given["embeddings"].vectors.shape[1]
+    out = options["out"]
+    classifier = TextClassifier(**given, random_state=options.pop("seed"))
+    learned = fit_file(options.pop("data"), options.pop("out"), classifier, **options, progress=True)
+    said = [str(classifier.history_)]
+    if learned.scores is not None:
+        said.append("test texts: " + ", ".join(f"{name} {value:.4f}" for name, value in learned.scores.items()))
+    return "\n\n".join([*said, f"written to {out}"])
+
+
+def read_vectors(path: str) -> Any:
+    """Vectors of words from a file of any of the kinds there are, by its ending."""
+    from .word2vec import Word2Vec
+
+    ending = Path(path).suffix.lower()
+    return Word2Vec.load(path) if ending == ".npz" else Word2Vec.load_word2vec_format(path, binary=ending == ".bin")
+
+
+SMALL: dict[str, Callable[..., str]] = {  # without a run folder
+    "info": info,
+    "convert": convert,
+    "predict": predict,
+    "train": train,
+}
 
 
 def imdb_job(options: dict[str, Any]) -> Callable[[Path, bool], str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, TypeVar
@@ -135,29 +135,40 @@ class TextClassifier(Estimator):
         classes, codes = np.unique(as_labels("labels", y, len(texts)), return_inverse=True)
         if len(classes) < 2:
             raise ValueError(f"labels has the one class {classes.tolist()}, expected at least two")
-        seed, optimizer = draw_seed(self.random_state), Adam(self.learning_rate)
+        seed = draw_seed(self.random_state)
         words = clean_texts(texts, self.recipe, progress=bool(self.progress))
         train_part, validation_part = split(codes, self.validation_fraction, seed)
-        vocabulary = self._make_vocabulary([words[k] for k in train_part])
+        known = [words[k] for k in train_part]
+        counts = Counter(word for text in known for word in text)
+        vocabulary = self._make_vocabulary(counts, len(known), sum(map(bool, known)))
         ids = vocabulary.encode_all(words)
         model = self._make_model(vocabulary, len(classes), seed)
-        updates = self.epochs * -(-len(train_part) // self.batch_size)
-        history = fit(
+        history = self._train(
             model,
             ([ids[k] for k in train_part], codes[train_part]),
             ([ids[k] for k in validation_part], codes[validation_part]) if len(validation_part) else None,
-            optimizer=optimizer,
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            max_length=self.max_length,
-            schedule=warm_up(cosine_schedule(self.learning_rate, updates), max(1, min(100, updates // 10))),
-            clip_norm=self.clip_norm,
-            seed=seed,
-            progress=bool(self.progress),
-            workers=self.workers,
+            seed,
+            updates=self.epochs * -(-len(train_part) // self.batch_size),
         )
         self.classes_, self.vocabulary_, self.model_, self.history_ = classes, vocabulary, model, history
         return self
+
+    def _train(
+        self, model: SequenceClassifier, train: Any, validation: Any, seed: int, updates: int, **how: Any
+    ) -> Any:
+        """The history of learning by the options; `how` is for `training.fit`, in the place of these."""
+        own = {
+            "optimizer": Adam(self.learning_rate),
+            "epochs": self.epochs,
+            "batch_size": self.batch_size,
+            "max_length": self.max_length,
+            "schedule": warm_up(cosine_schedule(self.learning_rate, updates), max(1, min(100, updates // 10))),
+            "clip_norm": self.clip_norm,
+            "seed": seed,
+            "progress": bool(self.progress),
+            "workers": self.workers,
+        }
+        return fit(model, train, validation, **{**own, **how})
 
     def __sklearn_clone__(self) -> TextClassifier:
         """For scikit-learn's `clone`: unfitted, with the same embeddings, since a Word2Vec's clone has no vectors."""
@@ -181,14 +192,14 @@ class TextClassifier(Estimator):
             word_vectors(self.embeddings, [], self.embedding_dim)
         configuration(self.get_params(deep=False) | {"vocabulary_size": 1})
 
-    def _make_vocabulary(self, words: list[list[str]]) -> Vocabulary:
-        found = Vocabulary.build(words, self.min_count, self.max_size)
+    def _make_vocabulary(self, counts: Mapping[str, int], texts: int, filled: int) -> Vocabulary:
+        """Of words, by how often each comes in so many texts, of which some are filled."""
+        found = Vocabulary.from_counts(counts, self.min_count, self.max_size)
         if len(found) == 1:
-            counts = Counter(word for text in words for word in text)
-            often = f", the most frequent {counts.most_common(1)[0][1]} times" if counts else ""
+            often = f", the most frequent {max(counts.values())} times" if counts else ""
             raise ValueError(
-                f"texts leave no word to learn from: of the {len(words)} to train on, {sum(map(bool, words))} have "
-                f"words after cleaning by the recipe {self.recipe!r}, {len(counts)} different ones{often}, of which "
+                f"texts leave no word to learn from: of the {texts} to train on, {filled} have words after cleaning by "
+                f"the recipe {self.recipe!r}, {len(counts)} different ones{often}, of which "
                 f"min_count={self.min_count} and max_size={self.max_size} keep none"
             )
         return found

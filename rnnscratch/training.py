@@ -83,8 +83,9 @@ class Trainable(Protocol):
                                            nothing; `unfreeze` changes it for the time of the training
     figures                                the names that `monitor` may have, to refuse others before any work
 
-    Batches may have `rng`, whose state a checkpoint holds, and `summary()`, by which it knows its data again; a batch
-    `lengths` (B,), from which come the tokens/s.
+    Batches may have `rng`, whose state a checkpoint holds, `summary()`, by which it knows its data again, and
+    `set_epoch(epoch)`, called before each epoch with its number from 1; a batch `lengths` (B,), from which come the
+    tokens/s.
     """
 
     params: Any
@@ -325,6 +326,8 @@ def train_epoch(
     epoch, number, tokens, start = len(run.rows) + 1, 0, 0, time.perf_counter()
     fixed = run.fixed(epoch)
     fix(run.model, fixed)
+    if hasattr(run.batches, "set_epoch"):
+        run.batches.set_epoch(epoch)
     total = {"loss": 0.0}
     examples, norms = 0.0, 0.0
     label = f"epoch {epoch}/{epochs}"

@@ -92,14 +92,15 @@ class Batches:
         sequences = as_sequences("sequences", sequences)
         read = as_soft if are_soft(labels) else as_labels
         self.labels = None if labels is None else read("labels", labels, len(sequences))
-        self.sequences = [_last(sequence, max_length) for sequence in sequences]
+        self.sequences: Any = [_last(sequence, max_length) for sequence in sequences]
         self.lengths = np.array([len(sequence) for sequence in self.sequences])
+        self.positions = np.arange(len(self.sequences))
         self.batch_size, self.shuffle, self.rng = int(batch_size), bool(shuffle), generator(seed)
 
     def __len__(self) -> int:
         if self.shuffle:
-            return math.ceil(len(self.sequences) / self.batch_size)
-        return len(self._cut(np.arange(len(self.sequences))))
+            return math.ceil(len(self.positions) / self.batch_size)
+        return len(self._cut(self.positions))
 
     def __iter__(self) -> Iterator[Batch]:
         for indices in self._plan():
@@ -118,10 +119,10 @@ class Batches:
 
     def _plan(self) -> list[np.ndarray]:
         """The indices of each batch, in the order in which they come."""
-        count = len(self.sequences)
         if not self.shuffle:
-            return self._cut(np.arange(count))
-        order, pool = self.rng.permutation(count), self.batch_size * POOL
+            return self._cut(self.positions)
+        count = len(self.positions)
+        order, pool = self.positions[self.rng.permutation(count)], self.batch_size * POOL
         planned = []
         for start in range(0, count, pool):
             chosen = self._longest_first(order[start : start + pool])

@@ -28,6 +28,7 @@ class Row(NamedTuple):
     line: int  # where it ends, from 1
     text: str
     label: str | None  # None where no label was asked for
+    group: str | None = None  # likewise
 
 
 def read_rows(
@@ -36,6 +37,7 @@ def read_rows(
     label: str | None = None,
     kind: str | None = None,
     encoding: str | None = None,
+    group: str | None = None,
 ) -> Iterator[Row]:
     """The rows of a file, or of a binary stream such as `sys.stdin.buffer`, one after the other.
 
@@ -56,7 +58,7 @@ def read_rows(
         raise ValueError(f"{name}: its kind is {kind or 'unknown'}, expected one of {', '.join(FORMATS)}")
     reader = {"csv": _table, "tsv": _table, "jsonl": _objects, "lines": _lines}[kind]
     with _opened(source, encoding, name) as stream:
-        yield from reader(stream, text, label, name, kind)
+        yield from reader(stream, (text, label, group), name, kind)
 
 
 @contextmanager
@@ -81,10 +83,13 @@ def _opened(source: Any, encoding: str | None, name: str) -> Iterator[IO[str]]:
             raw.close()
 
 
-def _table(stream: IO[str], text: str, label: str | None, name: str, kind: str) -> Iterator[Row]:
+Wanted = tuple[str, str | None, str | None]  # text, label, group
+
+
+def _table(stream: IO[str], columns: Wanted, name: str, kind: str) -> Iterator[Row]:
     """Rows of CSV or TSV."""
     rows = csv.reader(stream, delimiter="," if kind == "csv" else "\t", strict=True)
-    wanted = [text] if label is None else [text, label]
+    wanted = [column for column in columns if column is not None]
     places: list[int] | None = None
     if all(column.isdecimal() and int(column) > 0 for column in wanted):
         places = [int(column) - 1 for column in wanted]
@@ -98,8 +103,8 @@ def _table(stream: IO[str], text: str, label: str | None, name: str, kind: str) 
             raise ValueError(
                 f"{name}, line {rows.line_num}: it has {len(row)} columns, expected at least {max(places) + 1}"
             )
-        found = [_sound(row[place], name, rows.line_num) for place in places]
-        yield Row(rows.line_num, found[0], found[1] if label is not None else None)
+        found = iter([_sound(row[place], name, rows.line_num) for place in places])
+        yield Row(rows.line_num, *(None if column is None else next(found) for column in columns))  # type: ignore[arg-type]
     if places is None:
         raise ValueError(f"{name} is empty, expected a line with the names of columns")
 
@@ -127,8 +132,9 @@ def _place(names: list[str], column: str, name: str) -> int:
     return found.index(column)
 
 
-def _objects(stream: IO[str], text: str, label: str | None, name: str, kind: str) -> Iterator[Row]:
+def _objects(stream: IO[str], columns: Wanted, name: str, kind: str) -> Iterator[Row]:
     """Rows of JSON lines."""
+    text, *further = columns
     for number, line in _numbered(stream, name):
         if not line.strip():
             continue
@@ -138,14 +144,16 @@ def _objects(stream: IO[str], text: str, label: str | None, name: str, kind: str
             raise ValueError(f"{name}, line {number}: it is no JSON: {error!s:.100}") from None
         if not isinstance(found, dict):
             raise ValueError(f"{name}, line {number}: it is {type(found).__name__}, expected an object")
-        for key in (text, label):
+        for key in columns:
             if key is not None and key not in found:
                 raise ValueError(
                     f"{name}, line {number}: there is no key {key!r}; the keys are {', '.join(found):.300}"
                 )
         if not isinstance(found[text], str):
             raise ValueError(f"{name}, line {number}: {text!r} is {found[text]!r:.60}, expected a string")
-        yield Row(number, found[text], None if label is None else _as_label(found[label], label, name, number))
+        yield Row(
+            number, found[text], *(None if key is None else _as_label(found[key], key, name, number) for key in further)
+        )
 
 
 def _as_label(value: Any, key: str, name: str, number: int) -> str:
@@ -157,10 +165,11 @@ def _as_label(value: Any, key: str, name: str, number: int) -> str:
     raise ValueError(f"{name}, line {number}: {key!r} is {value!r:.60}, expected a string, a number or a boolean")
 
 
-def _lines(stream: IO[str], text: str, label: str | None, name: str, kind: str) -> Iterator[Row]:
+def _lines(stream: IO[str], columns: Wanted, name: str, kind: str) -> Iterator[Row]:
     """A text a line; an empty line is an empty text."""
-    if label is not None:
-        raise ValueError(f"{name} has a text a line and no labels, but label is {label!r}")
+    for argument, column in zip(("label", "group"), columns[1:]):
+        if column is not None:
+            raise ValueError(f"{name} has a text a line and no {argument}s, but {argument} is {column!r}")
     for number, line in _numbered(stream, name):
         yield Row(number, line.rstrip("\r\n"), None)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -49,8 +50,14 @@ class Vocabulary:
         counts: Counter[str] = Counter()
         for k, text in enumerate(as_list("texts", texts)):
             counts.update(as_strings(f"texts[{k}]", text))
-        counts.pop(UNKNOWN, None)
-        ranked = sorted((word for word, count in counts.items() if count >= min_count), key=lambda w: (-counts[w], w))
+        return cls.from_counts(counts, min_count, max_size)
+
+    @classmethod
+    def from_counts(cls, counts: Mapping[str, int], min_count: int = 1, max_size: int | None = None) -> Vocabulary:
+        """`build`, of words that are counted already."""
+        check_sizes(min_count=min_count, max_size=1 if max_size is None else max_size)
+        often = (word for word, count in counts.items() if count >= min_count and word != UNKNOWN)
+        ranked = sorted(often, key=lambda word: (-counts[word], word))
         return cls([UNKNOWN, *(ranked if max_size is None else ranked[: max_size - 1])])
 
     def encode(self, words: Any) -> np.ndarray:
