@@ -781,7 +781,7 @@ np.testing.assert_allclose(rs.losses.binary_cross_entropy([logit], [1])[1], p_1 
 # ## 14. Any size: write it yourself
 #
 # Four rungs, each checked at once: against the library's intermediates of that very step, and against the complex step.
-# The forward pass is given. `hs[t]` is $h_t$, since `hs[0]` is the start; step $t$ of the input is `xs[t - 1]`.
+# `steps.compare` names the first number that differs, its step, and what its line should be. The forward pass is given. `hs[t]` is $h_t$, since `hs[0]` is the start; step $t$ of the input is `xs[t - 1]`.
 
 
 # %%
@@ -816,8 +816,8 @@ def through_tanh(dh, h):
 
 
 # %%
-for t in range(1, T + 1):
-    np.testing.assert_allclose(through_tanh(steps["dh", t], hs[t]), steps["dz", t], rtol=1e-12, err_msg=f"dz, t={t}")
+found = steps.compare({("dz", t): through_tanh(steps["dh", t], hs[t]) for t in range(1, T + 1)})
+assert found.ok, found
 assert rs.check_gradients(lambda z: (np.tanh(z), lambda dh: through_tanh(dh, np.tanh(z))), h0).ok
 print("rung 1: right")
 
@@ -838,10 +838,12 @@ def step_backward(dh, x, h_prev, h, W, U):
 
 
 # %%
+mine = {}
 for t in range(1, T + 1):
-    found = step_backward(steps["dh", t], xs[t - 1], hs[t - 1], hs[t], W_m, U_m)
-    for name, mine in zip(("dx", "dh_prev", "dW_t", "dU_t", "db_t"), found):
-        np.testing.assert_allclose(mine, steps[name, t], rtol=1e-12, atol=1e-14, err_msg=f"{name}, t={t}")
+    of_step = step_backward(steps["dh", t], xs[t - 1], hs[t - 1], hs[t], W_m, U_m)
+    mine |= {(name, t): value for name, value in zip(("dx", "dh_prev", "dW_t", "dU_t", "db_t"), of_step)}
+found = steps.compare(mine)
+assert found.ok, found
 
 
 def one_step(x, h_prev, W, U, b):
@@ -874,10 +876,9 @@ def backward(xs, hs, W, U, dhs, dh_T):
 
 
 # %%
-names = ("dxs", "dh0", "dW", "dU", "db")
-expected = (steps.dx, steps.dinitial[0], *(steps.totals[name] for name in ("W_l0", "U_l0", "b_l0")))
-for name, mine, theirs in zip(names, backward(xs, hs, W_m, U_m, dhs, dh_T), expected):
-    np.testing.assert_allclose(mine, theirs, rtol=1e-12, atol=1e-14, err_msg=name)
+names = ("dx", ("dh_prev", 1), "dW", "dU", "db")
+found = steps.compare(dict(zip(names, backward(xs, hs, W_m, U_m, dhs, dh_T))))
+assert found.ok, found
 
 
 def sequence(xs, h0, W, U, b):
@@ -923,9 +924,10 @@ dense.params["W"][...], dense.params["b"][...] = V_m, b_out
 theirs, da = rs.losses.softmax_cross_entropy(dense.forward(hs_theirs[-1]), labels)
 np.testing.assert_allclose(value, theirs, rtol=1e-13)
 steps = rs.teach.trace(net, xs, None, None, dense.backward(da)[None])
-expected = [*(steps.totals[name] for name in ("W_l0", "U_l0", "b_l0")), dense.grads["W"], dense.grads["b"]]
-for name, found, right in zip(("dW", "dU", "db", "dV", "db_y"), mine, expected):
-    np.testing.assert_allclose(found, right, rtol=1e-12, atol=1e-14, err_msg=name)
+for name, yours, right in zip(("dV", "db_y"), mine[3:], (dense.grads["W"], dense.grads["b"])):
+    np.testing.assert_allclose(yours, right, rtol=1e-12, atol=1e-14, err_msg=name)
+found = steps.compare(dict(zip(("dW", "dU", "db"), mine)))
+assert found.ok, found
 
 
 def loss_of(W, U, b, V, b_y):
@@ -958,8 +960,8 @@ print("rung 4: right")
 # ```
 # </details>
 #
-# **2.** Set $h_0 = 0$ in section 1. Which term of Eq. 5 for $U$ vanishes, and which for $W$? Why is this a bad choice
-# for testing a program?
+# **2.** Set $h_0 = 0$ in section 1. Which term $i$ of Eq. 5 for $U$ vanishes (the answer to be checked), and which for
+# $W$? Why is this a bad choice for testing a program?
 #
 # <details><summary>Solution</summary>
 #
@@ -972,6 +974,7 @@ print("rung 4: right")
 # assert (zero_start[:, 0] == 0).all() and (zero_start[1:, 1] != 0).all()
 # of_W = flow.contributions(layer, x_rows, dhs=up, name="W_l0", state=np.zeros((1, 1, 1)))
 # assert (of_W[np.tri(3, dtype=bool)] != 0).all()
+# # answer 1.2: 1
 # ```
 # </details>
 #
@@ -989,7 +992,8 @@ print("rung 4: right")
 # ```
 # </details>
 #
-# **4.** Derive $\partial L/\partial x_t$. The library returns it as `dx`. When is it needed?
+# **4.** Derive $\partial L/\partial x_t$ (the answer to be checked: its three numbers in section 1). The library
+# returns it as `dx`. When is it needed?
 #
 # <details><summary>Solution</summary>
 #
@@ -1003,11 +1007,12 @@ print("rung 4: right")
 # np.testing.assert_allclose(dx[2].item(), dh_3 * slope[3] * W, rtol=1e-13)
 # dh_2 = dL_dh[2] + dh_3 * back[3]
 # np.testing.assert_allclose(dx[1].item(), dh_2 * slope[2] * W, rtol=1e-13)
+# # answer 1.4: dx.ravel()
 # ```
 # </details>
 #
 # **5.** For the LSTM `symbolic.derivation("lstm", T=3, parameter="U_i")` has 7 paths where the vanilla network has 3.
-# Why 7?
+# Why 7? (The answer to be checked: how many of them end at step 1, 2 and 3.)
 #
 # <details><summary>Solution</summary>
 #
@@ -1016,6 +1021,7 @@ print("rung 4: right")
 #
 # ```python
 # assert [path.step for path in symbolic.derivation("lstm", 3, "U_i").paths] == [3, 2, 2, 1, 1, 1, 1]
+# # answer 1.5: [4, 2, 1]
 # ```
 # </details>
 #

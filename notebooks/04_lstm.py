@@ -460,8 +460,9 @@ assert report.ok
 # %% [markdown]
 # ## 10. Write it yourself
 #
-# Four rungs, as in notebook 1: one line, one step, the sequence, the model. The forward pass is given; it keeps, for
-# each step, what the way back needs. Blocks of columns stand in the order i, f, o, g.
+# Four rungs, as in notebook 1: one line, one step (first its gates), the sequence, the model. `trace.compare` names the
+# first number that differs, its step, and what its line should be. The forward pass is given; it keeps, for each step,
+# what the way back needs. Blocks of columns stand in the order i, f, o, g.
 
 
 # %%
@@ -508,9 +509,11 @@ def cell_gradient(dh, dc_future, o, c):
 
 
 # %%
+mine = {}
 for t in range(1, T + 1):
-    mine = cell_gradient(trace["dh", t], trace["dc (future)", t], trace["o", t], trace["c", t])
-    np.testing.assert_allclose(mine, trace["dc", t], rtol=1e-12, atol=1e-14, err_msg=f"dc at t = {t}")
+    mine["dc", t] = cell_gradient(trace["dh", t], trace["dc (future)", t], trace["o", t], trace["c", t])
+found = trace.compare(mine)
+assert found.ok, found
 
 
 def two_outputs(c):
@@ -523,7 +526,33 @@ print("rung 1: right")
 
 
 # %% [markdown]
-# **Rung 2: one step.** From $\bar h_t$ and the cell's future to all that the step gives back.
+# **Rung 2: one step.** First from $\bar h_t$ and $\bar c_t$ to the gates, and through each gate's own slope.
+
+
+# %%
+def gate_gradients(dh, dc, kept):
+    """di, df, do, dg (B, H), and the gradients of their z, (B, H) each."""
+    x, h_prev, c_prev, i, f, o, g, c = kept
+    # BLANK: di, df, do, dg by Eqs 31 and 33; then dzi, dzf, dzo, dzg by the slopes of sigmoid and tanh
+    di, df, do, dg = dc * g, dc * c_prev, dh * np.tanh(c), dc * i
+    dzi, dzf, dzo, dzg = di * i * (1 - i), df * f * (1 - f), do * o * (1 - o), dg * (1 - g**2)
+    # END
+    return di, df, do, dg, dzi, dzf, dzo, dzg
+
+
+# %%
+mine = {}
+for t in range(1, T + 1):
+    names = ("di", "df", "do", "dg", "dz_i", "dz_f", "dz_o", "dz_g")
+    of_step = gate_gradients(trace["dh", t], trace["dc", t], kept[t - 1])
+    mine |= {(name, t): value for name, value in zip(names, of_step)}
+found = trace.compare(mine)
+assert found.ok, found
+print("rung 2, the gates: right")
+
+
+# %% [markdown]
+# Then to all that the step gives back.
 
 
 # %%
@@ -531,9 +560,8 @@ def step_backward(dh, dc_future, kept, W, U):
     """dx, dh_prev, dc_prev, dW (D, 4H), dU (H, 4H), db (4H,) of one step."""
     x, h_prev, c_prev, i, f, o, g, c = kept
     dc = cell_gradient(dh, dc_future, o, c)
-    # BLANK: di, df, do, dg; dz of each by its slope, joined to (B, 4H); dc_prev; and the five products
-    di, df, do, dg = dc * g, dc * c_prev, dh * np.tanh(c), dc * i
-    dz = np.concatenate([di * i * (1 - i), df * f * (1 - f), do * o * (1 - o), dg * (1 - g**2)], axis=1)
+    dz = np.concatenate(gate_gradients(dh, dc, kept)[4:], axis=1)  # (B, 4H)
+    # BLANK: dc_prev by the direct path, and the five products of section 3
     dc_prev = dc * f
     dx, dh_prev = dz @ W.T, dz @ U.T
     dW, dU, db = x.T @ dz, h_prev.T @ dz, dz.sum(axis=0)
@@ -542,10 +570,12 @@ def step_backward(dh, dc_future, kept, W, U):
 
 
 # %%
+mine = {}
 for t in range(1, T + 1):
-    found = step_backward(trace["dh", t], trace["dc (future)", t], kept[t - 1], W, U)
-    for name, mine in zip(("dx", "dh_prev", "dc_prev", "dW_t", "dU_t", "db_t"), found):
-        np.testing.assert_allclose(mine, trace[name, t], rtol=1e-12, atol=1e-14, err_msg=f"{name} at t = {t}")
+    of_step = step_backward(trace["dh", t], trace["dc (future)", t], kept[t - 1], W, U)
+    mine |= {(name, t): value for name, value in zip(("dx", "dh_prev", "dc_prev", "dW_t", "dU_t", "db_t"), of_step)}
+found = trace.compare(mine)
+assert found.ok, found
 
 
 def one_step(x, h_prev, c_prev, W, U, b):
@@ -577,9 +607,9 @@ def backward(kept, W, U, dhs, dh_T, dc_T):
 
 
 # %%
-expected = [trace.dx, *trace.dinitial, *(trace.totals[name] for name in ("W_l0", "U_l0", "b_l0"))]
-for name, mine, theirs in zip(("dxs", "dh0", "dc0", "dW", "dU", "db"), backward(kept, W, U, up, dh_T, dc_T), expected):
-    np.testing.assert_allclose(mine, theirs, rtol=1e-12, atol=1e-14, err_msg=name)
+names = ("dx", ("dh_prev", 1), ("dc_prev", 1), "dW", "dU", "db")
+found = trace.compare(dict(zip(names, backward(kept, W, U, up, dh_T, dc_T))))
+assert found.ok, found
 
 
 def sequence(xs, h0, c0, W, U, b):
@@ -620,9 +650,10 @@ theirs, da = rs.losses.binary_cross_entropy(dense.forward(net.forward(xs)[1][0][
 np.testing.assert_allclose(value, theirs, rtol=1e-13)
 dh_T = dense.backward(da[:, None])
 trace = rs.teach.trace(net, xs, None, None, (dh_T[None], np.zeros((1, B, H))))
-expected = [*(trace.totals[name] for name in ("W_l0", "U_l0", "b_l0")), dense.grads["W"], dense.grads["b"]]
-for name, found, right in zip(("dW", "dU", "db", "dV", "db_y"), mine, expected):
-    np.testing.assert_allclose(found, right, rtol=1e-12, atol=1e-14, err_msg=name)
+for name, yours, right in zip(("dV", "db_y"), mine[3:], (dense.grads["W"], dense.grads["b"])):
+    np.testing.assert_allclose(yours, right, rtol=1e-12, atol=1e-14, err_msg=name)
+found = trace.compare(dict(zip(("dW", "dU", "db"), mine)))
+assert found.ok, found
 
 
 def loss_of(W, U, b, V, b_y):
@@ -636,7 +667,8 @@ print("rung 4: right")
 # %% [markdown]
 # ## Exercises
 #
-# **1.** Remove the second term of $\bar c$ in section 3. Which gradients change, of which gates and at which steps?
+# **1.** Remove the second term of $\bar c$ in section 3. Which gradients change, of which gates and at which steps? (The
+# answer to be checked: `dU` without that term, for i, f, o, g.)
 #
 # <details><summary>Solution</summary>
 #
@@ -653,6 +685,7 @@ print("rung 4: right")
 # np.testing.assert_allclose([all_right[1][0], without[1][0]], [0.058815, 0.025861], atol=1e-6)
 # np.testing.assert_allclose(without[1][2], 0.011024, atol=1e-6)
 # assert not np.isclose(all_right[3], without[3]) and not np.isclose(all_right[4], without[4])
+# # answer 4.1: without[1]
 # ```
 # </details>
 #
@@ -667,6 +700,7 @@ print("rung 4: right")
 # J = flow.jacobians(layer, x_rows, state=state)[1, 0]  # of (h_1, c_1) by (h_0, c_0)
 # np.testing.assert_allclose(J[1, 1], f[1], rtol=1e-13)
 # np.testing.assert_allclose(J[0, 1], o[1] * (1 - np.tanh(c[1]) ** 2) * f[1], rtol=1e-13)
+# # answer 4.2: J[[1, 0], 1]
 # ```
 # </details>
 #
@@ -712,7 +746,8 @@ print("rung 4: right")
 # </details>
 #
 # **5.** *Peepholes* let the gates read the cell: $f = \sigma(x W_f + h_{t-1} U_f + p_f\, c_{t-1} + b_f)$. What is the
-# derivative of $c_t$ by $c_{t-1}$ now, with $h_{t-1}$ held fixed, if the forget gate alone has a peephole?
+# derivative of $c_t$ by $c_{t-1}$ now, with $h_{t-1}$ held fixed, if the forget gate alone has a peephole? (The answer to
+# be checked: its value at step 1 of section 2, with $p_f = 0.7$.)
 #
 # <details><summary>Solution</summary>
 #
@@ -726,6 +761,7 @@ print("rung 4: right")
 # cc, ff = cell_of(c[0] + 1e-200j)
 # right = ff.real + c[0] * ff.real * (1 - ff.real) * 0.7
 # np.testing.assert_allclose(cc.imag / 1e-200, right, rtol=1e-13)
+# # answer 4.5: right
 # ```
 # </details>
 #
