@@ -260,6 +260,27 @@ def memory() -> str:
     )
 
 
+def own_data() -> str:
+    """Files of one's own: time, memory, and whether a run that was killed ended with the same bytes."""
+    found = load("own_data")
+    rows = [
+        [
+            f"{row['texts']:,} texts, {row['bytes'] / 1e9:.2f} GB",
+            f"{row['memory_mb']:.0f} MB",
+            f"{row['train_seconds'] / 60:.1f} min",
+            f"{row['train_peak_mb']:.0f} MB",
+            "the same" if row["same_bytes"] else "others",
+            f"{row['texts'] / row['predict_seconds']:,.0f}/s",
+            f"{row['predict_peak_mb']:.0f} MB",
+        ]
+        for row in found["files"]
+    ]
+    head = ["File", "`--memory`", "`train`", "its peak", "bytes after a kill", "`predict`", "its peak"]
+    options = " ".join(found["files"][0]["options"])
+    remark = f"Made-up reviews of real sentences, `{options}`, two processes; {on(found['machine'])}."
+    return f"{table(head, rows)}\n\n{wrapped(remark)}"
+
+
 def word2vec() -> str:
     """Word vectors beside gensim's: thousands of words a second, accuracy, and what the tree costs."""
     found = load("word2vec")
@@ -326,7 +347,7 @@ def contestants(worth: dict[str, Any]) -> list[str]:
 
 BLOCKS: dict[str, Callable[[], str]] = {
     each.__name__: each
-    for each in (imdb, cells, training, threads, language_model, memory, word2vec, seq2seq, long_memory)
+    for each in (imdb, cells, training, threads, language_model, memory, word2vec, seq2seq, long_memory, own_data)
 }
 
 
