@@ -1,5 +1,6 @@
 """The command `rnnscratch`: `imdb` is the comparison on IMDB reviews, `memory` the tests of long memory, `predict`
-labels the texts of a file, `convert` puts a model's file into another format, `info` says what runs here.
+labels the texts of a file, `evaluate` says how well, `explain` by which words; `convert` puts a model's file into
+another format, `info` says what runs here.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import __version__
+from . import __version__, cli_texts
 from .progress import shown
 
 WORKERS = 2  # that train a network together on the CPU: a number of its own, so that bits are the same on all machines
@@ -42,6 +43,7 @@ def parser(defaults: Mapping[str, Any] | None = None) -> argparse.ArgumentParser
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     add_memory(commands)
     add_predict(commands)
+    cli_texts.add_explain(commands)
     convert = commands.add_parser(
         "convert",
         help="write a model's file in another format",
@@ -239,6 +241,9 @@ def command(arguments: Sequence[str] | None) -> int:
                 print(said)
         except BrokenPipeError:  # nobody reads further
             return 0
+        except KeyboardInterrupt:
+            print(f"\nrnnscratch {name}: stopped", file=shown(sys.stderr))
+            return 130
         except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
             print(f"rnnscratch {name}: {error}", file=shown(sys.stderr))
             return 2
@@ -288,7 +293,12 @@ def predict(model: str, source: str, **how: Any) -> str:
     return ""
 
 
-SMALL: dict[str, Callable[..., str]] = {"info": info, "convert": convert, "predict": predict}  # without a run folder
+SMALL: dict[str, Callable[..., str]] = {  # without a run folder
+    "info": info,
+    "convert": convert,
+    "predict": predict,
+    "explain": cli_texts.explain,
+}
 
 
 def imdb_job(options: dict[str, Any]) -> Callable[[Path, bool], str]:
