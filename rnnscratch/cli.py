@@ -43,6 +43,7 @@ def parser(defaults: Mapping[str, Any] | None = None) -> argparse.ArgumentParser
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     add_memory(commands)
     add_predict(commands)
+    cli_texts.add_evaluate(commands)
     cli_texts.add_explain(commands)
     convert = commands.add_parser(
         "convert",
@@ -238,7 +239,7 @@ def command(arguments: Sequence[str] | None) -> int:
         try:
             said = SMALL[name](**options)
             if said:
-                print(said)
+                print(said, file=shown(sys.stdout))
         except BrokenPipeError:  # nobody reads further
             return 0
         except KeyboardInterrupt:
@@ -297,6 +298,7 @@ SMALL: dict[str, Callable[..., str]] = {  # without a run folder
     "info": info,
     "convert": convert,
     "predict": predict,
+    "evaluate": cli_texts.evaluate,
     "explain": cli_texts.explain,
 }
 

@@ -3,11 +3,55 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import Any
 
 from .progress import shown
+
+
+def add_evaluate(commands: Any) -> None:
+    """The options of `rnnscratch evaluate`."""
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="say how well the labels of a file are found",
+        description="Label the texts of a file, and compare with the labels that it has: accuracy, F1, confusions.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = evaluate.add_argument
+    add("model", metavar="MODEL", help="what TextClassifier.save wrote, or a model.npz of a run of rnnscratch imdb")
+    add("source", metavar="DATA", help=".csv, .tsv or .jsonl; -: standard input, with --kind")
+    for name in ("text", "label"):
+        said = f"column or key of the {name}; a number where columns have no names"
+        add(f"--{name}", default=name, metavar="NAME", help=said)
+    add("--kind", choices=("csv", "tsv", "jsonl"), help="of the file, where its ending does not say it")
+    add("--encoding", help="of the file, where it is not UTF-8 and has no byte-order mark")
+    add("--names", nargs="+", metavar="A=B", default=[], help="the label A of the file is the classifier's B")
+    add("--unknown", choices=("refuse", "skip"), default="refuse", help="labels that the classifier does not know")
+    add("--form", choices=("table", "json"), default="table", help="of what is printed")
+    add("--device", choices=("cpu", "gpu"), default="cpu", help="where the network computes")
+    add("--out", metavar="PATH", help="report: a .html file, or a folder that gets evaluation.html")
+
+
+def evaluate(model: str, source: str, names: list[str], form: str, out: str | None, **how: Any) -> str:
+    """What `rnnscratch evaluate` does and says."""
+    from . import evaluating
+
+    pairs = [pair.partition("=")[::2] for pair in names]
+    for pair, (_, name) in zip(names, pairs):
+        if not name:
+            raise ValueError(f"--names has {pair!r}, expected A=B: the label in the file, and the classifier's")
+    place = None if out is None else evaluating.place_of_report(out)
+    stream = sys.stdin.buffer if source == "-" else source
+    found = evaluating.evaluate(model, stream, names=dict(pairs), progress=sys.stderr.isatty(), **how)
+    said = json.dumps(found.figures(), indent=2, ensure_ascii=False) if form == "json" else str(found)
+    if place is None:
+        return said
+    evaluating.write_evaluation(place, found)
+    if form == "json":
+        return said
+    return f"{said}\n\nreport: {place}"
 
 
 def add_explain(commands: Any) -> None:

@@ -16,7 +16,7 @@ from ..files import atomic_write
 
 STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a}
-h1{font-size:1.6rem}h2{font-size:1.2rem;margin-top:2.2rem} table{border-collapse:collapse;margin:.8rem
+h1{font-size:1.6rem}h2{font-size:1.2rem;margin-top:2.2rem} table{display:block;overflow-x:auto;border-collapse:collapse;margin:.8rem
 0;font-variant-numeric:tabular-nums} th,td{padding:.25rem .7rem;text-align:right;border-bottom:1px solid #ddd}
 th:first-child,td:first-child{text-align:left}thead th{border-bottom:2px solid #333}
 .pictures{display:flex;flex-wrap:wrap;gap:1rem;align-items:flex-start}
@@ -29,7 +29,8 @@ END = 350  # characters of each end of a long text that are shown
 
 def write_page(path: str | os.PathLike[str], title: str, parts: Sequence[str], style: str = "") -> None:
     """Write the page; a failure leaves an older file whole."""
-    head = f"<meta charset=utf-8><title>{escape(title)}</title><style>{STYLE}{style}</style>"
+    head = f"<meta charset=utf-8><meta name=viewport content='width=device-width'><title>{escape(title)}</title>"
+    head += f"<style>{STYLE}{style}</style>"
     with atomic_write(path) as file:
         file.write(f"<!doctype html><html lang=en>{head}" + "\n".join(parts) + "</html>\n")
 
