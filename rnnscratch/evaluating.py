@@ -291,7 +291,7 @@ def place_of_report(out: str | os.PathLike[str]) -> Path:
 
 
 def write_evaluation(path: str | os.PathLike[str], found: Evaluation) -> None:
-    """Write the report, a page that loads nothing; without matplotlib (extra `plots`) it has no pictures, as it says."""
+    """Write the report, a page that loads nothing; without matplotlib (extra `plots`) there are no pictures in it."""
     parts = [
         f"<h1>How well {escape(Path(found.source).name)} is labelled</h1>",
         *(f"<p>{escape(sentence)}</p>" for sentence in sentences(found)),

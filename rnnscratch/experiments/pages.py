@@ -16,12 +16,13 @@ from ..files import atomic_write
 
 STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a}
-h1{font-size:1.6rem}h2{font-size:1.2rem;margin-top:2.2rem} table{display:block;overflow-x:auto;border-collapse:collapse;margin:.8rem
+h1{font-size:1.6rem}h2{font-size:1.2rem;margin-top:2.2rem} table{border-collapse:collapse;margin:.8rem
 0;font-variant-numeric:tabular-nums} th,td{padding:.25rem .7rem;text-align:right;border-bottom:1px solid #ddd}
 th:first-child,td:first-child{text-align:left}thead th{border-bottom:2px solid #333}
 .pictures{display:flex;flex-wrap:wrap;gap:1rem;align-items:flex-start}
 .pictures img{max-width:100%;height:auto} .review{border-left:3px solid
 #bbb;padding:.1rem .9rem;margin:.8rem 0;font-size:.93rem}.note{color:#555;font-size:.93rem}
+@media(max-width:40rem){table{display:block;overflow-x:auto}th,td{padding:.25rem .4rem}}
 """
 NO_PICTURES = "<p class=note>No pictures: matplotlib is not installed (pip install 'rnnscratch[plots]').</p>"
 END = 350  # characters of each end of a long text that are shown
