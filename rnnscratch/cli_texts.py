@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from .progress import shown
+
+
+@contextlib.contextmanager
+def letters_missing(command: str, instead: str) -> Iterator[None]:
+    """Within, what matplotlib warns of each letter that its font does not have becomes one line."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.filterwarnings("always", "Glyph .* missing")
+        yield
+    letters = [each for each in caught if str(each.message).startswith("Glyph ")]
+    for each in caught:
+        if each not in letters:
+            warnings.showwarning(each.message, each.category, each.filename, each.lineno)
+    if letters:
+        message = f"rnnscratch {command}: the pictures' font lacks letters that are in them, shown as boxes; {instead}"
+        print(message, file=shown(sys.stderr))
 
 
 def add_evaluate(commands: Any) -> None:
@@ -48,7 +66,8 @@ def evaluate(model: str, source: str, names: list[str], form: str, out: str | No
     said = json.dumps(found.figures(), indent=2, ensure_ascii=False) if form == "json" else str(found)
     if place is None:
         return said
-    evaluating.write_evaluation(place, found)
+    with letters_missing("evaluate", "the tables have them"):
+        evaluating.write_evaluation(place, found)
     if form == "json":
         return said
     return f"{said}\n\nreport: {place}"
@@ -83,8 +102,9 @@ def explain(model: str, text: str, label: str | None, encoding: str | None, out:
     elif "\n" not in text and len(text) < 256 and Path(text).is_file():
         hint = f"rnnscratch explain: {text} is a file, and its name is explained; for what it holds: - < {text}"
         print(hint, file=shown(sys.stderr))
-    found = explaining.explain(model, text, label)
+    found = explaining.explain(model, text, label, progress=sys.stderr.isatty())
     if out is None:
         return str(found)
-    explaining.write_explanation(out, found)
+    with letters_missing("explain", "a page (.html) shows them"):
+        explaining.write_explanation(out, found)
     return f"{found}\n\nwritten to {out}"

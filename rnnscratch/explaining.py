@@ -63,12 +63,14 @@ class Explanation:
 
     @property
     def correlation(self) -> float | None:
-        """Of saliency and occlusion over the words (Pearson); None of two words, where it says nothing, and where
-        either is the same for all of them.
+        """Of saliency and occlusion over the known words (Pearson), since occlusion changes no other.
+
+        None of two words, where it says nothing, and where either is the same for all of them.
         """
-        if len(self.words) < 3 or np.ptp(self.saliency) == 0 or np.ptp(self.occlusion) == 0:
+        one, other = self.saliency[self.known], self.occlusion[self.known]
+        if len(one) < 3 or np.ptp(one) == 0 or np.ptp(other) == 0:
             return None
-        return float(np.corrcoef(self.saliency, self.occlusion)[0, 1])
+        return float(np.corrcoef(one, other)[0, 1])
 
     def shown(self) -> list[str]:
         """The words, those in brackets that the model does not know."""
@@ -83,12 +85,15 @@ class Explanation:
         return "\n".join([*sentences(self), "", text_table([["word", *METHODS], *rows, sums], left=1)])
 
 
-def explain(classifier: str | os.PathLike[str] | TextClassifier | Labels, text: str, label: Any = None) -> Explanation:
+def explain(
+    classifier: str | os.PathLike[str] | TextClassifier | Labels, text: str, label: Any = None, progress: bool = False
+) -> Explanation:
     """What each word of a text does to the score of a label, by default of the most probable one.
 
     `classifier` is a fitted `TextClassifier`, or the path of its file or of one of a run of `rnnscratch imdb`. All is
-    computed in float64; a text of T words costs one backward pass and T + 1 forward passes side by side. Raises
-    TypeError or ValueError for another label or what is no text, and what reading the file raises.
+    computed in float64; a text of T words costs one backward pass and T + 1 forward passes side by side, with a bar of
+    `progress` where it is long. Raises TypeError or ValueError for another label or what is no text, and what reading
+    the file raises.
     """
     labels = classifier if isinstance(classifier, Labels) else Labels(classifier)
     (text,) = as_strings("text", [text])
@@ -107,7 +112,7 @@ def explain(classifier: str | os.PathLike[str] | TextClassifier | Labels, text: 
         probabilities=dict(zip(labels.classes, p.tolist())),
         score=score(labels.model, ids, chosen, contrast=True),
         saliency=saliency(labels.model, ids, chosen, contrast=True),
-        occlusion=occlusion(labels.model, ids, chosen, contrast=True, by=0),
+        occlusion=occlusion(labels.model, ids, chosen, contrast=True, by=0, progress=progress),
     )
 
 
@@ -135,7 +140,7 @@ def sentences(found: Explanation) -> list[str]:
         said.append(f"In brackets: {unknown:,} of {T:,} words that the classifier does not know.")
     r = found.correlation
     told = "not defined" if r is None else f"{r:.3f}"
-    said.append(f"The correlation of gradient x input and occlusion over the words is {told}.")
+    said.append(f"The correlation of gradient x input and occlusion over the words it knows is {told}.")
     if found.cell == "layer_norm":
         said.append("The cell normalises the embeddings, so gradient x input is about 0: go by occlusion.")
     return said

@@ -214,6 +214,13 @@ def test_explain_prints_a_table_and_writes_pages_and_pictures(judged, capsys, mo
     assert "it.csv is a file, and its name is explained" in error and re.search(r"^\[csv\] ", out, re.M)
 
 
+def test_letters_that_a_picture_s_font_lacks_are_told_in_a_line(judged, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(judged)
+    assert cli.main(["explain", "it.npz", "good \u7535\u5f71 \u5f88", "--out", str(tmp_path / "it.png")]) == 0
+    out, error = capsys.readouterr()
+    assert "\u7535\u5f71" in out and re.fullmatch("rnnscratch explain: the pictures' font lacks .*\\n", error)
+
+
 def test_explain_reads_all_lines_of_standard_input_as_one_text(judged):
     process = command("explain", "it.npz", "-", folder=judged, stdin=subprocess.PIPE, text=False)
     out, error = process.communicate("\ufeffa good\r\nfilm\n".encode())

@@ -13,6 +13,7 @@ from ..backend import blas_threads, to_cpu
 from ..checks import as_column, check_flags, check_ids, refuse_first
 from ..layers import Recurrent
 from ..models import SequenceClassifier
+from ..progress import progress_bar
 from ..text.batches import STEPS
 from .trace import trace
 
@@ -60,18 +61,25 @@ def saliency(model: SequenceClassifier, ids: Any, label: int = 1, contrast: bool
 
 
 def occlusion(
-    model: SequenceClassifier, ids: Any, label: int = 1, contrast: bool = False, by: int | None = None
+    model: SequenceClassifier,
+    ids: Any,
+    label: int = 1,
+    contrast: bool = False,
+    by: int | None = None,
+    progress: bool = False,
 ) -> np.ndarray:
     """(T,): how much the `score` of a label falls when a word is taken away, word by word.
 
-    The word `by` takes its place, such as 0, the unknown one; where None, its embedding is zeros.
+    The word `by` takes its place, such as 0, the unknown one; where None, its embedding is zeros. The work grows with
+    the square of the length; with `progress` a bar is shown where the text is long.
     """
     twin, places = _places(model, ids, by)
     T, direction = len(places), _direction(twin, label, contrast)
+    check_flags(progress=progress)
     values = np.empty(T + 1)
     rows = max(1, STEPS // T)  # texts that are read together
     with blas_threads(twin.params):
-        for first in range(0, T + 1, rows):
+        for first in progress_bar(range(0, T + 1, rows), progress and rows <= T, desc="occlusion", leave=False):
             columns = np.arange(first, min(first + rows, T + 1))
             without = np.repeat(places[:, None], len(columns), axis=1)
             without[places[:, None] == columns] = T  # column t without word t; the last column is whole
