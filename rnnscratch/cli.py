@@ -1,6 +1,6 @@
 """The command `rnnscratch`: `imdb` is the comparison on IMDB reviews, `memory` the tests of long memory, `train` learns
-from a file of labelled texts, `predict` labels the texts of a file, `convert` puts a model's file into another format,
-`info` says what runs here.
+from a file of labelled texts, `predict` labels those of another, `evaluate` says how well, `explain` by which words;
+`convert` puts a model's file into another format, `info` says what runs here.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import _thread
 import argparse
 import contextlib
-import dataclasses
 import gc
 import itertools
 import os
@@ -19,16 +18,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import __version__
+from . import __version__, cli_texts
+from .cli_texts import HELP, WORKERS, add_option
 from .progress import shown
 
-WORKERS = 2  # that train a network together on the CPU: a number of its own, so that bits are the same on all machines
 ERRORS = (ValueError, OSError, RuntimeError, FloatingPointError)  # that say enough by their words
-HELP = {
-    "pooling": "what the dense layer sees of a review",
-    "bidirectional": "read reviews in both directions",
-    "device": "where the networks compute",
-}
 
 
 def parser(defaults: Mapping[str, Any] | None = None) -> argparse.ArgumentParser:
@@ -44,8 +38,8 @@ def parser(defaults: Mapping[str, Any] | None = None) -> argparse.ArgumentParser
     top.add_argument("--version", action="version", version=f"rnnscratch {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     add_memory(commands)
-    add_train(commands)
-    add_predict(commands)
+    for add_command in (cli_texts.add_train, cli_texts.add_predict, cli_texts.add_evaluate, cli_texts.add_explain):
+        add_command(commands)
     convert = commands.add_parser(
         "convert",
         help="write a model's file in another format",
@@ -77,10 +71,7 @@ def parser(defaults: Mapping[str, Any] | None = None) -> argparse.ArgumentParser
     choices = {"device": ("cpu", "gpu"), **CHOICES}
     for name, value in default.model_options().items():
         text = HELP.get(name, "of SequenceClassifier") + ("" if name in own else f" (default: {value})")
-        how: dict[str, Any] = {"type": type(value), "choices": choices.get(name)}
-        if isinstance(value, bool):
-            how = {"action": argparse.BooleanOptionalAction}
-        add(f"--{name.replace('_', '-')}", default=own.get(name, argparse.SUPPRESS), help=text, **how)
+        add_option(add, name, value, choices, default=own.get(name, argparse.SUPPRESS), help=text)
     add("--epochs", type=int, default=default.epochs)
     add("--hidden", type=int, default=default.hidden, help="hidden units")
     add("--embedding", type=int, default=default.embedding, help="numbers in a word's vector")
@@ -156,71 +147,6 @@ def parser(defaults: Mapping[str, Any] | None = None) -> argparse.ArgumentParser
     return top
 
 
-def add_columns(add: Callable[..., Any]) -> None:
-    """The options that say where the texts of a file are."""
-    add(
-        "--text", default="text", metavar="NAME", help="column or key of the text; a number where columns have no names"
-    )
-    add("--kind", choices=("csv", "tsv", "jsonl", "lines"), help="of the file, where its ending does not say it")
-    add("--encoding", help="of the file, where it is not UTF-8 and has no byte-order mark")
-
-
-def add_train(commands: Any) -> None:
-    """The options of `rnnscratch train`."""
-    from .models.classifier import CHOICES
-    from .text.clean import RECIPES
-    from .text_classifier import TextClassifier
-
-    train = commands.add_parser(
-        "train",
-        help="learn from a file of labelled texts",
-        description="Learn to label texts from a file of texts and their labels, which may be larger than memory.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    add = train.add_argument
-    add("data", metavar="FILE", help=".csv, .tsv or .jsonl, with a text and a label in each row")
-    add("--out", metavar="MODEL", required=True, help="file to write, for rnnscratch predict and TextClassifier.load")
-    add_columns(add)
-    add("--label", default="label", metavar="NAME", help="column or key of the label, likewise")
-    add(
-        "--group",
-        metavar="NAME",
-        help="column or key by which texts belong together, so that validation gets all or none",
-    )
-    add("--validation", default="0.1", metavar="F", help="share of the texts, or a file, that chooses the best weights")
-    add("--test", metavar="FILE", help="a file that is judged once, at the end")
-    add("--memory", type=float, default=1000.0, metavar="MB", help="for what grows with the file")
-    add("--part", type=int, default=100_000, metavar="N", help="texts between two checkpoints, at most")
-    add("--resume", action="store_true", help="go on with a run that was stopped")
-    add("--seed", type=int, default=0, help="of all chance")
-    choices = {"device": ("cpu", "gpu"), "recipe": RECIPES, **CHOICES}
-    for option in dataclasses.fields(TextClassifier):
-        name, value = option.name, option.default
-        if option.init and name not in ("validation_fraction", "random_state", "progress", "embeddings", "workers"):
-            how: dict[str, Any] = {"type": type(value), "choices": choices.get(name)}
-            if isinstance(value, bool):
-                how = {"action": argparse.BooleanOptionalAction}
-            add(f"--{name.replace('_', '-')}", default=value, help=HELP.get(name, "of TextClassifier"), **how)
-    add("--embeddings", metavar="VECTORS", help="first vectors of words: of Word2Vec.save, or word2vec's .txt or .bin")
-    add("--workers", type=int, metavar="N", help=f"processes that train together; where None {WORKERS}, on a GPU 1")
-
-
-def add_predict(commands: Any) -> None:
-    """The options of `rnnscratch predict`."""
-    predict = commands.add_parser(
-        "predict",
-        help="label the texts of a file",
-        description="Write the label and the probabilities of each text of a file, or of each line of standard input.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    add = predict.add_argument
-    add("model", metavar="MODEL", help="what TextClassifier.save wrote, or a model.npz of a run of rnnscratch imdb")
-    add("source", metavar="FILE", nargs="?", default="-", help=".csv, .tsv, .jsonl or .txt; -: standard input")
-    add_columns(add)
-    add("--form", choices=("jsonl", "csv"), default="jsonl", help="of the output")
-    add("--device", choices=("cpu", "gpu"), default="cpu", help="where the network computes")
-
-
 def add_memory(commands: Any) -> None:
     """The options of `rnnscratch memory`."""
     from .experiments.memory import PROBLEMS, Settings
@@ -285,11 +211,12 @@ def command(arguments: Sequence[str] | None) -> int:
         try:
             said = SMALL[name](**options)
             if said:
-                print(said)
+                print(said, file=shown(sys.stdout))
         except BrokenPipeError:  # nobody reads further
             return 0
         except KeyboardInterrupt as stop:
-            print(f"\nrnnscratch {name}: {stop or 'stopped'}", file=shown(sys.stderr))
+            how = str(stop) if "--resume" in str(stop) else "stopped"
+            print(f"\nrnnscratch {name}: {how}", file=shown(sys.stderr))
             return 130
         except (*ERRORS, TypeError, ImportError) as error:
             print(f"rnnscratch {name}: {error}", file=shown(sys.stderr))
@@ -331,51 +258,13 @@ def convert(source: str, target: str) -> str:
     return f"{done(source, target)!r}\nwritten to {target}"
 
 
-def predict(model: str, source: str, **how: Any) -> str:
-    """What `rnnscratch predict` does; it says nothing beside the labels."""
-    from .predicting import predict_file
-
-    stream = sys.stdin.buffer if source == "-" else source
-    predict_file(model, stream, sys.stdout, progress=sys.stderr.isatty(), **how)
-    return ""
-
-
-def train(**options: Any) -> str:
-    """What `rnnscratch train` does and says at its end."""
-    from .fitting import fit_file
-    from .text_classifier import TextClassifier
-
-    own = {option.name for option in dataclasses.fields(TextClassifier)}
-    given = {name: options.pop(name) for name in own & options.keys()}
-    if given["workers"] is None:
-        given["workers"] = WORKERS if given["device"] == "cpu" else 1
-    with contextlib.suppress(ValueError):  # else it is a file
-        given["validation_fraction"], options["validation"] = float(options["validation"]), None
-    if given["embeddings"] is not None:
-        given["embeddings"] = read_vectors(given["embeddings"])
-        given["embedding_dim"] = given["embeddings"].vectors.shape[1]
-    out = options["out"]
-    classifier = TextClassifier(**given, random_state=options.pop("seed"))
-    learned = fit_file(options.pop("data"), options.pop("out"), classifier, **options, progress=True)
-    said = [str(classifier.history_)]
-    if learned.scores is not None:
-        said.append("test texts: " + ", ".join(f"{name} {value:.4f}" for name, value in learned.scores.items()))
-    return "\n\n".join([*said, f"written to {out}"])
-
-
-def read_vectors(path: str) -> Any:
-    """Vectors of words from a file of any of the kinds there are, by its ending."""
-    from .word2vec import Word2Vec
-
-    ending = Path(path).suffix.lower()
-    return Word2Vec.load(path) if ending == ".npz" else Word2Vec.load_word2vec_format(path, binary=ending == ".bin")
-
-
 SMALL: dict[str, Callable[..., str]] = {  # without a run folder
     "info": info,
     "convert": convert,
-    "predict": predict,
-    "train": train,
+    "train": cli_texts.train,
+    "predict": cli_texts.predict,
+    "evaluate": cli_texts.evaluate,
+    "explain": cli_texts.explain,
 }
 
 

@@ -70,6 +70,47 @@ def f1(y_true: Any, y_pred: Any, average: str = "binary", positive: Any = 1, lab
     return _scores(*_codes(y_true, y_pred, labels), average, positive)[2]
 
 
+class ByClass(NamedTuple):
+    """How each of K classes fares, in their order: arrays (K,)."""
+
+    precision: np.ndarray  # of the examples said to be of the class, the share that are
+    recall: np.ndarray  # of those of the class, the share said to be
+    f1: np.ndarray
+    support: np.ndarray  # examples of the class
+
+
+def by_class(y_true: Any, y_pred: Any, labels: Any = None) -> ByClass:
+    """Precision, recall and F1 of each class apart, in the order of `labels` (default: sorted).
+
+    >>> found = by_class([0, 1, 1, 0], [0, 1, 0, 0])
+    >>> found.recall.tolist(), found.support.tolist()
+    ([1.0, 0.5], [2, 2])
+    """
+    matrix = _counts(*_codes(y_true, y_pred, labels))
+    actual = matrix.sum(axis=1)
+    return ByClass(*_ratios(np.diag(matrix), matrix.sum(axis=0), actual), actual)
+
+
+def share_interval(hits: int, count: int) -> tuple[float, float]:
+    """The ends of the 95 % interval of a share, where `hits` of `count` independent examples are (Wilson 1927).
+
+    Within 0 and 1, and sound for few examples and for shares near these too, where 1.96 standard errors are not.
+    Raises ValueError for a count below 1 or hits that are not from 0 to it.
+
+    >>> [round(end, 4) for end in share_interval(10, 10)]
+    [0.7225, 1.0]
+    """
+    check_sizes(count=count)
+    check_sizes(0, hits=hits)
+    if hits > count:
+        raise ValueError(f"hits is {hits}, expected at most {count}, the count")
+    share, z2 = hits / count, 1.959963984540054**2
+    middle = share + z2 / (2 * count)
+    half = math.sqrt(z2 * (share * (1 - share) / count + z2 / (4 * count**2)))
+    ends = ((middle - half) / (1 + z2 / count), (middle + half) / (1 + z2 / count))
+    return (0.0 if hits == 0 else ends[0]), (1.0 if hits == count else ends[1])
+
+
 def roc_auc(y_true: Any, scores: Any, labels: Any = (0, 1)) -> float:
     """The probability that a positive example gets a higher score than a negative one, ties counting half.
 
@@ -205,9 +246,13 @@ def _scores(
         place = _place_of(positive, classes)
         hits, said, actual = (np.append(counts, 0)[place] for counts in (hits, said, actual))
         weights = np.ones(1)
-    ratios = (_ratio(hits, said), _ratio(hits, actual), _ratio(2 * hits, said + actual))
-    p, r, f = (float(np.atleast_1d(ratio) @ weights) for ratio in ratios)
+    p, r, f = (float(np.atleast_1d(ratio) @ weights) for ratio in _ratios(hits, said, actual))
     return p, r, f
+
+
+def _ratios(hits: np.ndarray, said: np.ndarray, actual: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Precision, recall and F1."""
+    return _ratio(hits, said), _ratio(hits, actual), _ratio(2 * hits, said + actual)
 
 
 def bleu(references: Any, outputs: Any, longest: int = 4) -> float:

@@ -12,6 +12,7 @@ from typing import IO, Any
 import numpy as np
 
 from .files import user_path
+from .models.classifier import SequenceClassifier
 from .models.logits import probabilities
 from .models.saved import load_model
 from .progress import progress_bar
@@ -25,29 +26,42 @@ FORMS = ("jsonl", "csv")
 
 
 class Labels:
-    """A classifier of texts from a file: a `TextClassifier`'s, or one of a run of `rnnscratch imdb`.
+    """A classifier of texts: a fitted `TextClassifier`, or from a file one of these or of a run of `rnnscratch imdb`.
 
     `classes` are the labels as text. Raises FileNotFoundError, or ValueError, naming the file, for anything else.
     """
 
-    def __init__(self, path: str | os.PathLike[str], device: str = "cpu"):
-        path = user_path(path)
-        model, vocabulary, extra = load_model(path, device)
-        if "text_classifier" in extra:
-            classifier = TextClassifier.load(path, device)
-            self.classes = [str(name) for name in classifier.classes_.tolist()]
+    def __init__(self, classifier: str | os.PathLike[str] | TextClassifier, device: str = "cpu"):
+        extra: dict[str, Any] = {}
+        if not isinstance(classifier, TextClassifier):
+            path = user_path(classifier)
+            model, vocabulary, extra = load_model(path, device)
+            if "text_classifier" in extra:
+                classifier = TextClassifier.load(path, device)
+        if isinstance(classifier, TextClassifier):
+            classifier._check_fitted()
+            model, vocabulary = classifier.model_, classifier.vocabulary_
+            self.values = classifier.classes_.tolist()
             self.recipe, self.max_length = classifier.recipe, classifier.max_length
-        elif vocabulary is not None and "recipe" in extra:
-            self.classes = ["negative", "positive"]
+        elif isinstance(model, SequenceClassifier) and vocabulary is not None and "recipe" in extra:
+            self.values = ["negative", "positive"]
             self.recipe, self.max_length = extra["recipe"], extra["max_length"]
         else:
             raise ValueError(f"{path} holds a model, but no classifier of texts")
+        self.classes = [str(value) for value in self.values]
         self.model, self.vocabulary = model, vocabulary
+
+    def words(self, texts: Sequence[str]) -> list[list[str]]:
+        """The words of each text after cleaning: all, though only the last `max_length` are read."""
+        return clean_texts(list(texts), self.recipe)
+
+    def logits(self, words: Sequence[list[str]]) -> np.ndarray:
+        """The model's logits, (N,) for two classes or (N, K), of the words of N texts."""
+        return predict(self.model, self.vocabulary.encode_all(words), max_length=self.max_length)
 
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
         """Of each class (N, K) for N texts."""
-        ids = self.vocabulary.encode_all(clean_texts(list(texts), self.recipe))
-        return probabilities(predict(self.model, ids, max_length=self.max_length))
+        return probabilities(self.logits(self.words(texts)))
 
 
 def predict_rows(labels: Labels, texts: Iterator[str]) -> Iterator[tuple[str, list[float]]]:

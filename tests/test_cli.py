@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -29,6 +30,17 @@ def reviews(tmp_path_factory):
                 (root / part / sign / f"{k}_7.txt").write_text(f"a {word} film of kind {k % 7} in part {part} {k}")
             (root / part / f"urls_{sign}.txt").write_text("\n".join(f"tt{sign}{part}{k // 4}" for k in range(40)))
     return root
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory):
+    """The folder of a classifier's file it.npz and of it.csv with 20 texts, all but two labelled as it does."""
+    folder = tmp_path_factory.mktemp("judged")
+    clf = rnnscratch.TextClassifier(cell="gru", epochs=20, learning_rate=0.05, validation_fraction=0.0, hidden_size=4)
+    clf.fit(["good film", "bad film"] * 8, ["yes", "no"] * 8).save(folder / "it.npz")
+    rows = [f"a good film,{'no' if k < 2 else 'yes'}" for k in range(10)] + ["a bad film,no"] * 10
+    (folder / "it.csv").write_text("\n".join(["text,label", *rows]) + "\n")
+    return folder
 
 
 def command(*arguments, folder, first="pass", **options):
@@ -170,6 +182,105 @@ def test_wrong_settings_take_no_folder(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert cli.main(["imdb", "--epochs", "0"]) == 2
     assert "epochs is 0" in capsys.readouterr().err and list(tmp_path.iterdir()) == []
+
+
+def test_evaluate_prints_a_table_or_json_and_writes_the_report(judged, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(judged)
+    assert cli.main(["evaluate", "it.npz", "it.csv", "--out", str(tmp_path / "report")]) == 0
+    out, error = capsys.readouterr()
+    assert re.search(r"^accuracy +90.00%  95 % interval 69.90% to 97.21%$", out, re.M) and error == ""
+    assert re.search(r"^yes +0 +8$", out, re.M) and re.search(r"^no +10 +2$", out, re.M)
+    assert out.endswith(f"report: {tmp_path / 'report' / 'evaluation.html'}\n")
+    assert "line 2: no, but taken for yes" in (tmp_path / "report" / "evaluation.html").read_text()
+    assert cli.main(["evaluate", "it.npz", "it.csv", "--form", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["confusion"] == [[10, 2], [0, 8]]
+    (tmp_path / "it.tsv").write_text("1\tgood\n0\tbad\n?\tfilm\n")
+    options = ["--text", "2", "--label", "1", "--names", "1=yes", "0=no"]
+    assert cli.main(["evaluate", "it.npz", str(tmp_path / "it.tsv"), *options, "--unknown", "skip"]) == 0
+    assert "2 texts of" in (said := capsys.readouterr().out) and "Passed over: 1 texts" in said
+
+
+def test_explain_prints_a_table_and_writes_pages_and_pictures(judged, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(judged)
+    assert cli.main(["explain", "it.npz", "a good film", "--out", str(tmp_path / "it.html")]) == 0
+    out, error = capsys.readouterr()
+    assert out.startswith("yes (") and error == "" and out.endswith(f"written to {tmp_path / 'it.html'}\n")
+    value = re.search(r"^good +([+]\d\.\d{4})  ", out, re.M)[1]
+    assert f'title="{float(value):+.3f}">good</span>' in (tmp_path / "it.html").read_text()
+    assert cli.main(["explain", "it.npz", "a good film", "--label", "no", "--out", str(tmp_path / "it.svg")]) == 0
+    assert re.search(f"^good +-{value[1:]}  ", capsys.readouterr().out, re.M) and (tmp_path / "it.svg").stat().st_size
+    assert cli.main(["explain", "it.npz", "it.csv"]) == 0
+    out, error = capsys.readouterr()
+    assert "it.csv is a file, and its name is explained" in error and re.search(r"^\[csv\] ", out, re.M)
+
+
+def test_letters_that_a_picture_s_font_lacks_are_told_in_a_line(judged, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(judged)
+    assert cli.main(["explain", "it.npz", "good \u7535\u5f71 \u5f88", "--out", str(tmp_path / "it.png")]) == 0
+    out, error = capsys.readouterr()
+    assert "\u7535\u5f71" in out and re.fullmatch("rnnscratch explain: the pictures' font lacks .*\\n", error)
+
+
+def test_explain_reads_all_lines_of_standard_input_as_one_text(judged):
+    process = command("explain", "it.npz", "-", folder=judged, stdin=subprocess.PIPE, text=False)
+    out, error = process.communicate("\ufeffa good\r\nfilm\n".encode())
+    assert process.returncode == 0 and error == b""
+    assert re.findall(r"^(\S+) +[-+]\d", out.decode(), re.M) == ["[a]", "good", "film", "(sum)"]
+    process = command("explain", "it.npz", "-", folder=judged, stdin=subprocess.PIPE, text=False)
+    _, error = process.communicate(b"fine\nfianc\xe9\n")
+    assert process.returncode == 2 and error.startswith(b"rnnscratch explain: standard input, line 2: the byte 0xe9")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["evaluate", "none.npz", "it.csv"], "evaluate: .*none.npz does not exist"),
+        (["evaluate", "it.npz", "none.csv"], "evaluate: .*none.csv"),
+        (
+            ["evaluate", "it.npz", "it.csv", "--label", "text"],
+            "evaluate: it.csv, line 2: the label 'a good film' is none",
+        ),
+        (["evaluate", "it.npz", "it.csv", "--names", "1"], "evaluate: --names has '1', expected A=B"),
+        (["evaluate", "it.npz", "it.csv", "--out", "it.npz/here"], "evaluate: .*Not a directory"),
+        (["explain", "none.npz", "good"], "explain: .*none.npz does not exist"),
+        (["explain", "it.npz", "good", "--label", "perhaps"], "explain: label is 'perhaps', expected one of no, yes"),
+        (["explain", "it.npz", "good", "--out", "it.pdf"], "explain: it.pdf ends in '.pdf', expected one of .html"),
+    ],
+)
+def test_what_is_wrong_with_judging_is_told_in_a_line(arguments, message, judged, capsys, monkeypatch):
+    monkeypatch.chdir(judged)
+    before = sorted(judged.iterdir())
+    assert cli.main(arguments) == 2
+    out, error = capsys.readouterr()
+    assert out == "" and re.match(f"rnnscratch {message}", error) and error.count("\n") == 1
+    assert sorted(judged.iterdir()) == before
+
+
+@pytest.mark.parametrize("arguments", [["evaluate", "it.npz", "it.csv"], ["explain", "it.npz", "a good film"]])
+def test_judging_ends_well_where_nobody_reads_it_or_it_is_interrupted(arguments, judged):
+    ours, theirs = os.pipe()
+    os.close(ours)
+    process = command(*arguments, folder=judged, stdout=theirs)
+    os.close(theirs)
+    assert process.communicate()[1] == "" and process.returncode == 0
+    first = (
+        "from rnnscratch import predicting; import signal, os, time;"
+        "predicting.Labels.words = lambda *_: (os.kill(os.getpid(), signal.SIGINT), time.sleep(9))"
+    )
+    process = command(*arguments, folder=judged, first=first)
+    assert process.communicate()[1] == f"\nrnnscratch {arguments[0]}: stopped\n" and process.returncode == 130
+
+
+@pytest.mark.parametrize("name", ["evaluate", "explain"])
+def test_help_answers(name, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main([name, "--help"])
+    assert ended.value.code == 0
+    said = capsys.readouterr().out
+    for option in {"evaluate": ["DATA", "--label", "--unknown", "--out"], "explain": ["TEXT", "--label", "--out"]}[
+        name
+    ]:
+        assert option in said
 
 
 def test_without_a_home_folder_the_reviews_are_looked_for_all_the_same():

@@ -69,6 +69,35 @@ def test_roc_auc_equals_scikit_learn_with_ties(pairs, scale):
     assert metrics.roc_auc(y_true == 1, scores) == pytest.approx(right, abs=1e-14)
 
 
+@settings(max_examples=40, deadline=None)
+@given(pairs=labels([0, 1, 2, 7]) | labels(["bad", "good", "so so"]))
+def test_figures_of_each_class_equal_scikit_learn(pairs):
+    y_true, y_pred = map(list, zip(*pairs))
+    right = sklearn.metrics.precision_recall_fscore_support(y_true, y_pred, zero_division=0)
+    for ours, theirs in zip(metrics.by_class(y_true, y_pred), right):
+        np.testing.assert_allclose(ours, theirs, atol=1e-14)
+    first = sorted({*y_true, *y_pred})[0]
+    assert metrics.by_class(y_true, y_pred, [first, *({*y_true, *y_pred} - {first})]).support[0] == y_true.count(first)
+
+
+@pytest.mark.parametrize(("hits", "count"), [(0, 1), (0, 20), (3, 7), (50, 50), (999, 1000), (21_000, 25_000)])
+def test_the_interval_of_a_share_is_wilson_s(hits, count):
+    """Its ends are the shares p from which the one found is 1.96 standard errors of p away."""
+    z = 1.959963984540054
+    low, high = metrics.share_interval(hits, count)
+    for end in (low, high):
+        assert abs(hits / count - end) == pytest.approx(z * math.sqrt(end * (1 - end) / count), rel=1e-9, abs=1e-12)
+    assert 0 <= low <= hits / count <= high <= 1 and low < high
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"), [((1, 0), "count is 0"), ((3, 2), "hits is 3"), ((-1, 2), "hits is -1")]
+)
+def test_the_interval_of_what_is_no_share_is_refused(arguments, match):
+    with pytest.raises(ValueError, match=match):
+        metrics.share_interval(*arguments)
+
+
 def test_confusion_matrix_has_the_true_class_as_row():
     assert metrics.confusion_matrix([0, 0, 1], [0, 1, 1]).tolist() == [[1, 1], [0, 1]]
 

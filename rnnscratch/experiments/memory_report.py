@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import platform
 from collections.abc import Mapping, Sequence
 from functools import partial
 from html import escape
@@ -14,13 +13,11 @@ from typing import Any
 import numpy as np
 
 from .. import plots
-from ..files import atomic_write
 from .memory import CUT, FURTHER, PROBLEMS, STARTS, Case, Outcome, Settings
-from .report import STYLE, section
+from .pages import NO_PICTURES, html_table, machine, section, text_table, write_page
 
 Runs = Mapping[Case, Sequence[Outcome]]
 GATED, VANILLA = (tuple(name for name, start in STARTS.items() if (start.cell == "rnn") == v) for v in (False, True))
-PLUS_MINUS, ARROW = "\u00b1", "\u2192"
 TEXTS = {
     "adding": "Two of T numbers are marked, one in each half; their sum is asked for at the end.",
     "copying": "Three of eight symbols, T blanks, a signal: the symbols are asked for again.",
@@ -60,7 +57,7 @@ def write_report(path: Path, settings: Settings, runs: Runs) -> None:
     ]
     drawn = importlib.util.find_spec("matplotlib") is not None
     if not drawn:
-        parts.append("<p class=note>No pictures: matplotlib is not installed (pip install 'rnnscratch[plots]').</p>")
+        parts.append(NO_PICTURES)
     for problem, T in dict.fromkeys((case.problem, case.T) for case in runs):
         title = f"{problem.capitalize()}, T = {T}"
         parts += [f"<h2>{escape(title)}</h2><p>{TEXTS[problem]}</p>", html_table(table(runs, problem, T))]
@@ -72,18 +69,14 @@ def write_report(path: Path, settings: Settings, runs: Runs) -> None:
         shares = {name: [solved(found) / len(found) for found in row] for name, row in by_length(runs).items()}
         parts += section("Latching against T", [lambda: plots.share_by_length(lengths(runs), shares)])
     options = ", ".join(f"{name} {value}" for name, value in vars(settings).items())
-    machine = f"Python {platform.python_version()}, NumPy {np.__version__}, {platform.machine()}, {platform.system()}"
     rates = ", ".join(
         dict.fromkeys(f"{c.problem} {c.start.partition(',')[0]} {c.protocol.learning_rate:g}" for c in runs)
     )
     parts.append(
         f"<h2>Protocol</h2><p class=note>{escape(options)}.<br>Learning rates, each the best of a few in single runs "
-        f"with another seed: {escape(rates)}.<br>{escape(machine)}.</p>"
+        f"with another seed: {escape(rates)}.<br>{escape(machine())}.</p>"
     )
-    style = f"{STYLE}td,th{{white-space:nowrap;font-size:.9rem}}"
-    head = f"<meta charset=utf-8><title>What RNN, LSTM and GRU remember</title><style>{style}</style>"
-    with atomic_write(path) as file:
-        file.write(f"<!doctype html><html lang=en>{head}" + "\n".join(parts) + "</html>\n")
+    write_page(path, "What RNN, LSTM and GRU remember", parts, "td,th{white-space:nowrap;font-size:.9rem}")
 
 
 def of(runs: Runs, problem: str, T: int) -> dict[str, Sequence[Outcome]]:
@@ -163,24 +156,6 @@ def summary(runs: Runs) -> str:
     for problem, T in dict.fromkeys((case.problem, case.T) for case in runs):
         parts.append(f"{problem}, T = {T}\n\n{text_table(table(runs, problem, T))}")
     return "\n\n".join([*parts, *in_words(runs)])
-
-
-def html_table(lines: Sequence[Sequence[str]]) -> str:
-    """The lines as HTML."""
-
-    def typeset(cell: str) -> str:
-        return escape(cell.replace("+-", PLUS_MINUS).replace("->", ARROW))
-
-    head, *body = lines
-    top = "".join(f"<th>{escape(cell)}" for cell in head)
-    rest = "".join("<tr>" + "".join(f"<td>{typeset(cell)}" for cell in line) for line in body)
-    return f"<table><thead><tr>{top}</thead><tbody>{rest}</tbody></table>"
-
-
-def text_table(lines: Sequence[Sequence[str]]) -> str:
-    """The lines as text."""
-    widths = [max(map(len, column)) for column in zip(*lines)]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines)
 
 
 def pictures(runs: Runs, problem: str, T: int) -> list[str]:

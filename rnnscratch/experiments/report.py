@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import importlib.util
-import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from html import escape
 from pathlib import Path
@@ -15,24 +13,14 @@ from typing import Any
 import numpy as np
 
 from .. import plots
-from ..files import atomic_write
 from ..kernels.losses import sigmoid
 from ..metrics import confusion_matrix, mcnemar
 from ..models.classifier import CELLS
 from ..models.logits import ensemble
 from .errors import distance, sureness, where
 from .factors import changes_table, curves, worth
+from .pages import NO_PICTURES, html_table, machine, section, shortened, write_page
 from .results import NAMES, Outcome, Prepared, interval, lines
-
-STYLE = """
-body{font:16px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a}
-h1{font-size:1.6rem}h2{font-size:1.2rem;margin-top:2.2rem} table{border-collapse:collapse;margin:.8rem
-0;font-variant-numeric:tabular-nums} th,td{padding:.25rem .7rem;text-align:right;border-bottom:1px solid #ddd}
-th:first-child,td:first-child{text-align:left}thead th{border-bottom:2px solid #333}
-.pictures{display:flex;flex-wrap:wrap;gap:1rem;align-items:flex-start}
-.pictures img{max-width:100%;height:auto} .review{border-left:3px solid
-#bbb;padding:.1rem .9rem;margin:.8rem 0;font-size:.93rem}.note{color:#555;font-size:.93rem}
-"""
 
 
 def write_report(
@@ -62,15 +50,11 @@ def write_report(
     if importlib.util.find_spec("matplotlib"):
         parts += pictures(settings, prepared, outcomes, changed)
     else:
-        parts.append("<p class=note>No pictures: matplotlib is not installed (pip install 'rnnscratch[plots]').</p>")
+        parts.append(NO_PICTURES)
     parts += confidently_wrong(prepared, outcomes)
     options = ", ".join(f"{name} {value}" for name, value in vars(settings).items())
-    machine = f"Python {platform.python_version()}, NumPy {np.__version__}, {platform.machine()}, {platform.system()}"
-    parts.append(f"<h2>Protocol</h2><p class=note>{escape(options)}.<br>{escape(machine)}.</p>")
-    head = f"<meta charset=utf-8><title>RNN, LSTM and GRU on IMDB</title><style>{STYLE}</style>"
-    page = f"<!doctype html><html lang=en>{head}"
-    with atomic_write(path) as file:
-        file.write(page + "\n".join(parts) + "</html>\n")
+    parts.append(f"<h2>Protocol</h2><p class=note>{escape(options)}.<br>{escape(machine())}.</p>")
+    write_page(path, "RNN, LSTM and GRU on IMDB", parts)
 
 
 def first_runs(outcomes: Sequence[Outcome]) -> dict[str, Outcome]:
@@ -89,10 +73,7 @@ def measured_lags(outcomes: Sequence[Outcome], kind: str = "lag") -> dict[str, n
 
 def results_table(rows: Sequence[dict[str, Any]]) -> str:
     """The table that the terminal shows, as HTML."""
-    head, *body = [[cell.replace("+-", "±") for cell in line] for line in lines(rows)]
-    top = "".join(f"<th>{escape(title)}" for title in head)
-    rest = "".join("<tr>" + "".join(f"<td>{escape(cell)}" for cell in line) for line in body)
-    return f"<table><thead><tr>{top}</thead><tbody>{rest}</tbody></table>"
+    return html_table(lines(rows))
 
 
 def beginnings(outcomes: Sequence[Outcome]) -> list[str]:
@@ -243,21 +224,6 @@ def gradients(outcomes: Sequence[Outcome]) -> list[str]:
     return section("How far back the gradient reaches", draw, words)
 
 
-def section(title: str, draw: Sequence[Callable[[], Any]], words: Sequence[str] = (), width: int = 470) -> list[str]:
-    """A heading, paragraphs, and pictures side by side; nothing where there is none."""
-    if not draw:
-        return []
-    images = []
-    for function in draw:
-        ax = function()
-        alternative = escape(f"{title}: {ax.get_title() or ax.get_xlabel()}")
-        encoded = base64.b64encode(plots.to_png(ax)).decode("ascii")
-        pixels = round(width * max(1.0, ax.figure.get_figwidth() / 5.0))  # as large as others where it is wider
-        images.append(f'<img alt="{alternative}" width={pixels} src="data:image/png;base64,{encoded}">')
-    text = "".join(f"<p>{escape(sentence)}</p>" for sentence in words)
-    return [f"<h2>{escape(title)}</h2>{text}<div class=pictures>{''.join(images)}</div>"]
-
-
 def confidently_wrong(prepared: Prepared, outcomes: Sequence[Outcome], count: int = 3) -> list[str]:
     """The reviews that each network got wrong with the highest probability, shortened to their two ends."""
     labels, texts = prepared.data.test.labels, prepared.data.test.texts
@@ -268,10 +234,8 @@ def confidently_wrong(prepared: Prepared, outcomes: Sequence[Outcome], count: in
         for index in np.argsort(signed, kind="stable")[:count]:
             probability = float(sigmoid(np.abs(outcome.logits[index : index + 1]))[0])
             truth, said = ("positive", "negative") if labels[index] else ("negative", "positive")
-            text = " ".join(texts[index].replace("<br />", " ").split())
-            short = text if len(text) <= 700 else f"{text[:350]} … {text[-350:]}"
             parts.append(
                 f"<div class=review>{truth}, but taken for {said} ({probability:.1%}), "
-                f"{len(prepared.test_ids[index])} words: {escape(short)}</div>"
+                f"{len(prepared.test_ids[index])} words: {escape(shortened(texts[index]))}</div>"
             )
     return parts

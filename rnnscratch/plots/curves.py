@@ -148,9 +148,12 @@ def confusion(matrix: np.ndarray, labels: Sequence[str], title: str = "", ax: An
     """A confusion matrix (K, K) with its counts; row the true class, column the predicted one."""
     labels = as_list("labels", labels)
     matrix = numbers_of("matrix", matrix, len(labels), len(labels))
-    ax = axes_for(ax, (3.0, 2.8))
+    size = 1.0 + 0.85 * max(2, len(labels))  # inches: room for a count in each square
+    ax = axes_for(ax, (size + 0.3, size + 0.1))
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     squares(ax, share, lambda row, column: f"{matrix[row, column]:,}\n{share[row, column]:.1%}", labels)
+    if max(len(str(label)) for label in labels) > 9:  # characters, too wide to stand side by side
+        ax.tick_params(axis="x", rotation=45)
     ax.set(xlabel="predicted", ylabel="true", title=title)
     return ax
 
