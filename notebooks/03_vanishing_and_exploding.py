@@ -22,8 +22,8 @@
 #   and say which of them clipping cures; and predict from a network's gradients, before any training, whether it can
 #   learn what a word long ago was for.
 #
-# What is said of results is asserted, over five seeds or more, or says "in this run". In the learner's edition the lines
-# between `# BLANK` and `# END` are yours to write; the cell after each says whether they are right.
+# What is said of results is asserted, over five seeds or more, or says "in this run". In the learner's edition the
+# lines between `# BLANK` and `# END` are yours to write; the cell after each says whether they are right.
 
 # %%
 import os
@@ -246,12 +246,12 @@ def clip(grads, max_norm):
 for size, max_norm in ((1e3, 2.0), (1e-3, 2.0)):  # above the limit, and below: then nothing changes
     draw = np.random.default_rng(0).standard_normal
     mine = {"U": size * draw((3, 3)), "b": size * draw(3)}
-    theirs = {name: grad.copy() for name, grad in mine.items()}
+    arrays, theirs = list(mine.values()), {name: grad.copy() for name, grad in mine.items()}
     np.testing.assert_allclose(
         clip(mine, max_norm), rs.clip_gradients(theirs, max_norm=max_norm), rtol=1e-12, err_msg="the norm before"
     )
-    for name, grad in theirs.items():
-        np.testing.assert_allclose(mine[name], grad, rtol=1e-7, err_msg=f"{name}, limit {max_norm}, size {size}")
+    for array, (name, grad) in zip(arrays, theirs.items()):
+        np.testing.assert_allclose(array, grad, rtol=1e-7, err_msg=f"{name}, limit {max_norm}, size {size}")
 
 # %%
 net = rs.RNN(4, H, dtype="float64", seed=0)
@@ -500,8 +500,8 @@ if not QUICK:
 # <details><summary>Solution</summary>
 #
 # Not as a whole: each step sets the directions of the sleeping units to 0, about half of them, so the norm is at most
-# 1 but the product loses directions: after 20 steps 5 are left, and the largest singular value is 0.004. Le, Jaitly and Hinton (2015) start with $U$ the identity, for that reason: then a
-# unit that is awake stays so, without input.
+# 1 but the product loses directions: after 20 steps 5 are left, and the largest singular value is 0.004. Le, Jaitly
+# and Hinton (2015) start with $U$ the identity, for that reason: then a unit that is awake stays so, without input.
 #
 # ```python
 # net = rs.RNN(4, 16, activation="relu", dtype="float64", seed=0)
