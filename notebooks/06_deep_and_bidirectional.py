@@ -710,7 +710,7 @@ for name, batches in (("batches as they come", as_they_come), ("batches of like 
 # ## Exercises
 #
 # **1.** In a stack of $L$ layers over $T$ steps, how many paths lead from $x_1$ to the top state $h^{(L)}_T$? Count
-# them by a program, and find the formula.
+# them by a program, and find the formula. (`rs.teach.answer("6.1", count)`: for $T = 10$ and $L = 4$.)
 #
 # <details><summary>Solution</summary>
 #
@@ -734,11 +734,13 @@ for name, batches in (("batches as they come", as_they_come), ("batches of like 
 #
 # for T_paths, L_paths in ((2, 2), (5, 3), (10, 4)):
 #     assert paths(T_paths, L_paths) == comb(T_paths - 1 + L_paths - 1, L_paths - 1)
+# # answer 6.1: round(paths(10, 4))
 # ```
 #
 # </details>
 #
 # **2.** How many parameters has a bidirectional LSTM with $L$ layers, $n$ inputs and $m$ units in each direction?
+# (`rs.teach.answer("6.2", count)`: for $n = 5$, $m = 3$ and $L = 4$.)
 #
 # <details><summary>Solution</summary>
 #
@@ -749,12 +751,14 @@ for name, batches in (("batches as they come", as_they_come), ("batches of like 
 # n, m, layers = 5, 3, 4
 # count = 2 * 4 * (n + m + 1) * m + (layers - 1) * 2 * 4 * (2 * m + m + 1) * m
 # assert rs.LSTM(n, m, num_layers=layers, bidirectional=True, seed=0).num_params == count
+# # answer 6.2: count
 # ```
 #
 # </details>
 #
 # **3.** A colleague pools with the maximum over all steps of the padded `hs`, where the library puts zeros past the
-# end. When is that wrong? Build an example, and mend it.
+# end. When is that wrong? Build an example, and mend it. What are the maximum and the mean, done rightly, of one unit
+# whose states are -0.5 and -0.2, with one step of padding after them? (`rs.teach.answer("6.3", [largest, mean])`)
 #
 # <details><summary>Solution</summary>
 #
@@ -767,7 +771,9 @@ for name, batches in (("batches as they come", as_they_come), ("batches of like 
 # real = np.arange(3)[:, None, None] < np.array([2])[:, None]
 # assert np.where(real, states, -np.inf).max(axis=0).item() == -0.2
 # assert rs.kernels.pooling.max_forward(states, np.array([2]))[0].item() == -0.2
-# assert np.isclose(rs.kernels.pooling.mean_forward(states, np.array([2]))[0].item(), -0.35)
+# mean = rs.kernels.pooling.mean_forward(states, np.array([2]))[0].item()
+# assert np.isclose(mean, -0.35)
+# # answer 6.3: [-0.2, mean]
 # ```
 #
 # </details>
@@ -790,19 +796,22 @@ for name, batches in (("batches as they come", as_they_come), ("batches of like 
 # </details>
 #
 # **5.** Initialise `b_y` and all weights of layer 2 at zero. Which gradients of layer 1 are zero at the first update?
-# What does that say about starting a layer at zero?
+# What does that say about starting a layer at zero? (`rs.teach.answer("6.5", ...)` takes six numbers, 1 for each
+# gradient that is all zeros and 0 for the others: $W^{(1)}, U^{(1)}, b^{(1)}, W^{(2)}, U^{(2)}, b^{(2)}$.)
 #
 # <details><summary>Solution</summary>
 #
 # $\bar h^{(1)}_t$ from above is $dz^{(2)}_t W^{(2)\top} = 0$, and the stream from the future is made of the same zeros.
-# All gradients of layer 1 vanish: nothing below a layer of zeros learns at the first update.
+# All gradients of layer 1 vanish: nothing below a layer of zeros learns at the first update. In layer 2 itself that of
+# $U^{(2)}$ is zero as well, for its input, the states of layer 2, is.
 #
 # ```python
 # stack.params["W_l1"][...] = stack.params["U_l1"][...] = stack.params["b_l1"][...] = 0.0
 # stack.forward(inputs)
 # stack.backward(np.ones((2, 1, 1)))
-# assert not any(stack.grads[name].any() for name in ("W_l0", "U_l0", "b_l0"))
-# assert stack.grads["W_l1"].any()
+# zero = [int(not stack.grads[f"{name}_l{layer}"].any()) for layer in (0, 1) for name in ("W", "U", "b")]
+# assert zero == [1, 1, 1, 0, 1, 0]
+# # answer 6.5: zero
 # ```
 #
 # </details>
