@@ -158,7 +158,7 @@ for t in range(4):
         alpha = step(alpha, rings[t])
     print(f"t={t + 1}  alpha = {alpha.round(7)}")
 print(f"P(Y) = {alpha.sum():.7f}")
-np.testing.assert_allclose(alpha.sum(), total, rtol=1e-13)
+np.testing.assert_allclose(alpha.sum(), total, rtol=1e-13, err_msg="P(Y), the sum of alpha")
 np.testing.assert_allclose(np.exp(model.score(rings)), total, rtol=1e-13)
 
 # %% [markdown]
@@ -199,7 +199,7 @@ gamma = np.array(alphas) * np.array(betas) / total
 xi = np.array([np.outer(alphas[t], B[:, rings[t + 1]] * betas[t + 1]) * A for t in range(3)]) / total
 print("gamma: hot, cold")
 print(gamma.round(6))
-np.testing.assert_allclose(model.predict_proba(rings), gamma, rtol=1e-12)
+np.testing.assert_allclose(gamma, model.predict_proba(rings), rtol=1e-12, err_msg="gamma")
 np.testing.assert_allclose(xi.sum(axis=2), gamma[:3], rtol=1e-12)
 by_enumeration = sum(p for path, p in paths.items() if path[1] == 0) / total
 print(f"gamma of H in year 2 from the table of all paths: {by_enumeration:.6f}")
@@ -227,7 +227,9 @@ for pointer in reversed(pointers):
 each_best = gamma.argmax(axis=1).tolist()
 print("Viterbi, the best path:       ", "".join(letters[k] for k in path), f"P(X, Y) = {np.exp(delta.max()):.6f}")
 print("the best state of each year:  ", "".join(letters[k] for k in each_best), f"P(X, Y) = {joint(each_best):.6f}")
-assert model.decode(rings)[1].tolist() == path == list(max(paths, key=paths.get))
+assert model.decode(rings)[1].tolist() == list(max(paths, key=paths.get))
+assert path == model.decode(rings)[1].tolist(), f"the path is {path}: look at pointers and delta"
+np.testing.assert_allclose(delta.max(), np.log(max(paths.values())), rtol=1e-12, err_msg="delta")
 assert model.decode(rings, algorithm="map")[1].tolist() == each_best
 _, ax = plt.subplots(figsize=(7.5, 3.8))
 rs.plots.trellis(model, rings, tuple(letters), ax=ax)
@@ -331,8 +333,8 @@ print("P(i -> j):\n", new_A.round(6), "\nb_ik:\n", new_B.round(6), "\nstart:", g
 learner = hmm.CategoricalHMM(2, n_iter=1, init_params="")
 learner.startprob_, learner.transmat_, learner.emissionprob_ = start.copy(), A.copy(), B.copy()
 learner.fit(rings)
-np.testing.assert_allclose(learner.transmat_, new_A, rtol=1e-10)
-np.testing.assert_allclose(learner.emissionprob_, new_B, rtol=1e-10)
+np.testing.assert_allclose(new_A, learner.transmat_, rtol=1e-10, err_msg="new_A")
+np.testing.assert_allclose(new_B, learner.emissionprob_, rtol=1e-10, err_msg="new_B")
 print(f"log P(Y): {np.log(total):.6f} before, {learner.score(rings):.6f} after")
 assert learner.score(rings) > np.log(total)
 
