@@ -213,23 +213,24 @@ assert other.forward(x)[0][0] == from_zero[0]
 # \underbrace{dz_r U_r^\top + dz_z U_z^\top}_{\text{through the gates}} +
 # \underbrace{\bar s \odot r}_{\text{through the candidate}}.$$
 
+
 # %%
+def step_back(dh, h_prev, r, z, n):
+    """From dh of a state: the gradients of z and n, those inside the activations, and the three paths back."""
+    # BLANK: dz, dn, dz_n, dz_z, ds, dz_r, and the three paths direct, gates, candidate
+    dz, dn = dh * (h_prev - n), dh * (1 - z)  # Eq. 78
+    dz_n, dz_z = dn * (1 - n**2), dz * z * (1 - z)
+    ds = dz_n * U_n  # Eq. 77
+    dz_r = ds * h_prev * r * (1 - r)
+    direct, gates, candidate = dh * z, dz_r * U_r + dz_z * U_z, ds * r
+    # END
+    return dz, dn, dz_r, dz_z, dz_n, direct, gates, candidate
+
+
 dh2 = (y_hat - y) * V
-
-# BLANK: dz2, dn2, dz_n2, dz_z2, ds2, dz_r2, and the three paths direct2, gates2, candidate2
-dz2, dn2 = dh2 * (h1 - n2), dh2 * (1 - z2)  # Eq. 78
-dz_n2, dz_z2 = dn2 * (1 - n2**2), dz2 * z2 * (1 - z2)
-ds2 = dz_n2 * U_n  # Eq. 77
-dz_r2 = ds2 * h1 * r2 * (1 - r2)
-direct2, gates2, candidate2 = dh2 * z2, dz_r2 * U_r + dz_z2 * U_z, ds2 * r2
-# END
+dz2, dn2, dz_r2, dz_z2, dz_n2, direct2, gates2, candidate2 = step_back(dh2, h1, r2, z2, n2)
 dh1 = direct2 + gates2 + candidate2
-
-dz1, dn1 = dh1 * (h0 - n1), dh1 * (1 - z1)
-dz_n1, dz_z1 = dn1 * (1 - n1**2), dz1 * z1 * (1 - z1)
-ds1 = dz_n1 * U_n
-dz_r1 = ds1 * h0 * r1 * (1 - r1)
-direct1, gates1, candidate1 = dh1 * z1, dz_r1 * U_r + dz_z1 * U_z, ds1 * r1
+dz1, dn1, dz_r1, dz_z1, dz_n1, direct1, gates1, candidate1 = step_back(dh1, h0, r1, z1, n1)
 dh0 = direct1 + gates1 + candidate1
 
 print("        direct   + gates     + candidate = dh of the state before")
@@ -249,9 +250,8 @@ gru.forward(x, start)
 dh_last = head.backward(dlogit[:, None])[None]  # (layers, B, H)
 np.testing.assert_allclose(dh_last.ravel(), dh2, atol=1e-12)
 dx, dstart = gru.backward(None, dh_last)
-np.testing.assert_allclose(gru.grads["W_l0"].ravel(), dW, atol=1e-12)
-np.testing.assert_allclose(gru.grads["U_l0"].ravel(), dU, atol=1e-12)
-np.testing.assert_allclose(gru.grads["b_l0"], db, atol=1e-12)
+for name, mine in {"W_l0": dW, "U_l0": dU, "b_l0": db}.items():  # the columns are those of r, z, n
+    np.testing.assert_allclose(mine, gru.grads[name].ravel(), atol=1e-12, err_msg=f"gradient of {name[0]} for r, z, n")
 np.testing.assert_allclose(dstart.ravel(), dh0, atol=1e-12)
 np.testing.assert_allclose(
     dx.ravel(),
@@ -562,18 +562,22 @@ def gru_backward(dhs, x, kept, W, U, bn=None, line_for_dr=None):
 
 
 bn = np.random.default_rng(4).standard_normal(H)
+tilted = U + np.tile([[0.0, 0.5], [0.0, 0.0]], 3)  # U_n as it is happens to be its own transpose
 for extra in (None, bn):
-    peer = rs.GRU(D, H, reset_after=extra is not None, dtype="float64", seed=0)
-    for name, array in (("W_l0", W), ("U_l0", U), ("b_l0", b), ("bn_l0", extra)):
-        if array is not None:
-            peer.params[name][...] = array
-    hs, kept = gru_forward(x, h0, W, U, b, extra)
-    np.testing.assert_allclose(hs, peer.forward(x, h0[None])[0], atol=1e-12)
-    found = gru_backward(dhs, x, kept, W, U, extra)
-    dx, dh0 = peer.backward(dhs)
-    names = ["W_l0", "U_l0", "b_l0", "bn_l0"][: len(found) - 2]
-    for ours, theirs in zip(found, (dx, dh0[0], *[peer.grads[name] for name in names])):
-        np.testing.assert_allclose(ours, theirs, atol=1e-12)
+    for U_own in (tilted, U):
+        peer = rs.GRU(D, H, reset_after=extra is not None, dtype="float64", seed=0)
+        for name, array in (("W_l0", W), ("U_l0", U_own), ("b_l0", b), ("bn_l0", extra)):
+            if array is not None:
+                peer.params[name][...] = array
+        hs, kept = gru_forward(x, h0, W, U_own, b, extra)
+        np.testing.assert_allclose(hs, peer.forward(x, h0[None])[0], atol=1e-12)
+        found = gru_backward(dhs, x, kept, W, U_own, extra)
+        dx, dh0 = peer.backward(dhs)
+        names = ["W_l0", "U_l0", "b_l0", "bn_l0"][: len(found) - 2]
+        right = {"dx": dx, "dh0": dh0[0]} | {f"d{name[:-3]}": peer.grads[name] for name in names}
+        for ours, (name, theirs) in zip(found, right.items()):
+            form = "before" if extra is None else "after"
+            np.testing.assert_allclose(ours, theirs, atol=1e-12, err_msg=f"{name}, reset {form} the product")
     print("reset before" if extra is None else "reset after ", " last state of the first sequence:", hs[-1, 0])
 
 # %% [markdown]

@@ -153,12 +153,10 @@ print(f"layer 1, step 1: from above {above[0]:+.6f}, from the future {future:+.6
 
 dhs = head.backward(sigmoid(o) - np.array(y, float).reshape(2, 1, 1))
 dx, _ = stack.backward(dhs)
-np.testing.assert_allclose(stack.grads["W_l1"].item(), low[1] * dz_high1 + low[2] * dz_high2, atol=1e-12)
-np.testing.assert_allclose(stack.grads["U_l1"].item(), high[1] * dz_high2, atol=1e-12)  # high[0] = 0
-np.testing.assert_allclose(stack.grads["b_l1"].item(), dz_high1 + dz_high2, atol=1e-12)
-np.testing.assert_allclose(stack.grads["W_l0"].item(), x[0] * dz_low1 + x[1] * dz_low2, atol=1e-12)
-np.testing.assert_allclose(stack.grads["U_l0"].item(), low[1] * dz_low2, atol=1e-12)
-np.testing.assert_allclose(stack.grads["b_l0"].item(), dz_low1 + dz_low2, atol=1e-12)
+by_hand = {"b_l1": dz_high1 + dz_high2, "W_l1": low[1] * dz_high1 + low[2] * dz_high2, "U_l1": high[1] * dz_high2}
+by_hand |= {"b_l0": dz_low1 + dz_low2, "W_l0": x[0] * dz_low1 + x[1] * dz_low2, "U_l0": low[1] * dz_low2}
+for name, mine in by_hand.items():  # no term of step 1 in U, for the states before it are 0
+    np.testing.assert_allclose(mine, stack.grads[name].item(), atol=1e-12, err_msg=f"gradient of {name}")
 np.testing.assert_allclose(dx.ravel(), [dz_low1 * W1, dz_low2 * W1], atol=1e-12)
 print("gradients:", {name: round(array.item(), 6) for name, array in stack.grads.items()})
 
@@ -442,14 +440,17 @@ def masked_rnn_backward(x, h, m, dlast, W, U):
 
 plain = rs.RNN(D, H, dtype="float64", seed=0)
 W, U, b = (plain.params[name] for name in ("W_l0", "U_l0", "b_l0"))
-h, m = masked_rnn(x_ragged, lengths, W, U, b)
-_, final = plain.forward(x_ragged, lengths=lengths)
-np.testing.assert_allclose(h[-1], final[0], atol=1e-12)
-
+U_start = U.copy()
 dlast = np.random.default_rng(5).standard_normal((B, H))
-dx, _ = plain.backward(None, dlast[None])
-for ours, theirs in zip(masked_rnn_backward(x_ragged, h, m, dlast, W, U), (dx, *plain.grads.values())):
-    np.testing.assert_allclose(ours, theirs, atol=1e-12)
+for tilt in (0.5, 0.0):
+    U[0, 1] = U_start[0, 1] + tilt  # as it is, U happens to be its own transpose
+    h, m = masked_rnn(x_ragged, lengths, W, U, b)
+    _, final = plain.forward(x_ragged, lengths=lengths)
+    np.testing.assert_allclose(h[-1], final[0], atol=1e-12)
+    dx, _ = plain.backward(None, dlast[None])
+    found = masked_rnn_backward(x_ragged, h, m, dlast, W, U)
+    for ours, (name, theirs) in zip(found, {"x": dx, **plain.grads}.items()):
+        np.testing.assert_allclose(ours, theirs, atol=1e-12, err_msg=f"d{name[0]}")
 print("norm of dx at each step (rows) of each sequence; lengths", lengths)
 print(np.linalg.norm(dx, axis=2).round(4))
 
