@@ -924,7 +924,7 @@ print("both roads lead to the same parameters:", ", ".join(from_keras(kernel, re
 # for name in ("W_l0", "U_l0", "b_l0"):
 #     plain.params[name][...] = cell.gate(name, "n")
 # np.testing.assert_allclose(cell.forward(X)[0], plain.forward(X)[0], atol=1e-12)
-# # answer 5.4: [1, 0]
+# # answer 5.4: [1.0, 0.0]
 # ```
 #
 # </details>

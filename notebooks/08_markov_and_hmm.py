@@ -590,7 +590,7 @@ for i, j in itertools.product((0, 1), repeat=2):  # the complex step of notebook
 #
 # ```python
 # np.testing.assert_allclose(xi.sum(), 3, rtol=1e-13)
-# # answer 8.3: round(xi.sum())
+# # answer 8.3: len(rings) - 1.0
 # ```
 # </details>
 #
