@@ -22,7 +22,8 @@
 #   and say which of them clipping cures; and predict from a network's gradients, before any training, whether it can
 #   learn what a word long ago was for.
 #
-# What is said of results is asserted, over five seeds or more, or says "in this run".
+# What is said of results is asserted, over five seeds or more, or says "in this run". In the learner's edition the
+# lines between `# BLANK` and `# END` are yours to write; the cell after each says whether they are right.
 
 # %%
 import os
@@ -140,15 +141,41 @@ for seed in range(5):
 print("so it is with five seeds")
 
 # %% [markdown]
-# The Jacobians come from the backward pass. Are they right? Compare one step with the formula, and three steps with a
-# complex step on the forward pass:
+# The Jacobians in the picture come from the backward pass. Are they right? Here they are by the formulas, one step and
+# a product of steps:
+
+
+# %%
+def jacobian(h, U):
+    """dh_t/dh_{t-1} (H, H): row j, column i is h_j by the i-th unit of the step before. h (H,) is the state h_t."""
+    # BLANK: J_t from h and U, one line
+    J_t = np.diag(1 - h**2) @ U.T
+    # END
+    return J_t
+
+
+def product(hs, U):
+    """dh_T/dh_k (H, H) from the states h_{k+1}, ..., h_T, the rows of hs."""
+    J_all = np.eye(len(U))
+    for h in hs:  # from the oldest on
+        # BLANK: J_all with the Jacobian of this step too: on which side?
+        J_all = jacobian(h, U) @ J_all
+        # END
+    return J_all
+
+
+# %% [markdown]
+# Both against the backward pass, and the product against a complex step on the forward pass:
 
 # %%
 net = rs.RNN(4, H, dtype="float64", seed=0)
-x = np.random.default_rng(0).standard_normal((5, 1, 4)) * 0.3
+net.params["U_l0"] *= 1.3  # not orthogonal: the inverse would pass for the transpose
+x = np.random.default_rng(0).standard_normal((5, 1, 4))
 hs, _ = net.forward(x)
+U = net.params["U_l0"]
 J = flow.jacobians(net, x)  # J[t, k] is dh_t / dh_k
-np.testing.assert_allclose(J[5, 4], np.diag(1 - hs[4, 0] ** 2) @ net.params["U_l0"].T, rtol=1e-12)  # hs[4] is h_5
+np.testing.assert_allclose(jacobian(hs[4, 0], U), J[5, 4], rtol=1e-11, err_msg="the Jacobian of one step")  # hs[4]: h_5
+np.testing.assert_allclose(product(hs[2:, 0], U), J[5, 2], rtol=1e-9, err_msg="the product of three steps")
 twin = flow.cast(net, "complex128")
 _, h_2 = twin.forward(x[:2].astype(complex))
 numerical = np.empty((H, H))
@@ -157,8 +184,8 @@ for unit in range(H):
     moved[0, 0, unit] += 1e-200j
     _, h_5 = twin.forward(x[2:5].astype(complex), moved)
     numerical[:, unit] = h_5[0, 0].imag / 1e-200
-print(f"largest difference of dh_5/dh_2: {np.abs(J[5, 2] - numerical).max():.1e}")
-np.testing.assert_allclose(J[5, 2], numerical, rtol=1e-12, atol=1e-14)
+print(f"largest difference of dh_5/dh_2: {np.abs(product(hs[2:, 0], U) - numerical).max():.1e}")
+np.testing.assert_allclose(product(hs[2:, 0], U), numerical, rtol=1e-12, atol=1e-14)
 
 # %% [markdown]
 # Where nothing comes in, the same Jacobian decides where a state goes. Two units, whose U is a rotation times a norm:
@@ -199,8 +226,32 @@ for seed in range(5):
     assert growth[0] > 10
 
 # %% [markdown]
-# *Clipping* scales the whole gradient down when its norm exceeds a limit. The direction stays. `rs.clip_gradients`
-# does it over all parameters together:
+# *Clipping* scales the whole gradient down when its norm exceeds a limit. The norm is that of all parameters together,
+# $\sqrt{\sum_p \sum_i g_{p,i}^2}$, and one factor scales them all, so the direction stays:
+
+
+# %%
+def clip(grads, max_norm):
+    """Scale the gradients, a dict of arrays, in place to a norm of at most max_norm; return the norm they had."""
+    # BLANK: the norm of all arrays together; if it is above max_norm, scale each array in place
+    norm = np.sqrt(sum((grad**2).sum() for grad in grads.values()))
+    if norm > max_norm:
+        for grad in grads.values():
+            grad *= max_norm / norm
+    # END
+    return norm
+
+
+# %%
+for size, max_norm in ((1e3, 2.0), (1e-3, 2.0)):  # above the limit, and below: then nothing changes
+    draw = np.random.default_rng(0).standard_normal
+    mine = {"U": size * draw((3, 3)), "b": size * draw(3)}
+    arrays, theirs = list(mine.values()), {name: grad.copy() for name, grad in mine.items()}
+    np.testing.assert_allclose(
+        clip(mine, max_norm), rs.clip_gradients(theirs, max_norm=max_norm), rtol=1e-12, err_msg="the norm before"
+    )
+    for array, (name, grad) in zip(arrays, theirs.items()):
+        np.testing.assert_allclose(array, grad, rtol=1e-7, err_msg=f"{name}, limit {max_norm}, size {size}")
 
 # %%
 net = rs.RNN(4, H, dtype="float64", seed=0)
@@ -208,7 +259,7 @@ net.params["U_l0"] *= 1.6
 hs, _ = net.forward(np.random.default_rng(0).standard_normal((T, 1, 4)) * 0.003)
 net.backward(np.ones_like(hs))
 before = {name: grad.copy() for name, grad in net.grads.items()}
-norm = float(rs.clip_gradients(net.grads, max_norm=1.0))
+norm = clip(net.grads, max_norm=1.0)
 after = np.sqrt(sum((grad**2).sum() for grad in net.grads.values()))
 print(f"norm before {norm:.3g}, after {after:.6f}")
 np.testing.assert_allclose(after, 1.0, rtol=1e-9)
@@ -372,7 +423,8 @@ if not QUICK:
 # ## Exercises
 #
 # **1.** A linear network has $\partial h_t/\partial h_{t-1} = A^\top$ with $A$ = [[0.5, 10], [0, 0.5]]. What is the
-# largest singular value of one step, of 5 steps, of 100 steps?
+# largest singular value of one step, of 5 steps, of 100 steps? (`rs.teach.answer("3.1", ...)` takes the three as
+# logarithms to the base 10, for the last is very small.)
 #
 # <details><summary>Solution</summary>
 #
@@ -383,11 +435,12 @@ if not QUICK:
 # A = np.array([[0.5, 10.0], [0.0, 0.5]])
 # norms = [np.linalg.norm(np.linalg.matrix_power(A, k), 2) for k in (1, 5, 100)]
 # np.testing.assert_allclose(norms, [10.025, 3.1253, 1.5777e-27], rtol=1e-3)
+# # answer 3.1: np.log10(norms)
 # ```
 # </details>
 #
 # **2.** How large must the forget bias be, if a tenth of the direct path's gradient shall be left after 100 steps (no
-# inputs, no recurrent weights)?
+# inputs, no recurrent weights)? (`rs.teach.answer("3.2", b)`)
 #
 # <details><summary>Solution</summary>
 #
@@ -401,22 +454,28 @@ if not QUICK:
 # ```
 # </details>
 #
-# **3.** Clip every entry of the gradient to [-0.01, 0.01] in place of scaling the norm. What changes?
+# **3.** Clip every entry of the gradient to [-0.01, 0.01] in place of scaling the norm. What changes? By how many
+# degrees does it turn the gradient (1, 0.004)? (`rs.teach.answer("3.3", degrees)`)
 #
 # <details><summary>Solution</summary>
 #
-# The direction. Large and small entries become alike: (100, 0.02) becomes (0.01, 0.01), at 45 degrees.
+# The direction. Large and small entries become alike: (1, 0.004) becomes (0.01, 0.004) and turns by 21.57 degrees
+# towards the diagonal; (100, 0.02) becomes (0.01, 0.01), at 45 degrees.
 #
 # ```python
-# g = np.array([100.0, 0.02])
-# clipped, scaled = np.clip(g, -0.01, 0.01), g / np.linalg.norm(g) * 0.01
-# def cosine(a, b):
-#     return a @ b / np.linalg.norm(a) / np.linalg.norm(b)
-# assert cosine(g, scaled) > 0.999999 and abs(cosine(g, clipped) - np.cos(np.pi / 4)) < 1e-3
+# def degrees(g):
+#     return np.degrees(np.arctan2(g[1], g[0]))
+#
+# g = np.array([1.0, 0.004])
+# turned = degrees(np.clip(g, -0.01, 0.01)) - degrees(g)
+# assert abs(turned - 21.57) < 0.01 and abs(degrees(g / np.linalg.norm(g) * 0.01) - degrees(g)) < 1e-12
+# assert abs(degrees(np.clip([100.0, 0.02], -0.01, 0.01)) - 45) < 1e-12
+# # answer 3.3: turned
 # ```
 # </details>
 #
-# **4.** The GRU of section 6 fails. Which bias would you start differently, and why? Measure it before you train.
+# **4.** The GRU of section 6 fails. Which gate's bias would you start differently, and why? Measure it before you
+# train. (`rs.teach.answer("3.4", "...")` takes the gate's name or its letter.)
 #
 # <details><summary>Solution</summary>
 #
@@ -428,22 +487,28 @@ if not QUICK:
 #     keeper.recurrent.gate("b_l0", "z")[...] = 4.0
 #     values = by_lag(keeper, remember(50, T, seed)[0])
 #     assert values[-1] / values[0] > 5 * reach["GRU"][seed] and values[-1] / values[0] > 0.1
+# # answer 3.4: {"z", "update", "update gate"}
 # ```
 # </details>
 #
-# **5.** A ReLU has slope 1 wherever it is not 0. Does a ReLU network with an orthogonal $U$ keep its gradient?
+# **5.** A ReLU has slope 1 wherever it is not 0. Does a ReLU network with an orthogonal $U$ keep its gradient? Take
+# `rs.RNN(4, 16, activation="relu", dtype="float64", seed=0)`, which reads
+# `np.random.default_rng(0).standard_normal((20, 1, 4))`: along how many of the 16 directions does
+# $\partial h_{20}/\partial h_0$ still let something through, with singular values above $10^{-12}$?
+# (`rs.teach.answer("3.5", count)`)
 #
 # <details><summary>Solution</summary>
 #
 # Not as a whole: each step sets the directions of the sleeping units to 0, about half of them, so the norm is at most
-# 1 but the product loses directions. Le, Jaitly and Hinton (2015) start with $U$ the identity, for that reason: then a
-# unit that is awake stays so, without input.
+# 1 but the product loses directions: after 20 steps 5 are left, and the largest singular value is 0.004. Le, Jaitly
+# and Hinton (2015) start with $U$ the identity, for that reason: then a unit that is awake stays so, without input.
 #
 # ```python
 # net = rs.RNN(4, 16, activation="relu", dtype="float64", seed=0)
 # noise = np.random.default_rng(0).standard_normal((20, 1, 4))
 # values = flow.singular_values(net, noise)[20, 0]
-# assert values[0] < 0.99 and (values < 1e-12).sum() > 0
+# assert 0.003 < values[0] < 0.005 and (values > 1e-8).sum() == (values > 1e-12).sum() == 5
+# # answer 3.5: int((values > 1e-12).sum())
 # net.params["U_l0"][...] = np.eye(16)
 # awake = np.full((1, 1, 16), 0.5)
 # np.testing.assert_allclose(flow.singular_values(net, 0 * noise, state=awake)[20, 0], 1, rtol=1e-12)

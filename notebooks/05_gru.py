@@ -213,23 +213,24 @@ assert other.forward(x)[0][0] == from_zero[0]
 # \underbrace{dz_r U_r^\top + dz_z U_z^\top}_{\text{through the gates}} +
 # \underbrace{\bar s \odot r}_{\text{through the candidate}}.$$
 
+
 # %%
+def step_back(dh, h_prev, r, z, n):
+    """From dh of a state: the gradients of z and n, those inside the activations, and the three paths back."""
+    # BLANK: dz, dn, dz_n, dz_z, ds, dz_r, and the three paths direct, gates, candidate
+    dz, dn = dh * (h_prev - n), dh * (1 - z)  # Eq. 78
+    dz_n, dz_z = dn * (1 - n**2), dz * z * (1 - z)
+    ds = dz_n * U_n  # Eq. 77
+    dz_r = ds * h_prev * r * (1 - r)
+    direct, gates, candidate = dh * z, dz_r * U_r + dz_z * U_z, ds * r
+    # END
+    return dz, dn, dz_r, dz_z, dz_n, direct, gates, candidate
+
+
 dh2 = (y_hat - y) * V
-
-# BLANK: dz2, dn2, dz_n2, dz_z2, ds2, dz_r2, and the three paths direct2, gates2, candidate2
-dz2, dn2 = dh2 * (h1 - n2), dh2 * (1 - z2)  # Eq. 78
-dz_n2, dz_z2 = dn2 * (1 - n2**2), dz2 * z2 * (1 - z2)
-ds2 = dz_n2 * U_n  # Eq. 77
-dz_r2 = ds2 * h1 * r2 * (1 - r2)
-direct2, gates2, candidate2 = dh2 * z2, dz_r2 * U_r + dz_z2 * U_z, ds2 * r2
-# END
+dz2, dn2, dz_r2, dz_z2, dz_n2, direct2, gates2, candidate2 = step_back(dh2, h1, r2, z2, n2)
 dh1 = direct2 + gates2 + candidate2
-
-dz1, dn1 = dh1 * (h0 - n1), dh1 * (1 - z1)
-dz_n1, dz_z1 = dn1 * (1 - n1**2), dz1 * z1 * (1 - z1)
-ds1 = dz_n1 * U_n
-dz_r1 = ds1 * h0 * r1 * (1 - r1)
-direct1, gates1, candidate1 = dh1 * z1, dz_r1 * U_r + dz_z1 * U_z, ds1 * r1
+dz1, dn1, dz_r1, dz_z1, dz_n1, direct1, gates1, candidate1 = step_back(dh1, h0, r1, z1, n1)
 dh0 = direct1 + gates1 + candidate1
 
 print("        direct   + gates     + candidate = dh of the state before")
@@ -249,9 +250,8 @@ gru.forward(x, start)
 dh_last = head.backward(dlogit[:, None])[None]  # (layers, B, H)
 np.testing.assert_allclose(dh_last.ravel(), dh2, atol=1e-12)
 dx, dstart = gru.backward(None, dh_last)
-np.testing.assert_allclose(gru.grads["W_l0"].ravel(), dW, atol=1e-12)
-np.testing.assert_allclose(gru.grads["U_l0"].ravel(), dU, atol=1e-12)
-np.testing.assert_allclose(gru.grads["b_l0"], db, atol=1e-12)
+for name, mine in {"W_l0": dW, "U_l0": dU, "b_l0": db}.items():  # the columns are those of r, z, n
+    np.testing.assert_allclose(mine, gru.grads[name].ravel(), atol=1e-12, err_msg=f"gradient of {name[0]} for r, z, n")
 np.testing.assert_allclose(dstart.ravel(), dh0, atol=1e-12)
 np.testing.assert_allclose(
     dx.ravel(),
@@ -562,18 +562,22 @@ def gru_backward(dhs, x, kept, W, U, bn=None, line_for_dr=None):
 
 
 bn = np.random.default_rng(4).standard_normal(H)
+tilted = U + np.tile([[0.0, 0.5], [0.0, 0.0]], 3)  # U_n as it is happens to be its own transpose
 for extra in (None, bn):
-    peer = rs.GRU(D, H, reset_after=extra is not None, dtype="float64", seed=0)
-    for name, array in (("W_l0", W), ("U_l0", U), ("b_l0", b), ("bn_l0", extra)):
-        if array is not None:
-            peer.params[name][...] = array
-    hs, kept = gru_forward(x, h0, W, U, b, extra)
-    np.testing.assert_allclose(hs, peer.forward(x, h0[None])[0], atol=1e-12)
-    found = gru_backward(dhs, x, kept, W, U, extra)
-    dx, dh0 = peer.backward(dhs)
-    names = ["W_l0", "U_l0", "b_l0", "bn_l0"][: len(found) - 2]
-    for ours, theirs in zip(found, (dx, dh0[0], *[peer.grads[name] for name in names])):
-        np.testing.assert_allclose(ours, theirs, atol=1e-12)
+    for U_own in (tilted, U):
+        peer = rs.GRU(D, H, reset_after=extra is not None, dtype="float64", seed=0)
+        for name, array in (("W_l0", W), ("U_l0", U_own), ("b_l0", b), ("bn_l0", extra)):
+            if array is not None:
+                peer.params[name][...] = array
+        hs, kept = gru_forward(x, h0, W, U_own, b, extra)
+        np.testing.assert_allclose(hs, peer.forward(x, h0[None])[0], atol=1e-12)
+        found = gru_backward(dhs, x, kept, W, U_own, extra)
+        dx, dh0 = peer.backward(dhs)
+        names = ["W_l0", "U_l0", "b_l0", "bn_l0"][: len(found) - 2]
+        right = {"dx": dx, "dh0": dh0[0]} | {f"d{name[:-3]}": peer.grads[name] for name in names}
+        for ours, (name, theirs) in zip(found, right.items()):
+            form = "before" if extra is None else "after"
+            np.testing.assert_allclose(ours, theirs, atol=1e-12, err_msg=f"{name}, reset {form} the product")
     print("reset before" if extra is None else "reset after ", " last state of the first sequence:", hs[-1, 0])
 
 # %% [markdown]
@@ -837,7 +841,8 @@ print("both roads lead to the same parameters:", ", ".join(from_keras(kernel, re
 # ## Exercises
 #
 # **1.** Start the network of section 2 at $h_0 = 0$ (Eq. 74) and put a gradient of 1 on $h_1$ alone. Which of the nine
-# weight gradients are zero, and why?
+# weight gradients are zero, and why? (`rs.teach.answer("5.1", ...)` takes nine numbers, 1 for each that is zero and 0
+# for the others, in the order $W_r, W_z, W_n, U_r, U_z, U_n, b_r, b_z, b_n$.)
 #
 # <details><summary>Solution</summary>
 #
@@ -851,30 +856,39 @@ print("both roads lead to the same parameters:", ", ".join(from_keras(kernel, re
 # all_nine = np.concatenate([gru.grads[name].ravel() for name in ("W_l0", "U_l0", "b_l0")])
 # zero = np.array([1, 0, 0, 1, 1, 1, 1, 0, 0], bool)  # W_r W_z W_n, U_r U_z U_n, b_r b_z b_n
 # assert ((all_nine == 0) == zero).all()
+# # answer 5.1: zero.astype(int)
 # ```
 #
 # </details>
 #
-# **2.** A unit shall remember for about $T$ steps before the input has been seen at all. Which $b_z$ do you start
-# from? Test it: with $W_z = U_z = 0$ the direct path over $T$ steps should be about $1/e$.
+# **2.** A unit shall remember for $T$ steps before the input has been seen at all. Which $b_z$ do you start from? With
+# $W_z = U_z = 0$ the direct path over $T$ steps shall be $1/e$. What is $b_z$ for $T = 100$, and how far off is
+# $\ln T$? (`rs.teach.answer("5.2", b_z)`)
 #
 # <details><summary>Solution</summary>
 #
-# $z^T = 1/e$ means $z = e^{-1/T} \approx 1 - 1/T$, and $\sigma(b) = 1 - 1/T$ gives $b = \ln(T - 1)$.
+# $z^T = 1/e$ means $z = e^{-1/T}$, and $b = \ln\frac{z}{1 - z} = -\ln(e^{1/T} - 1)$: 4.6002 for $T = 100$, where
+# $\ln T$ is 4.6052. (With $z \approx 1 - 1/T$ it would be $\ln(T - 1)$.)
 #
 # ```python
-# for steps_to_keep in (10, 100, 1000):
-#     z_start = sigmoid(np.log(steps_to_keep - 1.0))
-#     assert abs(z_start - (1 - 1 / steps_to_keep)) < 1e-12
-#     assert abs(z_start**steps_to_keep - np.exp(-1)) < 0.03
+# for steps_to_keep in (10, 1000, 100):
+#     b_start = -np.log(np.expm1(1 / steps_to_keep))
+#     np.testing.assert_allclose(sigmoid(b_start) ** steps_to_keep, np.exp(-1), rtol=1e-12)
+#     assert abs(b_start - np.log(steps_to_keep)) < 1 / steps_to_keep
+# assert abs(b_start - 4.6002) < 1e-4
+# # answer 5.2: b_start
 # ```
 #
 # </details>
 #
 # **3.** Show with `rs.GRU` that the two positions of the reset gate differ even when `bn` is zero, and that they agree
-# when all $U_n$ are diagonal.
+# when all $U_n$ are diagonal. Take two layers of 2 inputs and 2 units in double precision, the first with
+# seed 5, the second with the first's weights, and the sequence `X` of section 8: by how much do their outputs differ
+# at most? (`rs.teach.answer("5.3", largest)`)
 #
 # <details><summary>Solution</summary>
+#
+# The first multiplies $r$ before $U_n$ mixes the units, the second after. Where nothing is mixed, both are the same.
 #
 # ```python
 # first = rs.GRU(2, 2, dtype="float64", seed=5)
@@ -882,15 +896,18 @@ print("both roads lead to the same parameters:", ", ".join(from_keras(kernel, re
 # assert not second.params["bn_l0"].any()
 # for name in first.params:
 #     second.params[name][...] = first.params[name]
-# assert np.abs(first.forward(X)[0] - second.forward(X)[0]).max() > 1e-3
+# largest = np.abs(first.forward(X)[0] - second.forward(X)[0]).max()
+# assert largest > 1e-3
 # for layer in (first, second):
 #     layer.gate("U_l0", "n")[...] = np.diag([0.8, -1.2])
 # np.testing.assert_allclose(first.forward(X)[0], second.forward(X)[0], atol=1e-12)
+# # answer 5.3: largest
 # ```
 #
 # </details>
 #
-# **4.** Make a GRU behave as a vanilla RNN by setting biases only. How close does it get?
+# **4.** Make a GRU behave as a vanilla RNN by setting the gates' biases, on zero gate weights. How close does it get?
+# What must $r$ and $z$ be? (`rs.teach.answer("5.4", [r, z])`)
 #
 # <details><summary>Solution</summary>
 #
@@ -907,17 +924,19 @@ print("both roads lead to the same parameters:", ", ".join(from_keras(kernel, re
 # for name in ("W_l0", "U_l0", "b_l0"):
 #     plain.params[name][...] = cell.gate(name, "n")
 # np.testing.assert_allclose(cell.forward(X)[0], plain.forward(X)[0], atol=1e-12)
+# # answer 5.4: [1.0, 0.0]
 # ```
 #
 # </details>
 #
 # **5.** The simplest gated unit has no reset gate ($r = 1$). How many parameters does it have, and what is its backward
-# pass? Check yours with `rs.check_gradients`.
+# pass? Check yours with `rs.check_gradients`. (`rs.teach.answer("5.5", count)` takes the number of parameters for 4
+# inputs and 3 units.)
 #
 # <details><summary>Solution</summary>
 #
-# $2(n + m + 1)m$. Take the pass of section 3 with $r = 1$: $dz_r$ goes, $\bar s = dz_n U_n^\top$ goes straight to
-# $h_{t-1}$.
+# $2(n + m + 1)m$, 48 for 4 inputs and 3 units. Take the pass of section 3 with $r = 1$: $dz_r$ goes, and
+# $\bar s = dz_n U_n^\top$ goes straight to $h_{t-1}$.
 #
 # ```python
 # def one_gate(x, h, W, U, b):
@@ -945,13 +964,16 @@ print("both roads lead to the same parameters:", ", ".join(from_keras(kernel, re
 #
 #
 # draw = np.random.default_rng(6).standard_normal
-# assert rs.check_gradients(one_gate, draw((3, 2, 4)), draw((2, 3)), draw((4, 6)), draw((3, 6)), draw(6)).ok
+# own = [draw(size) for size in ((4, 6), (3, 6), 6)]
+# assert rs.check_gradients(one_gate, draw((3, 2, 4)), draw((2, 3)), *own).ok
+# # answer 5.5: sum(array.size for array in own)
 # ```
 #
 # </details>
 #
 # **6.** A colleague's GRU uses Eq. 37, resets before the product and packs its columns as z, r, n with one bias.
-# Write the function that turns its weights into those of `rs.GRU`.
+# Write the function that turns its weights into those of `rs.GRU`. What does it make of the bias
+# `[1, 2, 3, 4, 5, 6]`, for two units? (`rs.teach.answer("5.6", bias)`)
 #
 # <details><summary>Solution</summary>
 #
@@ -972,6 +994,7 @@ print("both roads lead to the same parameters:", ", ".join(from_keras(kernel, re
 # for name, array in from_colleague(*theirs).items():
 #     layer.params[name][...] = array
 # np.testing.assert_allclose(layer.forward(X)[0], expected, atol=1e-12)
+# # answer 5.6: from_colleague(*theirs[:2], np.arange(1, 7))["b_l0"]
 # ```
 #
 # </details>

@@ -153,12 +153,10 @@ print(f"layer 1, step 1: from above {above[0]:+.6f}, from the future {future:+.6
 
 dhs = head.backward(sigmoid(o) - np.array(y, float).reshape(2, 1, 1))
 dx, _ = stack.backward(dhs)
-np.testing.assert_allclose(stack.grads["W_l1"].item(), low[1] * dz_high1 + low[2] * dz_high2, atol=1e-12)
-np.testing.assert_allclose(stack.grads["U_l1"].item(), high[1] * dz_high2, atol=1e-12)  # high[0] = 0
-np.testing.assert_allclose(stack.grads["b_l1"].item(), dz_high1 + dz_high2, atol=1e-12)
-np.testing.assert_allclose(stack.grads["W_l0"].item(), x[0] * dz_low1 + x[1] * dz_low2, atol=1e-12)
-np.testing.assert_allclose(stack.grads["U_l0"].item(), low[1] * dz_low2, atol=1e-12)
-np.testing.assert_allclose(stack.grads["b_l0"].item(), dz_low1 + dz_low2, atol=1e-12)
+by_hand = {"b_l1": dz_high1 + dz_high2, "W_l1": low[1] * dz_high1 + low[2] * dz_high2, "U_l1": high[1] * dz_high2}
+by_hand |= {"b_l0": dz_low1 + dz_low2, "W_l0": x[0] * dz_low1 + x[1] * dz_low2, "U_l0": low[1] * dz_low2}
+for name, mine in by_hand.items():  # no term of step 1 in U, for the states before it are 0
+    np.testing.assert_allclose(mine, stack.grads[name].item(), atol=1e-12, err_msg=f"gradient of {name}")
 np.testing.assert_allclose(dx.ravel(), [dz_low1 * W1, dz_low2 * W1], atol=1e-12)
 print("gradients:", {name: round(array.item(), 6) for name, array in stack.grads.items()})
 
@@ -442,14 +440,17 @@ def masked_rnn_backward(x, h, m, dlast, W, U):
 
 plain = rs.RNN(D, H, dtype="float64", seed=0)
 W, U, b = (plain.params[name] for name in ("W_l0", "U_l0", "b_l0"))
-h, m = masked_rnn(x_ragged, lengths, W, U, b)
-_, final = plain.forward(x_ragged, lengths=lengths)
-np.testing.assert_allclose(h[-1], final[0], atol=1e-12)
-
+U_start = U.copy()
 dlast = np.random.default_rng(5).standard_normal((B, H))
-dx, _ = plain.backward(None, dlast[None])
-for ours, theirs in zip(masked_rnn_backward(x_ragged, h, m, dlast, W, U), (dx, *plain.grads.values())):
-    np.testing.assert_allclose(ours, theirs, atol=1e-12)
+for tilt in (0.5, 0.0):
+    U[0, 1] = U_start[0, 1] + tilt  # as it is, U happens to be its own transpose
+    h, m = masked_rnn(x_ragged, lengths, W, U, b)
+    _, final = plain.forward(x_ragged, lengths=lengths)
+    np.testing.assert_allclose(h[-1], final[0], atol=1e-12)
+    dx, _ = plain.backward(None, dlast[None])
+    found = masked_rnn_backward(x_ragged, h, m, dlast, W, U)
+    for ours, (name, theirs) in zip(found, {"x": dx, **plain.grads}.items()):
+        np.testing.assert_allclose(ours, theirs, atol=1e-12, err_msg=f"d{name[0]}")
 print("norm of dx at each step (rows) of each sequence; lengths", lengths)
 print(np.linalg.norm(dx, axis=2).round(4))
 
@@ -710,7 +711,7 @@ for name, batches in (("batches as they come", as_they_come), ("batches of like 
 # ## Exercises
 #
 # **1.** In a stack of $L$ layers over $T$ steps, how many paths lead from $x_1$ to the top state $h^{(L)}_T$? Count
-# them by a program, and find the formula.
+# them by a program, and find the formula. (`rs.teach.answer("6.1", count)`: for $T = 10$ and $L = 4$.)
 #
 # <details><summary>Solution</summary>
 #
@@ -734,11 +735,13 @@ for name, batches in (("batches as they come", as_they_come), ("batches of like 
 #
 # for T_paths, L_paths in ((2, 2), (5, 3), (10, 4)):
 #     assert paths(T_paths, L_paths) == comb(T_paths - 1 + L_paths - 1, L_paths - 1)
+# # answer 6.1: round(paths(10, 4))
 # ```
 #
 # </details>
 #
 # **2.** How many parameters has a bidirectional LSTM with $L$ layers, $n$ inputs and $m$ units in each direction?
+# (`rs.teach.answer("6.2", count)`: for $n = 5$, $m = 3$ and $L = 4$.)
 #
 # <details><summary>Solution</summary>
 #
@@ -749,12 +752,14 @@ for name, batches in (("batches as they come", as_they_come), ("batches of like 
 # n, m, layers = 5, 3, 4
 # count = 2 * 4 * (n + m + 1) * m + (layers - 1) * 2 * 4 * (2 * m + m + 1) * m
 # assert rs.LSTM(n, m, num_layers=layers, bidirectional=True, seed=0).num_params == count
+# # answer 6.2: count
 # ```
 #
 # </details>
 #
 # **3.** A colleague pools with the maximum over all steps of the padded `hs`, where the library puts zeros past the
-# end. When is that wrong? Build an example, and mend it.
+# end. When is that wrong? Build an example, and mend it. What are the maximum and the mean, done rightly, of one unit
+# whose states are -0.5 and -0.2, with one step of padding after them? (`rs.teach.answer("6.3", [largest, mean])`)
 #
 # <details><summary>Solution</summary>
 #
@@ -767,7 +772,9 @@ for name, batches in (("batches as they come", as_they_come), ("batches of like 
 # real = np.arange(3)[:, None, None] < np.array([2])[:, None]
 # assert np.where(real, states, -np.inf).max(axis=0).item() == -0.2
 # assert rs.kernels.pooling.max_forward(states, np.array([2]))[0].item() == -0.2
-# assert np.isclose(rs.kernels.pooling.mean_forward(states, np.array([2]))[0].item(), -0.35)
+# mean = rs.kernels.pooling.mean_forward(states, np.array([2]))[0].item()
+# assert np.isclose(mean, -0.35)
+# # answer 6.3: [-0.2, mean]
 # ```
 #
 # </details>
@@ -790,19 +797,22 @@ for name, batches in (("batches as they come", as_they_come), ("batches of like 
 # </details>
 #
 # **5.** Initialise `b_y` and all weights of layer 2 at zero. Which gradients of layer 1 are zero at the first update?
-# What does that say about starting a layer at zero?
+# What does that say about starting a layer at zero? (`rs.teach.answer("6.5", ...)` takes six numbers, 1 for each
+# gradient that is all zeros and 0 for the others: $W^{(1)}, U^{(1)}, b^{(1)}, W^{(2)}, U^{(2)}, b^{(2)}$.)
 #
 # <details><summary>Solution</summary>
 #
 # $\bar h^{(1)}_t$ from above is $dz^{(2)}_t W^{(2)\top} = 0$, and the stream from the future is made of the same zeros.
-# All gradients of layer 1 vanish: nothing below a layer of zeros learns at the first update.
+# All gradients of layer 1 vanish: nothing below a layer of zeros learns at the first update. In layer 2 itself that of
+# $U^{(2)}$ is zero as well, for its input, the states of layer 2, is.
 #
 # ```python
 # stack.params["W_l1"][...] = stack.params["U_l1"][...] = stack.params["b_l1"][...] = 0.0
 # stack.forward(inputs)
 # stack.backward(np.ones((2, 1, 1)))
-# assert not any(stack.grads[name].any() for name in ("W_l0", "U_l0", "b_l0"))
-# assert stack.grads["W_l1"].any()
+# zero = [int(not stack.grads[f"{name}_l{layer}"].any()) for layer in (0, 1) for name in ("W", "U", "b")]
+# assert zero == [1, 1, 1, 0, 1, 0]
+# # answer 6.5: zero
 # ```
 #
 # </details>

@@ -22,7 +22,9 @@
 #   into a network with checks on what you see.
 #
 # What is said of cells and of pooling holds over five seeds, with intervals; what is said of one network says "in this
-# run". On another machine, or with another version of NumPy, the numbers differ from those printed here.
+# run". On another machine, or with another version of NumPy, the numbers differ from those printed here. In the
+# learner's edition the lines between `# BLANK` and `# END` are yours to write; the cell after each says whether they
+# are right.
 #
 # The complete comparison, with all reviews, checkpoints and a report page, is `python examples/imdb.py`.
 
@@ -47,6 +49,7 @@ import numpy as np
 import rnnscratch as rs
 
 QUICK = os.environ.get("RNNSCRATCH_QUICK") == "1"  # smaller sizes, for a quick check
+import math
 import warnings
 
 from IPython.display import HTML, display
@@ -184,15 +187,34 @@ def train_model(cell, pooling, seed, chosen, sequences=ids, batch_size=32, **opt
 # minutes); all cells get the same ones. Beside them a bag of words, which knows which words a text has and nothing of
 # their order: one weight for each word, logistic regression, on the same reviews and the same words of them. Whoever
 # shows a network's accuracy without it does not know what the network is worth.
+#
+# How sure is the mean of $n$ seeds? Let $s$ be the standard deviation of the seeds, $s^2 = \frac{1}{n-1} \sum_k (x_k -
+# \bar x)^2$. That of their *mean* is $s / \sqrt n$, and since $s$ is itself a guess from few numbers, the interval
+# reaches $t$ of them to each side and not 1.96; $t$ is from Student's table for $n - 1$ degrees of freedom.
 
 
 # %%
 def over_seeds(values):
     """The mean of a few seeds, and half of its 95 % interval (Student's t)."""
     t = {2: 12.71, 5: 2.776}[len(values)]
-    return np.mean(values), t * np.std(values, ddof=1) / np.sqrt(len(values))
+    # BLANK: half of the interval, one line
+    half = t * np.std(values, ddof=1) / np.sqrt(len(values))
+    # END
+    return np.mean(values), half
 
 
+# %% [markdown]
+# By hand for five accuracies, and by what "95 %" means: of so many intervals so many hold the true mean.
+
+# %%
+_, half = over_seeds([0.80, 0.82, 0.81, 0.79, 0.83])
+np.testing.assert_allclose(half, 2.776 * np.sqrt(0.001 / 4) / np.sqrt(5), rtol=1e-12, err_msg="half of the interval")
+drawn = np.random.default_rng(0).standard_normal((4000, 5))  # the true mean is 0
+held = np.mean([abs(mean) < half for mean, half in map(over_seeds, drawn)])
+print(f"of 4,000 intervals from five numbers {held:.1%} hold the true mean")
+assert 0.94 < held < 0.96
+
+# %%
 ends = {name: [each[-LONGEST:] for each in part] for name, part in ids.items()}  # what a network reads
 runs, bags = {}, []
 for seed in SEEDS:
@@ -314,6 +336,47 @@ plt.show()
 # From here on one network is dissected. Which? The cell and the pooling with the best mean accuracy on the *validation*
 # reviews; the test reviews have no say in it. It learns from all training reviews, and so does a bag of words,
 # again from the same words.
+#
+# Two measures, from counts. **F1** is the harmonic mean of precision (of the reviews called praise, how many are) and
+# recall (of those that are praise, how many are called so). With true positives, false positives and false negatives,
+# $P = \frac{tp}{tp + fp}$, $R = \frac{tp}{tp + fn}$, $F_1 = \frac{2 P R}{P + R}$. **McNemar's test** takes the reviews
+# on which exactly one of two models is right, $n = n_1 + n_2$ of them. Were the two equally good, each of these would
+# fall to either side like a coin, so the probability of a split at least as uneven as this one is
+#
+# $$p = \min\Big(1,\; 2 \sum_{k=0}^{\min(n_1, n_2)} \binom{n}{k} \Big/ 2^n \Big)$$
+
+
+# %%
+def f1(truth, said):
+    """F1 of praise, 1, against 0, from two arrays of equal length."""
+    # BLANK: tp, fp and fn, then `score`
+    tp = np.sum((truth == 1) & (said == 1))
+    fp = np.sum((truth == 0) & (said == 1))
+    fn = np.sum((truth == 1) & (said == 0))
+    score = 2 * tp / (2 * tp + fp + fn)
+    # END
+    return score
+
+
+def mcnemar_p(only_first, only_second):
+    """McNemar's p from how often only the first model is right, and only the second."""
+    n, fewer = only_first + only_second, min(only_first, only_second)
+    # BLANK: p, by `math.comb`
+    p = min(1.0, 2 * sum(math.comb(n, k) for k in range(fewer + 1)) / 2**n)
+    # END
+    return p
+
+
+# %%
+for seed in range(5):
+    rng = np.random.default_rng(seed)
+    truth = (rng.random(60) < 0.3).astype(int)
+    first, second = (np.where(rng.random(60) < share, truth, 1 - truth) for share in (0.9, 0.6))
+    np.testing.assert_allclose(f1(truth, first), metrics.f1(truth, first), rtol=1e-12, err_msg="F1")
+    only_first, only_second, p = metrics.mcnemar(truth, first, second)
+    np.testing.assert_allclose(mcnemar_p(only_first, only_second), p, rtol=1e-12, err_msg="McNemar's p")
+assert mcnemar_p(4, 4) == mcnemar_p(0, 0) == 1.0, "no difference: p is 1, and not more"
+print(f"9 against 3: p = {mcnemar_p(9, 3):.4f}; 90 against 30: p = {mcnemar_p(90, 30):.1e}")
 
 # %%
 chance = {key: np.mean([runs[(*key, seed)][1] for seed in SEEDS]) for key in accuracy}
@@ -598,14 +661,19 @@ plt.show()
 #
 # **1.** How large must the difference of two accuracies be, on this test set, to be more than chance, if the models
 # err independently of each other? How large for McNemar's test, given how often exactly one of our two models is right?
+# The same for figures of another's: two models, each right on 85 % of 2,500 reviews, and on 260 of these exactly one of
+# them is right. (`rs.teach.answer("7.1", [independent, paired])` takes both half-widths, of 1.96 standard deviations.)
 #
 # <details><summary>Solution</summary>
 #
 # The variance of a difference of two independent shares is twice that of one, so the half-width grows by $\sqrt 2$.
 # Two good models err on mostly the same reviews; the pairs take that out: of the $d$ reviews on which they differ the
-# difference of the two counts has the standard deviation $\sqrt d$.
+# difference of the two counts has the standard deviation $\sqrt d$. For the other's figures: 1.98 and 1.26 points.
 #
 # ```python
+# theirs = [np.sqrt(2) * interval(0.85, 2500), 1.96 * np.sqrt(260) / 2500]
+# np.testing.assert_allclose(theirs, [0.0198, 0.0126], atol=5e-5)
+# # answer 7.1: theirs
 # share = np.mean([hit.mean() for hit in correct.values()])
 # independent = np.sqrt(2) * interval(share, len(test))
 # paired = 1.96 * np.sqrt(only_bag + only_net) / len(test)
@@ -620,11 +688,12 @@ plt.show()
 # </details>
 #
 # **2.** Shuffle the words of every test review. How much does the network lose? What does that say about word order in
-# this task?
+# this task? And how much does the bag of words lose? (`rs.teach.answer("7.2", loss)`: the bag's.)
 #
 # <details><summary>Solution</summary>
 #
-# In this run nothing, within the interval of section 6: the network counts words, as the bag of words does.
+# In this run nothing, within the interval of section 6: the network counts words, as the bag of words does, which loses
+# nothing at all, for it does not see the order.
 #
 # ```python
 # mix = np.random.default_rng(0)
@@ -632,25 +701,35 @@ plt.show()
 # in_order, mixed = hits["default cleaning"].mean(), np.mean((training.predict(best, shuffled) > 0) == test.labels)
 # print(f"in order {in_order:.1%}, shuffled {mixed:.1%}")
 # assert in_order - mixed < max(0.5 * (in_order - 0.5), 0.1)
+# bag_loss = correct["bag of words"].mean() - np.mean((bag.decision(shuffled) > 0) == test.labels)
+# assert bag_loss == 0
+# # answer 7.2: bag_loss
 # ```
 # </details>
 #
-# **3.** Which single words does the bag of words find most telling?
+# **3.** Which single words does the bag of words find most telling? By which factor does a word that adds 0.7 to the
+# logit change the odds of praise against blame? (`rs.teach.answer("7.3", factor)`)
 #
 # <details><summary>Solution</summary>
+#
+# Those of open praise and open blame. The logit is the logarithm of the odds, so the factor is $e^{0.7} = 2.01$.
 #
 # ```python
 # order = np.argsort(word_weight[1:count]) + 1
 # print("pan:", [names[k] for k in order[:8]], "praise:", [names[k] for k in order[-8:]])
 # assert word_weight[order[0]] < 0 < word_weight[order[-1]]
+# # answer 7.3: np.exp(0.7)
 # ```
 # </details>
 #
-# **4.** Show that occlusion of one word is not additive: hide the two words with the largest effects at once.
+# **4.** Show that occlusion of one word is not additive: hide the two words with the largest effects at once. In
+# numbers that you can follow: two words say 1 each, and the logit is $3 \tanh(1 + 1)$; a hidden word says 0. What is
+# the effect of one, and of both at once? (`rs.teach.answer("7.4", [one, both])`)
 #
 # <details><summary>Solution</summary>
 #
-# The network is not linear, so the sum of two effects is not the effect of both.
+# The network is not linear, so the sum of two effects is not the effect of both. In the small case each has 0.607 and
+# both 2.892: with either there the tanh is nearly saturated.
 #
 # ```python
 # first, second = np.argsort(-np.abs(effects["occlusion"]))[:2]
@@ -658,6 +737,9 @@ plt.show()
 # together = whole - logit_without(review_ids, first, second)
 # print(f"alone {alone[0]:+.3f} and {alone[1]:+.3f}, together {together:+.3f}")
 # assert abs(sum(alone) - together) > 1e-6
+# one, both = 3 * (np.tanh(2) - np.tanh(1)), 3 * np.tanh(2)
+# np.testing.assert_allclose([one, both], [0.607, 2.892], atol=5e-4)
+# # answer 7.4: [one, both]
 # ```
 # </details>
 #

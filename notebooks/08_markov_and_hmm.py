@@ -113,6 +113,8 @@ B = np.array([[0.1, 0.4, 0.5], [0.7, 0.2, 0.1]])
 start = np.array([0.6, 0.4])
 rings = [0, 1, 0, 2]
 letters = "HC"
+model = hmm.CategoricalHMM(2)  # the library's, with the same numbers
+model.startprob_, model.transmat_, model.emissionprob_ = start, A, B
 
 
 def joint(path):
@@ -140,19 +142,23 @@ print(f"P(Y), the sum of all: {total:.7f}")
 # $2^4$ paths are few, $8^{200}$ are not. Sum while you go, as in Eq. 49: $\alpha_t(j) = P(y_1 \dots y_t, X_t = j) =
 # b_j(y_t) \sum_i \alpha_{t-1}(i)\, p_{ij}$.
 
+
 # %%
+def step(alpha, y):
+    """alpha (N,) after observing y, from that of the step before."""
+    # BLANK: alpha of this step, one line
+    new = (alpha @ A) * B[:, y]
+    # END
+    return new
+
+
 alpha = start * B[:, rings[0]]
 for t in range(4):
     if t:
-        # BLANK: alpha of this step from that of the step before
-        alpha = (alpha @ A) * B[:, rings[t]]
-        # END
+        alpha = step(alpha, rings[t])
     print(f"t={t + 1}  alpha = {alpha.round(7)}")
 print(f"P(Y) = {alpha.sum():.7f}")
-np.testing.assert_allclose(alpha.sum(), total, rtol=1e-13)
-
-model = hmm.CategoricalHMM(2)
-model.startprob_, model.transmat_, model.emissionprob_ = start, A, B
+np.testing.assert_allclose(alpha.sum(), total, rtol=1e-13, err_msg="P(Y), the sum of alpha")
 np.testing.assert_allclose(np.exp(model.score(rings)), total, rtol=1e-13)
 
 # %% [markdown]
@@ -165,8 +171,7 @@ long = rings * 500
 alpha = start * B[:, long[0]]
 scaled, log_likelihood = alpha / alpha.sum(), np.log(alpha.sum())
 for y in long[1:]:
-    alpha = (alpha @ A) * B[:, y]
-    scaled = (scaled @ A) * B[:, y]
+    alpha, scaled = step(alpha, y), step(scaled, y)
     log_likelihood += np.log(scaled.sum())
     scaled /= scaled.sum()
 print(f"2,000 years: alpha = {alpha}, log P(Y) by scaling = {log_likelihood:.6f}")
@@ -185,7 +190,7 @@ np.testing.assert_allclose(model.filter(long)[-1], scaled, rtol=1e-10)
 # %%
 alphas, betas = [start * B[:, rings[0]]], [np.ones(2)]
 for t in (1, 2, 3):
-    alphas.append((alphas[-1] @ A) * B[:, rings[t]])
+    alphas.append(step(alphas[-1], rings[t]))
 # BLANK: beta of steps 3, 2, 1 into the front of betas, and gamma (4, 2)
 for t in (3, 2, 1):
     betas.insert(0, A @ (B[:, rings[t]] * betas[0]))
@@ -194,7 +199,7 @@ gamma = np.array(alphas) * np.array(betas) / total
 xi = np.array([np.outer(alphas[t], B[:, rings[t + 1]] * betas[t + 1]) * A for t in range(3)]) / total
 print("gamma: hot, cold")
 print(gamma.round(6))
-np.testing.assert_allclose(model.predict_proba(rings), gamma, rtol=1e-12)
+np.testing.assert_allclose(gamma, model.predict_proba(rings), rtol=1e-12, err_msg="gamma")
 np.testing.assert_allclose(xi.sum(axis=2), gamma[:3], rtol=1e-12)
 by_enumeration = sum(p for path, p in paths.items() if path[1] == 0) / total
 print(f"gamma of H in year 2 from the table of all paths: {by_enumeration:.6f}")
@@ -222,7 +227,9 @@ for pointer in reversed(pointers):
 each_best = gamma.argmax(axis=1).tolist()
 print("Viterbi, the best path:       ", "".join(letters[k] for k in path), f"P(X, Y) = {np.exp(delta.max()):.6f}")
 print("the best state of each year:  ", "".join(letters[k] for k in each_best), f"P(X, Y) = {joint(each_best):.6f}")
-assert model.decode(rings)[1].tolist() == path == list(max(paths, key=paths.get))
+assert model.decode(rings)[1].tolist() == list(max(paths, key=paths.get))
+assert path == model.decode(rings)[1].tolist(), f"the path is {path}: look at pointers and delta"
+np.testing.assert_allclose(delta.max(), np.log(max(paths.values())), rtol=1e-12, err_msg="delta")
 assert model.decode(rings, algorithm="map")[1].tolist() == each_best
 _, ax = plt.subplots(figsize=(7.5, 3.8))
 rs.plots.trellis(model, rings, tuple(letters), ax=ax)
@@ -326,8 +333,8 @@ print("P(i -> j):\n", new_A.round(6), "\nb_ik:\n", new_B.round(6), "\nstart:", g
 learner = hmm.CategoricalHMM(2, n_iter=1, init_params="")
 learner.startprob_, learner.transmat_, learner.emissionprob_ = start.copy(), A.copy(), B.copy()
 learner.fit(rings)
-np.testing.assert_allclose(learner.transmat_, new_A, rtol=1e-10)
-np.testing.assert_allclose(learner.emissionprob_, new_B, rtol=1e-10)
+np.testing.assert_allclose(new_A, learner.transmat_, rtol=1e-10, err_msg="new_A")
+np.testing.assert_allclose(new_B, learner.emissionprob_, rtol=1e-10, err_msg="new_B")
 print(f"log P(Y): {np.log(total):.6f} before, {learner.score(rings):.6f} after")
 assert learner.score(rings) > np.log(total)
 
@@ -543,20 +550,22 @@ for i, j in itertools.product((0, 1), repeat=2):  # the complex step of notebook
 #
 # ## Exercises
 #
-# **1.** In Rabiner's weather, how likely is it that the sun shines on exactly three days in a row, then not?
+# **1.** In Rabiner's weather the sun shines today. How likely is it that this is the first of exactly three sunny days
+# in a row? (`rs.teach.answer("8.1", p)`)
 #
 # <details><summary>Solution</summary>
 #
-# Given sun today: $0.8^2 \cdot 0.2$.
+# $0.8^2 \cdot 0.2 = 0.128$: sun twice more, then not.
 #
 # ```python
 # three = sum(chain.probability([2, 2, 2, k]) for k in (0, 1))
 # np.testing.assert_allclose(three, 0.8**2 * 0.2, rtol=1e-13)
+# # answer 8.1: three
 # ```
 # </details>
 #
 # **2.** Let some transitions be impossible. Which of the two decoders can return a path that cannot happen? Find
-# data for which it does.
+# data for which it does. (`rs.teach.answer("8.2", "...")` takes the decoder's name.)
 #
 # <details><summary>Solution</summary>
 #
@@ -569,30 +578,34 @@ for i, j in itertools.product((0, 1), repeat=2):  # the complex step of notebook
 # strict.emissionprob_ = np.ones((3, 1))
 # best_each = strict.decode([0, 0], algorithm="map")[1]
 # assert strict.transmat_[tuple(best_each)] == 0 < strict.transmat_[tuple(strict.decode([0, 0])[1])]
+# # answer 8.2: {"gamma", "map", "posterior", "posterior decoding", "posterior decoder"}
 # ```
 # </details>
 #
-# **3.** What is $\sum_{i,j} \sum_t \xi_t(i, j)$, and why?
+# **3.** What is $\sum_{i,j} \sum_t \xi_t(i, j)$, and why? (`rs.teach.answer("8.3", n)`: for the four rings.)
 #
 # <details><summary>Solution</summary>
 #
-# $T - 1$: in every path that many transitions are made.
+# $T - 1 = 3$: in every path that many transitions are made.
 #
 # ```python
 # np.testing.assert_allclose(xi.sum(), 3, rtol=1e-13)
+# # answer 8.3: len(rings) - 1.0
 # ```
 # </details>
 #
-# **4.** The second year's ring is lost. How does the forward recursion deal with it?
+# **4.** The second year's ring is lost. How does the forward recursion deal with it? How probable are the three rings
+# that are left? (`rs.teach.answer("8.4", p)`)
 #
 # <details><summary>Solution</summary>
 #
 # It sums over all that the ring may have been, and the emissions of a state sum to 1: the step is $\alpha A$ alone.
-# The library takes -1 for a missing symbol.
+# That makes 0.035643. The library takes -1 for a missing symbol.
 #
 # ```python
 # lost = ((alphas[0] @ A) @ A * B[:, 0]) @ A * B[:, 2]
 # np.testing.assert_allclose(np.exp(model.score([0, -1, 0, 2])), lost.sum(), rtol=1e-12)
+# # answer 8.4: lost.sum()
 # ```
 # </details>
 #

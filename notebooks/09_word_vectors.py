@@ -107,18 +107,25 @@ plt.show()
 # A row that is read several times gets the *sum* of what arrives at its copies, as a weight does that is used at
 # several steps (notebook 1). Three words are read, the first and the last the same:
 
+
 # %%
+def of_table(chosen, dx, V):
+    """dE (V, D) from dx (n, D), what arrives at the n rows that were read, those of the numbers in chosen (n,)."""
+    dE = np.zeros((V, dx.shape[1]))
+    # BLANK: add each row of dx to the row of dE that was read
+    np.add.at(dE, chosen, dx)
+    # END
+    return dE
+
+
 chosen = np.array([2, 1, 2])
 dx = np.array([[0.1, -0.2], [0.5, 0.0], [0.3, 0.4]])  # what arrives at each of the three
-dE = np.zeros((3, 2))
-# BLANK: add each row of dx to the row of dE that was read
-np.add.at(dE, chosen, dx)
-# END
-print(dE)
+print(of_table(chosen, dx, 3))
 
 # %%
 onehot = np.eye(3)[chosen]
-np.testing.assert_allclose(dE, onehot.T @ dx, rtol=1e-15)
+dE = of_table(chosen, dx, 3)
+np.testing.assert_allclose(dE, onehot.T @ dx, rtol=1e-15, err_msg="dE")
 np.testing.assert_allclose(dE[2], [0.1 + 0.3, -0.2 + 0.4], rtol=1e-15)  # by hand
 
 
@@ -143,22 +150,30 @@ assert rs.check_gradients(look_up, np.random.default_rng(0).standard_normal((3, 
 #
 # What is said minus what is right. With four words:
 
+
 # %%
+def of_scores(p, w):
+    """dL/dz (V,) from the probabilities p (V,), where word w comes."""
+    # BLANK: the gradient of all scores, one line
+    dz = p - np.eye(len(p))[w]
+    # END
+    return dz
+
+
 x = np.array([0.5, -1.0])
 Y = np.array([[2.0, 0.25], [0.0, 0.4], [-1.0, 1.0], [0.6, -0.5]])  # a row for each word
 w = 3  # the one that comes
 z = Y @ x
 p = np.exp(z) / np.exp(z).sum()
-# BLANK: the gradient of all four scores
-dz = p - np.eye(4)[w]
-# END
+dz = of_scores(p, w)
 for v in range(4):
     print(f"word {v}: z = {z[v]:+.3f}, p = {p[v]:.6f}, dL/dz = {dz[v]:+.6f}")
 print(f"L = {-np.log(p[w]):.6f}, dL/dx = {(dz @ Y).round(6)}, the sum of all dL/dz = {dz.sum():.1e}")
 
 # %%
 loss, by_library = losses.softmax_cross_entropy(z[None], np.array([w]))
-np.testing.assert_allclose(dz, by_library[0], rtol=1e-13)
+dz = of_scores(p, w)
+np.testing.assert_allclose(dz, by_library[0], rtol=1e-13, err_msg="dz")
 np.testing.assert_allclose(loss, -np.log(p[w]), rtol=1e-13)
 for v in range(4):  # the complex step of notebook 2
     moved = z.astype(complex)
@@ -184,27 +199,37 @@ for v in range(4):  # the complex step of notebook 2
 #
 # That is all of it; every variant differs only in who is $x$, which questions are put, and with which weights.
 
+
 # %%
+def of_question(a, b, z):
+    """dL/dz from the weights a for yes and b for no, and the score z, an array of any shape."""
+    # BLANK: dL/dz from a, b and z, by `sigmoid`
+    dz = (a + b) * sigmoid(z) - a
+    # END
+    return dz
+
+
 x, y = np.array([0.5, -1.0]), np.array([2.0, 0.25])
 a, b = 1.0, 0.0
 z = sum(x[d] * y[d] for d in range(2))
-# BLANK: dL/dz from a, b and z, by `sigmoid`
-dz = (a + b) * sigmoid(np.array(z)) - a
-# END
+dz = of_question(a, b, np.array(z))
 print(f"z = 0.5 * 2 - 1 * 0.25 = {z}, sigmoid(z) = {sigmoid(np.array(z)):.6f}, dL/dz = {dz:.6f}")
 print("dL/dx =", (dz * y).round(6), "  dL/dy =", (dz * x).round(6))
 
 
 # %%
-def loss(x, y):
+def loss(x, y, a, b):
     z = (x * y).sum()
     return -a * np.log(1 / (1 + np.exp(-z))) - b * np.log(1 / (1 + np.exp(z)))
 
 
-for d in range(2):  # by the complex step
-    moved = x.astype(complex)
-    moved[d] += 1e-200j
-    np.testing.assert_allclose(loss(moved, y).imag / 1e-200, dz * y[d], rtol=1e-13)
+for a, b in ((0.0, 1.0), (0.3, 1.7), (1.0, 0.0)):
+    for d in range(2):  # by the complex step
+        moved = x.astype(complex)
+        moved[d] += 1e-200j
+        dz = of_question(a, b, np.array(z))
+        told = f"dL/dx for a = {a}, b = {b}"
+        np.testing.assert_allclose(dz * y[d], loss(moved, y, a, b).imag / 1e-200, rtol=1e-13, err_msg=told)
 
 # %% [markdown]
 # ## 4. Negative sampling
@@ -310,9 +335,9 @@ right, cache = kernel.forward(E, out, np.array([[4]]), np.ones((1, 1, 1)), [ques
 new_E, new_out, wanted_E, wanted_out = E.copy(), out.copy(), E.copy(), out.copy()
 wanted_E[4] -= rate * row[0]
 np.add.at(wanted_out, asked[0], -rate * rows[0])
-np.testing.assert_allclose(sgns_step(new_E, new_out, 4, 2, drawn, rate), right, rtol=1e-13)
-np.testing.assert_allclose(new_E, wanted_E, rtol=1e-13)
-np.testing.assert_allclose(new_out, wanted_out, rtol=1e-13)
+np.testing.assert_allclose(sgns_step(new_E, new_out, 4, 2, drawn, rate), right, rtol=1e-13, err_msg="the loss")
+np.testing.assert_allclose(new_E, wanted_E, rtol=1e-13, err_msg="E after the step")
+np.testing.assert_allclose(new_out, wanted_out, rtol=1e-13, err_msg="out after the step")
 
 # %% [markdown]
 # In two dimensions one can watch: the vector $x$ turns to the row of its target and away from those of drawn words, and
@@ -637,7 +662,9 @@ assert not report.ok
 #
 # ## Exercises
 #
-# **1.** A word stands beside itself: "very very good". What is the gradient of its row of $E$ in skip-gram?
+# **1.** A word stands beside itself: "very very good". What is the gradient of its row of $E$ in skip-gram? And what
+# would it be if both tables were one, for the question "yes" of (0.3, -0.8, 0.1) to itself?
+# (`rs.teach.answer("9.1", gradient)`, three numbers, of that one table)
 #
 # <details><summary>Solution</summary>
 #
@@ -646,14 +673,19 @@ assert not report.ok
 # L / \partial z$.
 #
 # ```python
-# row = np.array([0.3, -0.8, 0.1], complex)
-# moved = row + np.array([1e-200j, 0, 0])
-# slope = (-np.log(1 / (1 + np.exp(-(moved * moved).sum())))).imag / 1e-200
-# np.testing.assert_allclose(slope, 2 * row[0].real * (sigmoid((row * row).sum().real) - 1), rtol=1e-12)
+# row = np.array([0.3, -0.8, 0.1])
+# tied = 2 * row * (sigmoid(row @ row) - 1)
+# for d in range(3):
+#     moved = row.astype(complex)
+#     moved[d] += 1e-200j
+#     slope = (-np.log(1 / (1 + np.exp(-(moved * moved).sum())))).imag / 1e-200
+#     np.testing.assert_allclose(tied[d], slope, rtol=1e-12)
+# # answer 9.1: tied
 # ```
 # </details>
 #
-# **2.** All of $V = 2^n$ words are as frequent. What is the Huffman tree?
+# **2.** All of $V = 2^n$ words are as frequent. What is the Huffman tree? How many questions are there on the way to
+# each of 64 words? (`rs.teach.answer("9.2", n)`)
 #
 # <details><summary>Solution</summary>
 #
@@ -661,15 +693,18 @@ assert not report.ok
 #
 # ```python
 # assert set(kernel.huffman([5] * 64).steps) == {6}
+# # answer 9.2: int(kernel.huffman([5] * 64).steps[0])
 # ```
 # </details>
 #
-# **3.** What are the weights of the shared drawn words, if it does not matter that one of them is the target?
+# **3.** What are the weights of the shared drawn words, if it does not matter that one of them is the target? For
+# $k = 5$, $K = 20$ and a target with $p(t) = 0.2$: what is the weight of a word that is not the target, and of the
+# target itself, without the correction and with it? (`rs.teach.answer("9.3", ...)` takes the four in this order.)
 #
 # <details><summary>Solution</summary>
 #
 # $k / K$, without correction. In expectation a target is then asked "yes" once and "no" $k\, p(t)$ times, which
-# pushes frequent words apart from their own neighbours.
+# pushes frequent words apart from their own neighbours. Without it 0.25 for both; with it 0.3125, and 0 for the target.
 #
 # ```python
 # drawn = np.array([[2, 3]])
@@ -677,11 +712,12 @@ assert not report.ok
 # for c, target in enumerate(ids):
 #     right = [0.0 if word == target else k / 2 / (1 - p[target]) for word in drawn[0]]
 #     np.testing.assert_allclose(no[c], right)
+# # answer 9.3: [5 / 20, 5 / 20, 5 / 20 / (1 - 0.2), 0.0]
 # ```
 # </details>
 #
 # **4.** How many questions are asked in one epoch of skip-gram on the sentence of section 1, with windows of full
-# width, by negative sampling with $k = 2$, and by the tree?
+# width, by negative sampling with $k = 2$, and by the tree? (`rs.teach.answer("9.4", [sampled, tree])`)
 #
 # <details><summary>Solution</summary>
 #
@@ -691,6 +727,7 @@ assert not report.ok
 # pairs = near[0].sum(axis=1)
 # print(int(pairs.sum()) * (1 + k), int(pairs @ tree_of_text.steps[ids]))
 # assert pairs.sum() == 26
+# # answer 9.4: [int(pairs.sum()) * (1 + k), int(pairs @ tree_of_text.steps[ids])]
 # ```
 # </details>
 #
