@@ -15,7 +15,7 @@ from .files import user_path
 from .models.logits import probabilities
 from .models.saved import load_model
 from .progress import progress_bar
-from .text import clean_texts
+from .text.encoder import Encoder
 from .text.tables import read_rows
 from .text_classifier import TextClassifier
 from .training import predict
@@ -42,12 +42,11 @@ class Labels:
             self.recipe, self.max_length = extra["recipe"], extra["max_length"]
         else:
             raise ValueError(f"{path} holds a model, but no classifier of texts")
-        self.model, self.vocabulary = model, vocabulary
+        self.model, self._encode = model, Encoder(vocabulary, self.recipe)
 
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
         """Of each class (N, K) for N texts."""
-        ids = self.vocabulary.encode_all(clean_texts(list(texts), self.recipe))
-        return probabilities(predict(self.model, ids, max_length=self.max_length))
+        return probabilities(predict(self.model, self._encode(texts), max_length=self.max_length))
 
 
 def predict_rows(labels: Labels, texts: Iterator[str]) -> Iterator[tuple[str, list[float]]]:
