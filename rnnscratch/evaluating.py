@@ -155,19 +155,19 @@ def evaluate(
     loss = 0.0
     errors: list[tuple[float, int, Error]] = []  # a heap
     while part := list(islice(rows, PART)):
-        words = labels.words([row.text for row, _ in part])
-        logits = labels.logits(words)
+        ids = labels.ids([row.text for row, _ in part])
+        logits = labels.logits(ids)
         true, said, p = np.array([code for _, code in part], np.int32), decide(logits), probabilities(logits)
         of = binary_cross_entropy if logits.ndim == 1 else softmax_cross_entropy
         loss += float(of(logits.astype(np.float64), true)[0]) * len(part)
         scores = logits if logits.ndim == 1 else p.max(axis=1)
-        counts = np.array([len(each) for each in words], np.int32)
+        counts = np.array([len(each) for each in ids], np.int32)
         found.append((true, said.astype(np.int32), scores.astype(np.float32), counts))
         margins = margin(logits, true, said)
         for k in np.argsort(-margins, kind="stable")[:ERRORS]:
             row, key = part[k][0], (float(margins[k]), -part[k][0].line)
             if said[k] != true[k] and (len(errors) < ERRORS or key > errors[0][:2]):
-                which = (labels.classes[true[k]], labels.classes[said[k]], float(p[k, said[k]]), len(words[k]))
+                which = (labels.classes[true[k]], labels.classes[said[k]], float(p[k, said[k]]), len(ids[k]))
                 heapq.heappush(errors, (*key, Error(row.line, *which, shortened(row.text))))
                 if len(errors) > ERRORS:
                     heapq.heappop(errors)

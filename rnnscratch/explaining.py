@@ -98,7 +98,7 @@ def explain(
     labels = classifier if isinstance(classifier, Labels) else Labels(classifier)
     (text,) = as_strings("text", [text])
     words = labels.words([text])[0] or [UNKNOWN]
-    p = probabilities(labels.logits([words]))[0]
+    p = probabilities(labels.logits([labels.vocabulary.encode(words)]))[0]
     chosen = int(p.argmax()) if label is None else place_of(label, labels)
     read = words if labels.max_length is None else words[-labels.max_length :]
     ids = labels.vocabulary.encode(read)

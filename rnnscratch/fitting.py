@@ -17,7 +17,7 @@ from .checks import check_flags, check_number, check_sizes
 from .files import load_arrays, owned, reading, save_arrays, user_path
 from .progress import progress_bar, shown
 from .text import Vocabulary
-from .text.corpus import WORD_BYTES, Index, Known, Stored, StoredBatches, Words, checksum, store
+from .text.corpus import WORD_BYTES, Index, Stored, StoredBatches, Words, checksum, store
 from .text.tables import read_rows
 from .text_classifier import TextClassifier, draw_seed, split
 
@@ -73,9 +73,9 @@ def fit_file(
     validation     a file that chooses the best weights, else the share `validation_fraction` of the classifier is kept
                    aside for it: of each label, or, with `group`, of whole groups, the texts with one value there
     test           a file whose texts are judged once, at the end
-    memory         MB for what grows with the file: its words, and some 50 bytes a text. Where its words are more, the
-                   rarest go (`text.corpus.Words`); where its texts are more, it is refused. Words as numbers, four
-                   bytes each, lie in a folder beside `out` while it is learned, with a checkpoint
+    memory         MB for what grows with the file, besides some 200: its words, and some 50 bytes a text. Where its
+                   words are more, the rarest go (`text.corpus.Words`); where its texts are more, it is refused. Words
+                   as numbers, four bytes each, lie in a folder beside `out` while it is learned, with a checkpoint
     part           texts that are learned between two checkpoints at most, after each of which the validation texts are
                    judged
     resume         go on, to the same bits, with what another call with the same arguments left when it was stopped
@@ -191,7 +191,7 @@ def _prepare(
         found = read_rows(sources[name], **columns)
         return progress_bar(found, progress, desc=f"reading {name} texts", unit=" texts", leave=False)
 
-    def stored(name: str, words: Words | Known, classes: list[str] | None = None) -> Index:
+    def stored(name: str, words: Words | Vocabulary, classes: list[str] | None = None) -> Index:
         return store(rows(name), folder / name, classifier.recipe, words, str(sources[name]), classes, share)
 
     words = Words(max(1, int(share / WORD_BYTES)))
@@ -226,7 +226,7 @@ def _prepare(
         parts["validation"] = Texts("training", starts, held_out, codes[held_out])
     for name in ("validation", "test"):
         if sources[name] is not None:
-            index = stored(name, Known(vocabulary.ids), classes)
+            index = stored(name, vocabulary, classes)
             codes = index.in_order(classes)
             parts[name] = Texts(name, index.starts(), np.arange(len(codes)), codes)
     return Prepared(classes, vocabulary, ids, parts)

@@ -240,15 +240,32 @@ class Recurrent(Layer):
         W, U, b = (self.params[letter + suffix] for letter in "WUb")
         return W, U, b, {name: self.params[name + suffix] for name in self.cell.weights}
 
+    def products(self, E: Array) -> list[Array] | None:
+        """x W + b of the first layer, by direction, for each row x of a table E (V, input_size): for `call` on tokens.
+
+        None for a cell that does more with its inputs.
+        """
+        if self.cell.inputs:
+            return None
+        layer = [self.weights(f"_l0{direction}") for direction in self.directions]
+        return [sequence.products(E, W, b, len(self.gates)) for W, _, b, _ in layer]
+
     def call(  # type: ignore[override]
-        self, x: Any, state: Any = None, lengths: Any = None, train: bool = False, keep: bool = True
+        self,
+        x: Any,
+        state: Any = None,
+        lengths: Any = None,
+        train: bool = False,
+        keep: bool = True,
+        products: list[Array] | None = None,
     ) -> tuple[tuple[Any, Any], Any]:
         """Run all steps: (hs, final state), and this call's way back, `back(dhs=None, dstate=None, truncate=None)`.
 
-        Arguments, results and errors are those of `forward` and `backward`.
+        Arguments, results and errors are those of `forward` and `backward`. With `products`, and without `keep`, x is
+        packed tokens, integers in [0, V).
         """
-        x = self._as_x(x)
-        T, B, _ = x.shape
+        x = self._as_x(x) if products is None else x
+        T, B = x.shape[:2]
         if isinstance(x, Packed):
             if lengths is not None:
                 raise ValueError("lengths is given, but x is packed and knows its own")
@@ -266,18 +283,25 @@ class Recurrent(Layer):
             if layer > 0 and train and self.dropout:
                 between.append(plan.pack(self._mask(f"dropout {layer}", (T, B, rows.shape[1]), self.dropout)))
                 rows = dropout.forward(rows, between[-1])
-            outputs = []
+            outputs: list[Array] = []
+            beside = None if keep else self.xp.empty((plan.N, len(self.directions) * H), self._compute_dtype())
             for direction in self.directions:
                 suffix = f"_l{layer}{direction}"
                 mask = self._mask("recurrent" + suffix, (B, H), rate) if train and rate else None
                 start = tuple(h if h is None else h[len(finals)] for h in initial)
+                W, U, b, further = self.weights(suffix)
+                if products is not None and layer == 0:
+                    W = products[len(outputs)]
+                out = None if beside is None else beside[:, len(outputs) * H : (len(outputs) + 1) * H]
                 hs, final, cache = sequence.run(
-                    cell, plan, rows, start, *self.weights(suffix), mask, direction == "_reverse", keep
+                    cell, plan, rows, start, W, U, b, further, mask, direction == "_reverse", keep, out
                 )
                 outputs.append(hs)
                 finals.append(final)
                 caches.append(cache)
-            if layer + 1 < self.num_layers or isinstance(x, Packed):
+            if beside is not None:
+                rows, outputs = beside, [beside]
+            elif layer + 1 < self.num_layers or isinstance(x, Packed):
                 rows = outputs[0] if len(outputs) == 1 else self.xp.concatenate(outputs, axis=1)
         result = Packed(rows, plan) if isinstance(x, Packed) else plan.unpack(*outputs)
         if isinstance(result, np.ndarray):

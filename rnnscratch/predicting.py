@@ -17,6 +17,7 @@ from .models.logits import probabilities
 from .models.saved import load_model
 from .progress import progress_bar
 from .text import clean_texts
+from .text.encoder import Encoder
 from .text.tables import read_rows
 from .text_classifier import TextClassifier
 from .training import predict
@@ -50,18 +51,23 @@ class Labels:
             raise ValueError(f"{path} holds a model, but no classifier of texts")
         self.classes = [str(value) for value in self.values]
         self.model, self.vocabulary = model, vocabulary
+        self._encode = Encoder(vocabulary, self.recipe)
 
     def words(self, texts: Sequence[str]) -> list[list[str]]:
         """The words of each text after cleaning: all, though only the last `max_length` are read."""
         return clean_texts(list(texts), self.recipe)
 
-    def logits(self, words: Sequence[list[str]]) -> np.ndarray:
-        """The model's logits, (N,) for two classes or (N, K), of the words of N texts."""
-        return predict(self.model, self.vocabulary.encode_all(words), max_length=self.max_length)
+    def ids(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """The ids (length,) of the words of each text."""
+        return self._encode(texts)
+
+    def logits(self, ids: Sequence[np.ndarray]) -> np.ndarray:
+        """The model's logits, (N,) for two classes or (N, K), of N texts."""
+        return predict(self.model, ids, max_length=self.max_length)
 
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
         """Of each class (N, K) for N texts."""
-        return probabilities(self.logits(self.words(texts)))
+        return probabilities(self.logits(self.ids(texts)))
 
 
 def predict_rows(labels: Labels, texts: Iterator[str]) -> Iterator[tuple[str, list[float]]]:

@@ -36,6 +36,7 @@ from .optimizers import Adam
 from .schedules import cosine_schedule, warm_up
 from .text import Vocabulary, clean_texts
 from .text.clean import RECIPES
+from .text.encoder import Encoder
 from .training import fit, predict
 
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -220,7 +221,7 @@ class TextClassifier(Estimator):
         A text without a known word counts as one unknown word.
         """
         self._check_fitted()
-        ids = self.vocabulary_.encode_all(clean_texts(check_texts(X), self.recipe))
+        ids = Encoder(self.vocabulary_, self.recipe)(check_texts(X))
         return probabilities(predict(self.model_, ids, max_length=self.max_length))
 
     @also_by_name

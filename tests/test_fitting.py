@@ -17,7 +17,7 @@ import rnnscratch as rs
 from rnnscratch import cli, fitting
 from rnnscratch.fitting import fit_file, split_groups
 from rnnscratch.text import Vocabulary, clean_texts
-from rnnscratch.text.corpus import Known, Stored, StoredBatches, Words, checksum, store
+from rnnscratch.text.corpus import Stored, StoredBatches, Words, checksum, store
 from rnnscratch.text.tables import Row
 
 WORDS = ["film", "plot", "actor", "music", "ending", "story", "scene", "light", "sound", "voice"]
@@ -121,7 +121,7 @@ def test_stored_texts_are_the_encoded_ones(tmp_path):
     numbers = Words(10**6)
     index = store(iter(rows), tmp_path / "numbers", "default", numbers, "it")
     ids = np.array([vocabulary[word] for word in numbers])
-    store(iter(rows), tmp_path / "ids", "default", Known(vocabulary.ids), "it")
+    store(iter(rows), tmp_path / "ids", "default", vocabulary, "it")
     some_rows = np.array([5, 17, 0, 39])
     for path, table in (("numbers", ids), ("ids", None)):
         for longest in (None, 3):
@@ -136,16 +136,28 @@ def test_stored_texts_are_the_encoded_ones(tmp_path):
             stored[3]
 
 
-def test_of_too_many_words_the_rarest_go():
+def test_of_too_many_words_the_rarest_go(tmp_path):
     words, rng = Words(100), np.random.default_rng(0)
     often = [f"often{k}" for k in range(20)]
+    numbers = []
     for step in range(200):
-        text = [*rng.permutation(often), *(f"once{step}-{k}" for k in range(10))]
-        (numbers,) = words.number([text])
-        assert [words[word] for word in text if word in words] == [n for w, n in zip(text, numbers) if w in words]
-        assert len(words) <= 100 + 30
+        text = [*rng.permutation(often), *(f"once{step}x{k}" for k in range(10))]
+        numbers.append([words[word] for word in text])
+        assert words.count([np.array(numbers[-1])]) == (len(words) < 30)
+        assert len(words) <= 100
     assert [int(words.counts[words[word]]) for word in often] == [200] * 20
-    assert words.given == 20 + 200 * 10
+    assert words.given == 20 + 200 * 10 and len({each for of_text in numbers for each in of_text}) == words.given
+
+    texts = [" ".join([*often, *(f"once{k}x{j}" for j in range(10))]) for k in range(3000)]
+    words = Words(2000)
+    index = store((Row(k, text, "a") for k, text in enumerate(texts)), tmp_path / "it", "default", words, "it")
+    assert len(words) < 2000 + 10 * 1024  # a part's words come on top
+    with closing(Stored(tmp_path / "it", index.starts(), np.arange(3000))) as stored:
+        known = {number: word for word, number in words.items()}
+        for text, found in zip(texts, stored, strict=True):  # the numbers of words that are still there are theirs
+            assert all(known.get(number, word) == word for word, number in zip(text.split(), found.tolist()))
+        assert {known.get(number) for number in stored[0].tolist()} == {*often, None}
+    assert [int(words.counts[words[word]]) for word in often] == [3000] * 20
 
 
 def test_groups_are_kept_together(tmp_path):

@@ -81,6 +81,20 @@ def max_forward(hs: Any, lengths: Any = None) -> tuple[Array, MaxCache]:
     return hs[steps, xp.arange(B)[:, None], xp.arange(H)], MaxCache(steps, (T, B, H))
 
 
+def packed_max(hs: Packed) -> Array:
+    """The largest values (B, H) of packed outputs (N, H), as `max_forward` finds them, with nothing for a way back.
+
+    NaN counts as largest here too; complex values are compared by their imaginary parts where the real ones are equal.
+    """
+    data, plan = hs
+    largest = data[: plan.B].copy()
+    for chunk in plan.chunks:
+        for step in chunk.steps:
+            running = largest[step.running]
+            plan.xp.maximum(running, data[step.rows], out=running)
+    return plan.unsort(largest)
+
+
 def max_backward(cache: MaxCache, dmax: Any) -> Array:
     """dmax (B, H) -> dhs (T, B, H): all of it goes to the step that the maximum was taken from."""
     dmax = as_operand("dmax", dmax)

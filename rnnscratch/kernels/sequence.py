@@ -158,14 +158,16 @@ def run(
     mask: Array | None = None,
     backwards: bool = False,
     keep: bool = True,
+    out: Array | None = None,
 ) -> tuple[Array, tuple[Array, ...], Cache | None]:
     """All steps on packed inputs x (N, D), in one direction: hs (N, H), the final states (B, H), and the cache.
 
     `mask` (B, H), if given, multiplies h_prev in the products with U, the same at every step (recurrent dropout).
     Without `keep` there is no cache: a step's states take the place of those before it, and each chunk the memory of
-    the one before.
+    the one before. Then hs is written to `out`, if given, and x may be tokens (N,), and W what `products` made
+    of the vectors (V, D) that they stand for.
     """
-    xp, dtype = plan.xp, x.dtype
+    xp, dtype = plan.xp, U.dtype
     N, B, G, H = plan.N, plan.B, len(cell.gates), len(U)
     joint = G - len(cell.own)  # gates whose product with U is taken here
     added = joint - cell.apart  # and those to whose z it is added
@@ -178,18 +180,23 @@ def run(
     memory = Memory(cell, N if keep else plan.longest, H, mask is not None, xp, dtype)
     mask = None if mask is None else plan.sort(mask)
     z, hU = xp.empty((G, plan.longest, H), dtype), xp.empty((joint, B, H), dtype)
-    W_by_gate, U_by_gate, b_by_gate = by_gate(W, G), xp.ascontiguousarray(by_gate(U, G)[:joint]), b.reshape(G, 1, H)
-    hs: Array = None if keep else xp.empty((N, H), dtype)
+    W_by_gate, b_by_gate = (W, None) if x.ndim == 1 else (by_gate(W, G), b.reshape(G, 1, H))
+    U_by_gate = xp.ascontiguousarray(by_gate(U, G)[:joint])
+    hs: Array = None if keep else xp.empty((N, H), dtype) if out is None else out
     Prev, New = cell.views["prev"], cell.views["new"]
     have: dict[str, Any] = {"w": cell.further(weights, U)}
     asked = cell.asked[cell.step]
     for chunk in reversed(plan.chunks) if backwards else plan.chunks:
         size = chunk.rows.stop - chunk.rows.start
-        xW = xp.matmul(x[chunk.rows], W_by_gate, out=z[:, :size])
-        if cell.inputs:
-            have |= memory.at(chunk.rows if keep else slice(0, size))
-            cell.call(cell.inputs, have | {"xW": xW})
-        xW += b_by_gate
+        if b_by_gate is None:
+            for z_gate, products_of_gate in zip(z, W_by_gate):
+                xp.take(products_of_gate, x[chunk.rows], axis=0, out=z_gate[:size], mode="clip")
+        else:
+            xW = xp.matmul(x[chunk.rows], W_by_gate, out=z[:, :size])
+            if cell.inputs:
+                have |= memory.at(chunk.rows if keep else slice(0, size))
+                cell.call(cell.inputs, have | {"xW": xW})
+            xW += b_by_gate
         for step in reversed(chunk.steps) if backwards else chunk.steps:
             n, rows = step.running, step.rows if keep else step.within
             before, after = (step.late, step.early) if backwards else (step.early, step.late)
@@ -220,6 +227,16 @@ def run(
         return hs, final, None
     hs = (plan.early_states if backwards else plan.late_states)(states[0], slice(0, N))
     return hs, final, Cache(cell, plan, backwards, x, W, U, weights, states, memory, mask)
+
+
+def products(x: Array, W: Array, b: Array, G: int) -> Array:
+    """x W + b by gate (G, V, H) for each of V inputs x (V, D), for `run` to look up where they come again and again.
+
+    Not for a cell that does more with its inputs (`Cell.inputs`).
+    """
+    found = get_array_module(x).matmul(x, by_gate(W, G))
+    found += b.reshape(G, 1, -1)
+    return found
 
 
 def run_back(

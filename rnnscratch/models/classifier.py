@@ -43,6 +43,7 @@ CELLS: dict[str, type[Recurrent]] = {  # a new cell is entered here alone
 }
 POOLINGS = ("last", "mean", "max", "mean+max")
 CHOICES = {"cell": CELLS, "pooling": POOLINGS, "activation": ACTIVATIONS}
+PRODUCTS = 2**25  # numbers that prediction may look up instead of multiplying for each token
 NOISE = ("adversarial", "virtual", "noise_weight")  # options that are numbers of at least 0
 
 
@@ -124,11 +125,15 @@ class SequenceClassifier(NoisyModel):
             self.embedding.params["E"][...] = self.xp.asarray(table)
         self.fixed = frozenset(["embedding.E"]) if freeze else frozenset()
 
-    def call(self, ids: Array, lengths: Any = None, train: bool = False, keep: bool = True) -> tuple[Array, Any]:
+    def call(
+        self, ids: Array, lengths: Any = None, train: bool = False, keep: bool = True, products: Any = None
+    ) -> tuple[Array, Any]:
         """The logits, as `forward` gives them, and this call's way back, a function of their gradient.
 
-        See layers.py on several calls in one pass, and on `keep`.
+        See layers.py on several calls in one pass, and on `keep`. `products` are those of `_products`.
         """
+        if products is not None:
+            return self._read(self._pack(ids, lengths, False, "sequences"), False, False, products)
         _, x, embed_back = self._embed(ids, lengths, train, keep)
         logits, read_back = self._read(x, train, keep)
         if not keep:
@@ -158,15 +163,23 @@ class SequenceClassifier(NoisyModel):
 
         return words, x, back
 
-    def _read(self, x: Packed, train: bool, keep: bool) -> tuple[Array, Any]:
-        """The logits of packed word vectors, and the way back.
+    def _products(self, tokens: int) -> list[Array] | None:
+        """What the recurrent layer makes of each word's vector, to look up for so many tokens; None if that is dear."""
+        V, layer = self.vocabulary_size, self.recurrent
+        numbers = V * len(layer.directions) * len(layer.gates) * layer.hidden_size
+        if self.xp is not np or tokens <= V or numbers > PRODUCTS:
+            return None
+        return layer.products(self.embedding.params["E"])
+
+    def _read(self, x: Packed, train: bool, keep: bool, products: Any = None) -> tuple[Array, Any]:
+        """The logits of packed word vectors, or of packed ids and `products`, and the way back.
 
         The way back gives the gradient of the vectors if it is asked to go on to them, else None.
         """
         plan, B = x.plan, x.plan.B
-        (hs, state), recurrent_back = self.recurrent.call(x, train=train, keep=keep)
+        (hs, state), recurrent_back = self.recurrent.call(x, train=train, keep=keep, products=products)
         h = state[0] if isinstance(state, tuple) else state
-        parts = [pool(part, hs, h, len(self.recurrent.directions)) for part in self._parts]
+        parts = [pool(part, hs, h, len(self.recurrent.directions), keep) for part in self._parts]
         pooled = parts[0][0] if len(parts) == 1 else self.xp.concatenate([features for features, _ in parts], axis=1)
         features, dropout_back = self.dropout.call(pooled, train, keep)
         logits, dense_back = self.dense.call(features, train, keep)
@@ -277,9 +290,11 @@ class SequenceClassifier(NoisyModel):
         Raises FloatingPointError where one, or a weight, is not finite.
         """
         self.check_weights()
+        products = self._products(int(batches.lengths.sum()))
         logits: np.ndarray | None = None
         for batch in batches:
-            part = to_cpu(self.call(self.xp.asarray(batch.ids), batch.lengths, keep=False)[0])
+            ids = self.xp.asarray(batch.ids)
+            part = to_cpu(self.call(ids, batch.lengths, keep=False, products=products)[0])
             if logits is None:
                 logits = np.empty((len(batches.sequences), *part.shape[1:]), part.dtype)
             logits[batch.indices] = part
@@ -322,13 +337,15 @@ def as_table(embeddings: Any, config: Mapping[str, Any]) -> Array:
     return to_cpu(found).astype(config["dtype"])
 
 
-def pool(part: str, hs: Packed, h: Array, directions: int) -> tuple[Array, Any]:
-    """One part of the pooling (B, directions*H) of packed outputs hs or of the final states h, and its cache.
+def pool(part: str, hs: Packed, h: Array, directions: int, keep: bool) -> tuple[Array, Any]:
+    """One part of the pooling (B, directions*H) of packed outputs hs or of the final states h, and its cache if `keep`.
 
     h (layers*directions, B, H).
     """
     if part == "mean":
         return pooling.packed_mean_forward(hs)
+    if part == "max" and not keep:
+        return pooling.packed_max(hs), None
     if part == "max":
         return pooling.max_forward(hs.plan.unpack(hs.data), hs.plan.lengths)
     top = h[-directions:]

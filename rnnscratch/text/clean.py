@@ -173,13 +173,28 @@ def clean(text: str, recipe: str = "default") -> list[str]:
     _check_recipe(recipe)
     if not isinstance(text, str):
         raise TypeError(f"text is {type(text).__name__}, expected a string")
+    return words_of(without_markup(text, recipe), recipe)
+
+
+def without_markup(text: str, recipe: str) -> str:
+    """What of a recipe looks further than from one white space to the next: markup; of the report's, steps 1 to 3."""
     if recipe == "report":
-        text = remove_tags(expand_abbreviations(lowercase(text)))
-        return split_words(remove_stop_words(squeeze_spaces(remove_punctuation(text))))
+        return remove_tags(expand_abbreviations(lowercase(text)))
     if "&" in text:
         text = _ENTITY.sub(_character, text)
-    if "<" in text:
-        text = _MARKUP.sub(" ", _without_comments(text))
+    return _MARKUP.sub(" ", _without_comments(text)) if "<" in text else text
+
+
+def words_of(text: str, recipe: str) -> list[str]:
+    """The rest of a recipe, whose words of a text are those of its pieces between white space, one after the other."""
+    bare = text.strip('.,:;"()*')
+    if bare.isascii() and bare.isalnum():  # one word, as most pieces are, without the work that others take
+        bare = lowercase(bare)
+        if recipe == "report":
+            return [] if bare in stop_words() else [bare]
+        return ABBREVIATIONS.get(bare, bare).split()
+    if recipe == "report":
+        return split_words(remove_stop_words(squeeze_spaces(remove_punctuation(text))))
     text = lowercase(text).translate(_SIGNS)
     if text.isascii():
         return _TOKEN.findall(expand_abbreviations(text))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,9 @@ import numpy as np
 from ..backend import generator
 from ..files import open_regular
 from .batches import Batches
-from .clean import clean_texts
+from .encoder import Encoder
 from .tables import Row
+from .vocabulary import Vocabulary
 
 PART, LETTERS = 1024, 2**21  # texts that are cleaned at a time, at most, and their characters before the last
 CLASSES = 1000  # different labels at most: more are numbers or texts, and no classes
@@ -43,35 +44,19 @@ class Words(dict[str, int]):
         self.given += 1
         return number
 
-    def number(self, texts: list[list[str]]) -> list[np.ndarray]:
-        """The numbers of the words of texts, which are counted."""
-        found = [np.array([self[word] for word in text], np.int32) for text in texts]
+    def count(self, texts: list[np.ndarray]) -> bool:
+        """Count the words of texts, given by their numbers; whether some were forgotten."""
         if self.given > len(self.counts):
             self.counts = np.concatenate([self.counts, np.zeros(self.given, np.int64)])
-        numbers, counts = np.unique(np.concatenate(found), return_counts=True)
+        numbers, counts = np.unique(np.concatenate(texts), return_counts=True)
         self.counts[numbers] += counts
-        if len(self) > self.most:
-            self._forget()
-        return found
-
-    def _forget(self) -> None:
+        if len(self) <= self.most:
+            return False
         counts = self.counts[np.fromiter(self.values(), np.int64, len(self))]
         least = int(np.partition(counts, len(counts) // 2)[len(counts) // 2])
         for word in [word for word, number in self.items() if self.counts[number] <= least]:
             del self[word]
-
-
-class Known:
-    """Ids of the words of a vocabulary, as `Words` gives numbers."""
-
-    given = 0
-
-    def __init__(self, ids: Mapping[str, int]):
-        self.ids = ids
-
-    def number(self, texts: list[list[str]]) -> list[np.ndarray]:
-        """The ids of the words of texts."""
-        return [np.array([self.ids.get(word, 0) for word in text], np.int32) for text in texts]
+        return True
 
 
 class Index:
@@ -111,29 +96,33 @@ def store(
     rows: Iterator[Row],
     path: Path,
     recipe: str,
-    words: Words | Known,
+    words: Words | Vocabulary,
     name: str,
     classes: Sequence[str] | None = None,
     memory: float = float("inf"),
 ) -> Index:
     """Write the words of texts, cleaned by a recipe, as int32 numbers to a new file at `path`, and give the rest.
 
+    A vocabulary's numbers are its ids, those of `Words` are given and counted.
+
     `name` is what the file of the texts is called in errors. Raises ValueError, with its line, for a label that is
     empty, or is not one of `classes` where these are given; for a file without rows; and where the rows take more bytes
     than `memory`.
     """
-    index = Index()
+    index, encode = Index(), Encoder(words, recipe, np.int32)
     with open(path, "wb") as file:
         for part in parts_of(rows):
             for row in part:
                 check_label(row, name, classes)
-            numbers = words.number(clean_texts([row.text for row in part], recipe))
+            numbers = encode([row.text for row in part])
+            if isinstance(words, Words) and words.count(numbers):
+                encode.forget()
             file.write(np.concatenate(numbers).tobytes())
             for row, found in zip(part, numbers):
                 index.add(row, len(found))
             if len(index.labels) > CLASSES:
                 raise ValueError(f"{name} has more than {CLASSES:,} different labels: is it another column?")
-            need = ROW_BYTES * len(index) + NUMBER_BYTES * words.given
+            need = ROW_BYTES * len(index) + NUMBER_BYTES * (words.given if isinstance(words, Words) else 0)
             if need > memory:
                 raise ValueError(
                     f"{name}: what is held of the rows up to line {part[-1].line:,} takes {need / 1e6:,.0f} MB, and "
