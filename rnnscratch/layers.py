@@ -806,12 +806,20 @@ def _upstream(name: str, given: Any, shape: tuple[int, ...], dtype: Any, meaning
 
 
 def glorot_uniform(inputs: int, outputs: int, rng: np.random.Generator) -> np.ndarray:
-    """(inputs, outputs) from U(-l, l) with l = sqrt(6 / (inputs + outputs)) (Glorot & Bengio 2010)."""
+    """(inputs, outputs) from U(-l, l) with l = sqrt(6 / (inputs + outputs)) (Glorot & Bengio 2010).
+
+    Raises TypeError or ValueError unless both are whole numbers of at least 1.
+    """
+    check_sizes(inputs=inputs, outputs=outputs)
     limit = math.sqrt(6.0 / (inputs + outputs))
     return rng.uniform(-limit, limit, (inputs, outputs))
 
 
 def orthogonal(size: int, rng: np.random.Generator) -> np.ndarray:
-    """A random (size, size) matrix that keeps lengths: a product of many does not grow or shrink (Saxe et al. 2014)."""
+    """A random (size, size) matrix that keeps lengths: a product of many does not grow or shrink (Saxe et al. 2014).
+
+    Raises TypeError or ValueError unless size is a whole number of at least 1.
+    """
+    check_sizes(size=size)
     q, r = np.linalg.qr(rng.standard_normal((size, size)))
     return q * np.sign(np.diag(r))

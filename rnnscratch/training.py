@@ -22,6 +22,8 @@ from .schedules import Plateau, Schedule, describe
 from .text.batches import Batches
 from .workers import Team, WorkerFailed
 
+__all__ = ["History", "NonFiniteLoss", "Trainable", "WorkerFailed", "evaluate", "fit", "predict"]
+
 Callback = Callable[[Any, dict[str, float]], Any]
 ADVICE = "a smaller learning rate or clip_norm may help"
 

@@ -43,7 +43,8 @@ def saliency(model: SequenceClassifier, ids: Any, label: int = 1) -> np.ndarray:
     """(T,): gradient times input, (d logit / dx_t) . x_t: how much of the logit of `label` each word accounts for.
 
     A first-order estimate of `occlusion`, at the price of one backward pass. Two classes have one logit, that of 1;
-    for label 0 the sign changes.
+    for label 0 the sign changes. Raises TypeError or ValueError for another model, ids that are no row of its words, or
+    no label of its classes.
     """
     twin, places = _places(model, ids)
     logits = twin.forward(places[:, None])
@@ -53,7 +54,10 @@ def saliency(model: SequenceClassifier, ids: Any, label: int = 1) -> np.ndarray:
 
 
 def occlusion(model: SequenceClassifier, ids: Any, label: int = 1) -> np.ndarray:
-    """(T,): how much the logit of class `label` falls when a word's embedding is replaced by zeros, word by word."""
+    """(T,): how much the logit of class `label` falls when a word's embedding is replaced by zeros, word by word.
+
+    Raises as `saliency`.
+    """
     twin, places = _places(model, ids)
     T = len(places)
     without = np.repeat(places[:, None], T + 1, axis=1)
