@@ -105,8 +105,7 @@ def entries() -> dict[str, list[Entry]]:
     seen = {id(entry.value) for entry in found[""]}
 
     def add(section: str) -> None:
-        module = importlib.import_module("rnnscratch." + ("kernels.losses" if section == "losses" else section))
-        found[section] = []
+        module, found[section] = module_of(section), []
         for name in public_names(module):
             value = getattr(module, name)
             if inspect.ismodule(value):
@@ -125,7 +124,13 @@ def entries() -> dict[str, list[Entry]]:
             seen.add(id(base))
             section = base.__module__.removeprefix("rnnscratch.")
             found.setdefault(section, []).append(Entry(base.__name__, base, section))
-    return {section: each for section, each in found.items() if each}
+    return found
+
+
+def module_of(section: str) -> Any:
+    """The module that a section is of."""
+    name = "kernels.losses" if section == "losses" else section
+    return importlib.import_module(f"rnnscratch.{name}" if name else "rnnscratch")
 
 
 def library_bases(value: Any) -> list[type]:
@@ -280,6 +285,12 @@ class Links:
                 if inspect.isclass(entry.value):
                     for name, _ in members(entry.value):
                         self._add(f"{entry.id}.{name}", f"{entry.name}.{name}", f"{entry.id}.{name}")
+        for entry in [entry for each in found.values() for entry in each]:  # inherited methods stand with their class
+            for base in library_bases(entry.value):
+                for name, _ in members(base):
+                    there = self.places.get(f"{base.__name__}.{name}")
+                    if there and f"{entry.name}.{name}" not in self.places:
+                        self._add(there[0], f"{entry.name}.{name}")
 
     def _add(self, place: str, *names: str) -> None:
         for name in dict.fromkeys(names):
@@ -364,7 +375,7 @@ class Writer:
         if inspect.isfunction(value) and not ERRORS.search(text_of(value)):
             for module in holders(value):
                 if ERRORS.search(module.__doc__ or ""):
-                    name = module.__name__.removeprefix("rnnscratch.")
+                    name = module.__name__.removeprefix("rnnscratch.").replace("kernels.losses", "losses")
                     parts.append(f'<p class=note>Errors: as said of <a href="#module.{name}">{name}</a> as a whole.')
                     break
         bases = [(self.links.to(base.__name__, entry), base.__name__) for base in library_bases(value)]
@@ -377,18 +388,27 @@ class Writer:
             parts += [self.text(text_of(member), entry, entry.id), "</article>"]
         return "\n".join([*filter(None, parts), "</article>"])
 
+    def elsewhere(self, module: Any, section: str, here: list[Entry]) -> str:
+        """What else the module has, which stands in another section."""
+        further = [name for name in public_names(module) if name not in {entry.name for entry in here}]
+        links = []
+        for name in further:
+            place = self.links.to(name, Entry("", module, section))
+            links += [f'<a href="#{place}"><code>{name}</code></a>'] if place else []
+        return f"<p class=note>Further: {', '.join(links)}" if links else ""
+
     def page(self) -> str:
         """The whole page."""
         nav, body = [], []
         for section, each in self.found.items():
-            module = importlib.import_module(
-                "rnnscratch" + ("" if not section else ".kernels.losses" if section == "losses" else f".{section}")
-            )
+            module = module_of(section)
             anchor = f"module.{section}" if section else "module"
             items = "".join(f'<li data-of="{entry.id}"><a href="#{entry.id}">{entry.name}</a>' for entry in each)
             nav.append(f'<div><a href="#{anchor}">{section or "rnnscratch"}</a><ul>{items}</ul></div>')
             said = self.text(inspect.cleandoc(module.__doc__ or ""), Entry("", module, section))
             articles = "\n".join(map(self.article, each))
+            if section:
+                said += self.elsewhere(module, section, each)
             body.append(f'<section id="{anchor}"><h2>{module.__name__}</h2>\n{said}\n{articles}\n</section>')
         head = (
             "<meta charset=utf-8><meta name=viewport content='width=device-width'>"
