@@ -40,6 +40,10 @@ def user_path(path: str | os.PathLike[str]) -> Path:
     given = os.fsdecode(path)
     if not given or "\0" in given:
         raise ValueError(f"path is {given!r:.60}, expected the name of a file or folder")
+    try:
+        os.fsencode(given)
+    except UnicodeError as error:
+        raise ValueError(f"path is {given!r:.60}, which no file here can be called: {error}") from None
     expanded = os.path.expanduser(given)
     if expanded == given and Path(given).parts[:1] == ("~",):
         raise OSError(f"{given} is in the home folder, which is not known: set HOME")
@@ -341,8 +345,8 @@ def _take(sign: Path, path: str | os.PathLike[str]) -> int:
     """Lock the file that says who owns the path, and say that it is this process; the open file."""
     while True:
         descriptor = os.open(sign, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+        locked = _lock(descriptor)
         try:
-            locked = _lock(descriptor)
             os.lseek(descriptor, 0, os.SEEK_SET)
             if locked is not True:
                 owner = os.read(descriptor, _SIGN)
@@ -363,6 +367,9 @@ def _take(sign: Path, path: str | os.PathLike[str]) -> int:
                 os.write(descriptor, json.dumps(me).encode())
                 return descriptor
         except BaseException:
+            with suppress(OSError):
+                if locked and _is_at(descriptor, sign):  # it could not be said whose it is
+                    os.unlink(sign)
             os.close(descriptor)
             raise
         os.close(descriptor)

@@ -247,6 +247,7 @@ class Recurrent(Layer):
 
         Arguments, results and errors are those of `forward` and `backward`.
         """
+        check_flags(train=train)
         x = self._as_x(x)
         T, B, _ = x.shape
         if isinstance(x, Packed):
