@@ -17,6 +17,7 @@ import numpy as np
 
 import rnnscratch as rs
 from rnnscratch import training
+from rnnscratch.files import owned
 from rnnscratch.models import load_model, save_model
 from rnnscratch.progress import say
 from rnnscratch.text import Vocabulary, load_imdb
@@ -139,7 +140,8 @@ def main(arguments: Sequence[str] | None = None) -> rs.LanguageModel | None:
             print(go_on(options, options.out))
             return None
         options.out.mkdir(parents=True, exist_ok=True)
-        return learn(options, options.out)
+        with owned(options.out, "choose another folder with --out"):
+            return learn(options, options.out)
     except (OSError, ValueError) as error:
         raise SystemExit(f"char_lm: {error}") from None
     except KeyboardInterrupt as error:

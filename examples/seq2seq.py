@@ -20,7 +20,7 @@ import numpy as np
 
 import rnnscratch as rs
 from rnnscratch.experiments import translation
-from rnnscratch.files import atomic_write
+from rnnscratch.files import atomic_write, owned
 from rnnscratch.models import load_model, save_model
 from rnnscratch.progress import say
 
@@ -162,7 +162,8 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]] | None:
             translate(options, options.out)
             return None
         options.out.mkdir(parents=True, exist_ok=True)
-        return learn(options, options.out)
+        with owned(options.out, "choose another folder with --out"):
+            return learn(options, options.out)
     except (OSError, ValueError) as error:
         raise SystemExit(f"seq2seq: {error}") from None
     except KeyboardInterrupt as error:

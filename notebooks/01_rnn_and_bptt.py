@@ -781,7 +781,8 @@ np.testing.assert_allclose(rs.losses.binary_cross_entropy([logit], [1])[1], p_1 
 # ## 14. Any size: write it yourself
 #
 # Four rungs, each checked at once: against the library's intermediates of that very step, and against the complex step.
-# `steps.compare` names the first number that differs, its step, and what its line should be. The forward pass is given. `hs[t]` is $h_t$, since `hs[0]` is the start; step $t$ of the input is `xs[t - 1]`.
+# `steps.compare` names the first number that differs, its step, and what its line should be. The forward pass is given.
+# `hs[t]` is $h_t$, since `hs[0]` is the start; step $t$ of the input is `xs[t - 1]`.
 
 
 # %%

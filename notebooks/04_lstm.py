@@ -667,8 +667,8 @@ print("rung 4: right")
 # %% [markdown]
 # ## Exercises
 #
-# **1.** Remove the second term of $\bar c$ in section 3. Which gradients change, of which gates and at which steps? (The
-# answer to be checked: `dU` without that term, for i, f, o, g.)
+# **1.** Remove the second term of $\bar c$ in section 3. Which gradients change, of which gates and at which steps?
+# (The answer to be checked: `dU` without that term, for i, f, o, g.)
 #
 # <details><summary>Solution</summary>
 #
@@ -746,8 +746,8 @@ print("rung 4: right")
 # </details>
 #
 # **5.** *Peepholes* let the gates read the cell: $f = \sigma(x W_f + h_{t-1} U_f + p_f\, c_{t-1} + b_f)$. What is the
-# derivative of $c_t$ by $c_{t-1}$ now, with $h_{t-1}$ held fixed, if the forget gate alone has a peephole? (The answer to
-# be checked: its value at step 1 of section 2, with $p_f = 0.7$.)
+# derivative of $c_t$ by $c_{t-1}$ now, with $h_{t-1}$ held fixed, if the forget gate alone has a peephole? (The
+# answer to be checked: its value at step 1 of section 2, with $p_f = 0.7$.)
 #
 # <details><summary>Solution</summary>
 #

@@ -87,6 +87,8 @@ def module_for(device: str) -> Any:
 
     Raises ValueError for another name, and RuntimeError when there is no usable GPU.
     """
+    if not isinstance(device, str):
+        raise ValueError(f"device is {device!r:.60}, expected 'cpu' or 'gpu'")
     if device == "cpu":
         return np
     if device not in ("gpu", "cuda"):
@@ -149,7 +151,7 @@ def check_dtype(dtype: Any, name: str = "dtype") -> np.dtype:
     """The NumPy dtype, if it is one that the kernels compute in. Raises TypeError or ValueError otherwise."""
     try:
         found = np.dtype("None" if dtype is None else dtype)  # to NumPy, None means float64
-    except TypeError:
+    except (TypeError, ValueError):
         raise TypeError(f"{name} is {dtype!r}, expected one of {', '.join(DTYPES)}") from None
     if found.name not in DTYPES:
         raise ValueError(f"{name} is {found.name}, expected one of {', '.join(DTYPES)}")

@@ -295,9 +295,7 @@ def memory_job(options: dict[str, Any]) -> Callable[[Path, bool], str]:
     settings.check()
 
     def job(folder: Path, resume: bool) -> str:
-        runs = memory.run_all(settings, folder, resume)
-        memory_report.write_report(folder / "report.html", settings, runs)
-        return memory_report.summary(runs)
+        return memory_report.summary(memory_report.run(settings, folder, resume))
 
     return job
 

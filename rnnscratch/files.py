@@ -9,11 +9,12 @@ import os
 import platform
 import re
 import secrets
+import shlex
 import shutil
 import stat
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, BinaryIO
@@ -24,6 +25,7 @@ from . import npz
 
 JSON_LIMIT, JSON_MEMORY = 2**26, 450_000_000  # bytes of JSON that are read, and of what may become of them
 _HEADER = "header"
+_SIGN = 4096  # bytes that are read of the file which says who an owner is
 _TEMPORARY = re.compile(r"\.rnnscratch-[0-9a-f]{16}\.tmp")
 _HIDDEN = re.compile(rf"{_TEMPORARY.pattern}|\.(.*\.)?lock", re.DOTALL)
 
@@ -38,6 +40,10 @@ def user_path(path: str | os.PathLike[str]) -> Path:
     given = os.fsdecode(path)
     if not given or "\0" in given:
         raise ValueError(f"path is {given!r:.60}, expected the name of a file or folder")
+    try:
+        os.fsencode(given)
+    except UnicodeError as error:
+        raise ValueError(f"path is {given!r:.60}, which no file here can be called: {error}") from None
     expanded = os.path.expanduser(given)
     if expanded == given and Path(given).parts[:1] == ("~",):
         raise OSError(f"{given} is in the home folder, which is not known: set HOME")
@@ -278,56 +284,92 @@ else:
 
 
 @contextmanager
-def owned(path: str | os.PathLike[str]) -> Iterator[None]:
+def owned(
+    path: str | os.PathLike[str], other: str = "choose another path", wait: Callable[[str], Any] | None = None
+) -> Iterator[None]:
     """Keep a file, or a folder that is there, for this process: others that ask for it meanwhile are told who has it.
 
     The sign of it is a lock on a file beside it (in the folder), which says who the owner is. However a process ends,
-    the system lets go of its lock; where there are no locks, an owner on this machine that has ended owns nothing.
-    Raises BlockingIOError, naming file and owner, and OSError where nothing can be written.
+    the system lets go of its lock, also where children that it forked live on. Where there are no locks, an owner on
+    this machine that has ended owns nothing. Between machines it holds on network file systems whose locks do: NFS
+    mounted with `nolock` has them within each machine alone.
+
+    Raises BlockingIOError, naming file and owner, with what `other` than to wait can be done; or, given `wait`, calls
+    it once with that message and waits. Raises OSError where nothing can be written.
     """
     place = Path(os.path.realpath(user_path(path)))
     sign = place / ".lock" if place.is_dir() else place_to_write(place).with_name(f".{place.name[:80]}.lock")
-    try:
-        descriptor = _take(sign, path)
-    except OSError as error:
-        name_file(error, path)
-        raise
+    waiting = False
+    while True:
+        try:
+            descriptor = _take(sign, path)
+            break
+        except BlockingIOError as error:
+            if wait is None:
+                raise BlockingIOError(f"{error}: wait until that has ended, or {other}") from None
+            if not waiting:
+                wait(str(error))
+            waiting = True
+            time.sleep(0.1)
+        except OSError as error:
+            name_file(error, path)
+            raise
+    _owned.add(descriptor)
     try:
         yield
     finally:
-        if sys.platform == "win32":  # where an open file cannot be removed
-            os.close(descriptor)
-        with suppress(OSError):  # gone with its folder
-            os.unlink(sign)
-        if sys.platform != "win32":
-            os.close(descriptor)
+        if descriptor in _owned:  # else this is a child that the owner forked
+            _owned.discard(descriptor)
+            if sys.platform == "win32":  # where an open file cannot be removed
+                os.close(descriptor)
+            with suppress(OSError):  # gone with its folder
+                os.unlink(sign)
+            if sys.platform != "win32":
+                os.close(descriptor)
+
+
+_owned: set[int] = set()  # open files that are locked as long as a process has them open
+
+
+def _let_go() -> None:
+    """In a child just forked: what its parent owns is not the child's, which may live longer."""
+    while _owned:
+        os.close(_owned.pop())
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
 
 
 def _take(sign: Path, path: str | os.PathLike[str]) -> int:
     """Lock the file that says who owns the path, and say that it is this process; the open file."""
     while True:
         descriptor = os.open(sign, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+        locked = _lock(descriptor)
         try:
-            locked = _lock(descriptor)
             os.lseek(descriptor, 0, os.SEEK_SET)
             if locked is not True:
-                owner = os.read(descriptor, 1000)
+                owner = os.read(descriptor, _SIGN)
                 for _ in range(20 if locked is False else 0):
                     if owner:
                         break
                     time.sleep(0.01)  # it has the lock, and is about to say who it is
                     os.lseek(descriptor, 0, os.SEEK_SET)
-                    owner = os.read(descriptor, 1000)
+                    owner = os.read(descriptor, _SIGN)
                 if locked is False or not _has_ended(owner):
                     raise BlockingIOError(f"{path} is in use by {_describe(owner)}")
             if _is_at(descriptor, sign):
                 since = datetime.datetime.now().isoformat(" ", "seconds")
                 me = {"process": os.getpid(), "host": platform.node(), "since": since}
+                me["command"] = shlex.join([os.path.basename(word) for word in sys.argv[:1]] + sys.argv[1:])[:200]
                 os.ftruncate(descriptor, 0)
                 os.lseek(descriptor, 0, os.SEEK_SET)
                 os.write(descriptor, json.dumps(me).encode())
                 return descriptor
         except BaseException:
+            with suppress(OSError):
+                if locked and _is_at(descriptor, sign):  # it could not be said whose it is
+                    os.unlink(sign)
             os.close(descriptor)
             raise
         os.close(descriptor)
@@ -345,7 +387,8 @@ def _describe(content: bytes) -> str:
     owner = _owner(content)
     if not owner:
         return "another process"
-    return f"process {owner.get('process')} on {owner.get('host')} since {owner.get('since')}"
+    said = f"process {owner.get('process')} on {owner.get('host')} since {owner.get('since')}"
+    return f"{said} ({owner['command']})" if owner.get("command") else said
 
 
 def _has_ended(content: bytes) -> bool:

@@ -264,6 +264,7 @@ class Recurrent(Layer):
         Arguments, results and errors are those of `forward` and `backward`. With `products`, and without `keep`, x is
         packed tokens, integers in [0, V).
         """
+        check_flags(train=train)
         x = self._as_x(x) if products is None else x
         T, B = x.shape[:2]
         if isinstance(x, Packed):
@@ -830,12 +831,20 @@ def _upstream(name: str, given: Any, shape: tuple[int, ...], dtype: Any, meaning
 
 
 def glorot_uniform(inputs: int, outputs: int, rng: np.random.Generator) -> np.ndarray:
-    """(inputs, outputs) from U(-l, l) with l = sqrt(6 / (inputs + outputs)) (Glorot & Bengio 2010)."""
+    """(inputs, outputs) from U(-l, l) with l = sqrt(6 / (inputs + outputs)) (Glorot & Bengio 2010).
+
+    Raises TypeError or ValueError unless both are whole numbers of at least 1.
+    """
+    check_sizes(inputs=inputs, outputs=outputs)
     limit = math.sqrt(6.0 / (inputs + outputs))
     return rng.uniform(-limit, limit, (inputs, outputs))
 
 
 def orthogonal(size: int, rng: np.random.Generator) -> np.ndarray:
-    """A random (size, size) matrix that keeps lengths: a product of many does not grow or shrink (Saxe et al. 2014)."""
+    """A random (size, size) matrix that keeps lengths: a product of many does not grow or shrink (Saxe et al. 2014).
+
+    Raises TypeError or ValueError unless size is a whole number of at least 1.
+    """
+    check_sizes(size=size)
     q, r = np.linalg.qr(rng.standard_normal((size, size)))
     return q * np.sign(np.diag(r))

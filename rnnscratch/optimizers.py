@@ -438,6 +438,8 @@ def clip_gradients(grads: Mapping[str, Array], max_norm: float | None = None, ma
         check_number("max_value", max_value, above=0.0)
     if max_norm is not None:
         check_number("max_norm", max_norm, above=0.0)
+    if not isinstance(grads, Mapping):
+        raise TypeError(f"grads is {grads!r:.60}, expected a dict of arrays by name")
     if not grads:
         raise ValueError("grads is empty, expected at least one array")
     for name, grad in grads.items():

@@ -73,13 +73,13 @@ class WarmUp:
         return self.schedule(step) * min((step + 1) / self.steps, 1.0)
 
 
-def describe(value: Any, within: tuple[Any, ...] = ()) -> Any:
+def describe(value: Any, _within: tuple[Any, ...] = ()) -> Any:
     """What can be known of a schedule without calling it, as JSON can hold it: equal schedules have it in common.
 
     The library's are described whole. A function is described by its name, its code, and the numbers, texts, arrays
     and functions in its closure and defaults; a method by its object's class too, one of a list, dict or array by what
     that holds; another object by its class alone.
-    `within` are the functions on the way here, of which one that refers to itself is named alone.
+    Of the functions on the way here, one that refers to itself is named alone.
     """
     if value is None or isinstance(value, bool | int | float | str):
         return value
@@ -89,36 +89,36 @@ def describe(value: Any, within: tuple[Any, ...] = ()) -> Any:
         return repr(value)
     if isinstance(value, np.ndarray):
         return ["array", value.dtype.name, list(value.shape), zlib.crc32(value.tobytes())]
-    if any(value is each for each in within):
+    if any(value is each for each in _within):
         return type(value).__qualname__
-    within = (*within, value)
+    _within = (*_within, value)
     if isinstance(value, list | tuple):
-        return [describe(each, within) for each in value]
+        return [describe(each, _within) for each in value]
     if isinstance(value, set | frozenset):
-        return ["set", *sorted((describe(each, within) for each in value), key=repr)]
+        return ["set", *sorted((describe(each, _within) for each in value), key=repr)]
     if isinstance(value, dict):
-        return ["dict", *([describe(name, within), describe(each, within)] for name, each in value.items())]
+        return ["dict", *([describe(name, _within), describe(each, _within)] for name, each in value.items())]
     if is_dataclass(value) and not isinstance(value, type):
-        return [type(value).__name__, *(describe(getattr(value, field.name), within) for field in fields(value))]
+        return [type(value).__name__, *(describe(getattr(value, field.name), _within) for field in fields(value))]
     if isinstance(value, partial):
         parts = (value.func, value.args, list(value.keywords.items()))
-        return ["partial", *(describe(part, within) for part in parts)]
+        return ["partial", *(describe(part, _within) for part in parts)]
     if isinstance(value, MethodType):
-        return ["method", type(value.__self__).__qualname__, describe(value.__func__, within)]
+        return ["method", type(value.__self__).__qualname__, describe(value.__func__, _within)]
     if isinstance(value, BuiltinFunctionType | MethodWrapperType):
-        return ["method", value.__name__, describe(value.__self__, within)]
+        return ["method", value.__name__, describe(value.__self__, _within)]
     if isinstance(value, np.ufunc):
         return ["ufunc", value.__name__]
     if isinstance(value, CodeType):
-        return [zlib.crc32(value.co_code), describe(value.co_consts, within), list(value.co_names)]
+        return [zlib.crc32(value.co_code), describe(value.co_consts, _within), list(value.co_names)]
     if isinstance(value, FunctionType):
-        closure = [describe(_contents(cell), within) for cell in value.__closure__ or ()]
-        named = [describe(value.__kwdefaults__, within)] if value.__kwdefaults__ else []
+        closure = [describe(_contents(cell), _within) for cell in value.__closure__ or ()]
+        named = [describe(value.__kwdefaults__, _within)] if value.__kwdefaults__ else []
         return [
             value.__qualname__,
-            describe(value.__code__, within),
+            describe(value.__code__, _within),
             closure,
-            describe(value.__defaults__ or (), within),
+            describe(value.__defaults__ or (), _within),
             *named,
         ]
     return type(value).__qualname__
@@ -134,6 +134,8 @@ def _contents(cell: CellType) -> Any:
 def step_schedule(learning_rate: float, every: int, factor: float = 0.1) -> Schedule:
     """The learning rate, times `factor` once more after every `every` steps.
 
+    Raises TypeError or ValueError unless `every` is a whole number, and all are above 0.
+
     >>> [round(step_schedule(0.1, every=2, factor=0.5)(step), 3) for step in range(6)]
     [0.1, 0.1, 0.05, 0.05, 0.025, 0.025]
     """
@@ -141,12 +143,18 @@ def step_schedule(learning_rate: float, every: int, factor: float = 0.1) -> Sche
 
 
 def cosine_schedule(learning_rate: float, steps: int, final: float = 0.0) -> Schedule:
-    """From `learning_rate` down to `final` along half a cosine over `steps` steps, and `final` after (SGDR, 2017)."""
+    """From `learning_rate` down to `final` along half a cosine over `steps` steps, and `final` after (SGDR, 2017).
+
+    Raises TypeError or ValueError unless `steps` is a whole number of at least 1, the rate above 0, `final` not below.
+    """
     return CosineSchedule(learning_rate, steps, final)
 
 
 def warm_up(schedule: Schedule, steps: int) -> Schedule:
     """`schedule` times 1/steps, 2/steps, ... over the first `steps` steps, then `schedule` itself.
+
+    Raises TypeError unless `schedule` is a function, and TypeError or ValueError unless `steps` is a whole number of at
+    least 1.
 
     >>> rate = warm_up(cosine_schedule(0.1, steps=100), steps=10)
     >>> [round(rate(step), 4) for step in (0, 50, 100)]

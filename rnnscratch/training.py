@@ -22,6 +22,8 @@ from .schedules import Plateau, Schedule, describe
 from .text.batches import Batches
 from .workers import Team, WorkerFailed
 
+__all__ = ["History", "NonFiniteLoss", "Trainable", "WorkerFailed", "evaluate", "fit", "predict"]
+
 Callback = Callable[[Any, dict[str, float]], Any]
 ADVICE = "a smaller learning rate or clip_norm may help"
 
@@ -165,6 +167,8 @@ def fit(
     check_flags(resume=resume, progress=progress)
     if clip_norm is not None:
         check_number("clip_norm", clip_norm, above=0.0)
+    if not isinstance(monitor, str):
+        raise TypeError(f"monitor is {monitor!r:.60}, expected the name of a figure")
     known = getattr(model, "figures", None)
     if known and monitor not in known:
         raise ValueError(f"monitor is {monitor!r}, expected {' or '.join(map(repr, known))}")

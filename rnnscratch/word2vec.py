@@ -37,6 +37,8 @@ from .text import Vocabulary
 from .text.vocabulary import UNKNOWN
 from .training import ADVICE, History, NonFiniteLoss
 
+__all__ = ["Word2Vec"]
+
 BLOCK = 16  # targets whose products are made together
 STRETCH = {"skipgram": 256, "cbow": 1024}  # targets after which the vectors move, at most, and
 OFTEN = {"skipgram": 5, "cbow": 12}  # times that one of them may be the same word, on average: more would overshoot

@@ -15,6 +15,7 @@ import pytest
 
 import rnnscratch
 from rnnscratch import cli
+from rnnscratch.files import owned
 
 ROOT = Path(rnnscratch.__file__).parents[1]
 
@@ -69,6 +70,59 @@ def test_of_commands_that_ask_for_one_folder_at_once_one_gets_it(reviews, tmp_pa
     for process, (_, error) in zip(started, said):
         assert process.returncode == 0 or re.search("mine (is in use by process|holds a run already)", error)
     assert (tmp_path / "mine" / "report.html").exists() and not (tmp_path / "mine" / ".lock").exists()
+
+
+RUNS = {
+    "imdb": ["--models", "rnn", "--epochs", "1000", "--workers", "3"],
+    "memory": ["--problems", "parity", "--seeds", "50", "--workers", "2"],
+}
+
+
+def children(process):
+    """The processes that it has started."""
+    threads = Path(f"/proc/{process.pid}/task").iterdir()
+    return [int(child) for thread in threads for child in (thread / "children").read_text().split()]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_s_folder_is_its_own_until_it_is_killed_also_where_its_workers_live_on(name, reviews, tmp_path):
+    arguments = [name, *RUNS[name], *(["--data", reviews] if name == "imdb" else []), "--out", "mine"]
+    owner = command(*arguments, folder=tmp_path)
+    deadline = time.monotonic() + 60
+    workers = []
+    while len(workers) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+        workers = [pid for pid in children(owner) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    assert len(workers) == 2, owner.poll()
+    for pid in workers:
+        os.kill(pid, signal.SIGSTOP)  # so that they cannot see that it ends, and end too
+    try:
+        content = sorted(path.name for path in (tmp_path / "mine").iterdir())
+        second = command(*arguments, "--resume", folder=tmp_path)
+        _, error = second.communicate()
+        said = (
+            rf"rnnscratch {name}: .*mine is in use by process {owner.pid} on .* since 20.* \(.*{name} .*\): wait until "
+        )
+        assert second.returncode == 2 and re.search(
+            said + "that has ended, or choose another folder with --out\n", error
+        )
+        assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == content and ".lock" in content
+        owner.kill()
+        owner.wait()
+        third = command(*arguments, "--resume", folder=tmp_path)
+        while f'"process": {third.pid},' not in (tmp_path / "mine" / ".lock").read_text():
+            assert third.poll() is None, third.communicate()
+            time.sleep(0.05)
+        third.send_signal(signal.SIGINT)
+        third.communicate()
+    finally:
+        for pid in workers:
+            os.kill(pid, signal.SIGKILL)
+        owner.kill()
+        owner.communicate()
+    with owned(tmp_path / "mine"):
+        pass
 
 
 @pytest.mark.parametrize("unbuffered", ["1", ""])

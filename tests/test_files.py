@@ -218,16 +218,16 @@ def test_a_name_as_long_as_a_name_may_be_is_written(tmp_path):
     assert names(tmp_path) == ["x" * 255]
 
 
+def start_python(code, *arguments, **options):
+    """A process that runs the code."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, **options)
+
+
 def run_python(code, *arguments, **options):
     """A process that runs the code and has written its first line."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        env=environment,
-        stdout=subprocess.PIPE,
-        text=True,
-        **options,
-    )
+    process = start_python(code, *arguments, **options)
     process.stdout.readline()
     return process
 
@@ -316,7 +316,8 @@ def test_what_a_process_owns_no_other_takes_until_it_ends_however_it_ends(kind, 
     (tmp_path / "link").symlink_to("run")
     owner = run_python(OWN, path)
     asked = tmp_path / "link" if kind == "link" else path
-    said = rf"{asked.name} is in use by process {owner.pid} on {platform.node()} since 20"
+    said = rf"(?s){asked.name} is in use by process {owner.pid} on {platform.node()} since 20.* \(-c .*\): "
+    said += "wait until that has ended, or choose another path"
     with pytest.raises(BlockingIOError, match=said), files.owned(asked):
         pytest.fail("it was taken")
     owner.send_signal(signal.SIGKILL)
@@ -326,6 +327,68 @@ def test_what_a_process_owns_no_other_takes_until_it_ends_however_it_ends(kind, 
             pytest.fail("it was taken twice")
     assert names(tmp_path) == (["link", "run"] if kind == "folder" else ["link"])
     assert kind != "folder" or names(path) == []
+
+
+OWN_AND_FORK = """
+import os, sys, time
+from rnnscratch.files import owned
+with owned(sys.argv[1]):
+    begun, begins = os.pipe()
+    child = os.fork()
+    if child and sys.argv[2] == "lives":
+        os.read(begun, 1)
+        print(child, flush=True)
+        time.sleep(60)
+    elif child:
+        os.waitpid(child, 0)
+        print(open(sys.argv[1] + "/.lock").read() != "", flush=True)
+        time.sleep(60)
+    elif sys.argv[2] == "lives":
+        os.write(begins, b"x")
+        sys.stdout.close()
+        os.close(1)
+        time.sleep(60)
+    else:
+        raise SystemExit
+"""
+
+
+def test_a_child_that_outlives_its_killed_owner_holds_nothing(tmp_path):
+    with start_python(OWN_AND_FORK, tmp_path, "lives") as owner:
+        child = int(owner.stdout.readline())
+        try:
+            with pytest.raises(BlockingIOError, match=f"process {owner.pid} "), files.owned(tmp_path):
+                pytest.fail("it was taken")
+            owner.kill()
+            owner.wait()
+            os.kill(child, 0)  # it lives
+            with files.owned(tmp_path):
+                pass
+        finally:
+            os.kill(child, signal.SIGKILL)
+    assert names(tmp_path) == []
+
+
+def test_a_child_that_leaves_its_owner_s_work_ends_nothing_of_it(tmp_path):
+    with start_python(OWN_AND_FORK, tmp_path, "leaves") as owner:
+        assert owner.stdout.readline() == "True\n"
+        with pytest.raises(BlockingIOError, match=f"process {owner.pid} "), files.owned(tmp_path):
+            pytest.fail("it was taken")
+        owner.kill()
+
+
+def test_who_would_wait_is_told_once_for_whom_and_gets_it_then(tmp_path):
+    owner, told = run_python(OWN, tmp_path), []
+
+    def wait(message):
+        told.append(message)
+        threading.Timer(0.3, owner.kill).start()
+
+    with files.owned(tmp_path, wait=wait):
+        owner.communicate()
+        assert owner.returncode == -signal.SIGKILL
+    assert len(told) == 1 and f"is in use by process {owner.pid} on" in told[0] and "choose" not in told[0]
+    assert names(tmp_path) == []
 
 
 def test_of_many_that_ask_at_once_one_gets_it(tmp_path):

@@ -112,6 +112,25 @@ def test_the_version_stands_in_one_place():
     assert places == [ROOT / "rnnscratch" / "__init__.py"]
 
 
+def test_the_changelog_has_an_entry_for_this_version_and_says_what_breaks():
+    text = (Path(rs.__file__).parent / "CHANGELOG.md").read_text(encoding="utf-8")
+    versions = re.findall(r"^## ([0-9.]+), (not released|20[0-9]{2}-[0-9]{2}-[0-9]{2})$", text, re.MULTILINE)
+    assert versions[0][0] == rs.__version__ and len(versions) == len(re.findall("^## [0-9]", text, re.MULTILINE))
+    assert [date for _, date in versions[1:] if date == "not released"] == []
+    numbers = [tuple(map(int, number.split("."))) for number, _ in versions]
+    assert numbers == sorted(set(numbers), reverse=True)
+    assert all(f"**{promise}**" in text for promise in ("Public names", "Files", "Bits"))
+
+
+def test_every_data_file_of_the_package_is_declared_and_comes_with_a_wheel():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    declared = set(setup["options.package_data"]["rnnscratch"].split())
+    there = {path.relative_to(ROOT / "rnnscratch").as_posix() for path in (ROOT / "rnnscratch").rglob("*")
+             if path.is_file() and path.suffix not in (".py", ".pyc")}  # fmt: skip
+    assert declared == there
+
+
 def test_every_dependency_declares_the_lowest_version_that_ci_installs():
     told = [sys.executable, ROOT / ".ci" / "declared.py"]
     said = {what: subprocess.check_output([*told, what], text=True).split() for what in ("python", "lowest", "tests")}

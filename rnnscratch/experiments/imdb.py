@@ -150,7 +150,7 @@ def run(settings: Settings, out: str | Path, resume: bool = False, progress: boo
     settings.check()
     out = user_path(out)
     out.mkdir(parents=True, exist_ok=True)
-    with owned(out):
+    with owned(out, "choose another folder with --out"):
         kept = _claim(out, settings, resume)
         return _run(settings, out, kept, resume, progress)
 

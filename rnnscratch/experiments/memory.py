@@ -402,8 +402,8 @@ class Settings:
 def run_all(settings: Settings, folder: Path, resume: bool = False, progress: bool = True) -> dict[Case, list[Outcome]]:
     """Every case with every seed, by several processes. What is done is kept in the folder, one file each.
 
-    With `resume`, what another run with the same settings has left there is taken over. Raises OSError, or ValueError
-    naming the file, for what cannot be read.
+    With `resume`, what another run with the same settings has left there is taken over. The folder is this run's alone:
+    see `memory_report.run`. Raises OSError, or ValueError naming the file, for what cannot be read.
     """
     settings.check()
     folder.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from .. import plots
-from .memory import CUT, FURTHER, PROBLEMS, STARTS, Case, Outcome, Settings
+from ..files import owned, user_path
+from .memory import CUT, FURTHER, PROBLEMS, STARTS, Case, Outcome, Settings, run_all
 from .pages import NO_PICTURES, html_table, machine, section, text_table, write_page
 
 Runs = Mapping[Case, Sequence[Outcome]]
@@ -43,6 +44,21 @@ PUBLISHED = {
     "latching": f"Bengio et al. 1994 show that latching a bit against noise makes gradients vanish. {GUESSING}",
     "parity": GUESSING,
 }
+
+
+def run(settings: Settings, out: str | Path, resume: bool = False, progress: bool = True) -> Runs:
+    """Do all runs in a folder, see `memory.run_all`, and write `report.html` there.
+
+    Raises ValueError or TypeError for wrong settings, and OSError for a folder that cannot be written or in which
+    another process is at work, before any work.
+    """
+    settings.check()
+    out = user_path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    with owned(out, "choose another folder with --out"):
+        runs = run_all(settings, out, resume, progress)
+        write_report(out / "report.html", settings, runs)
+    return runs
 
 
 def write_report(path: Path, settings: Settings, runs: Runs) -> None:

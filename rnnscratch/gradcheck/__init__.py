@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import get_array_module
-from ..checks import as_array, as_column, check_flags, check_number, check_sizes
+from ..checks import as_array, as_column, check_choice, check_flags, check_number, check_sizes
 from .compare import Row, Setup
 from .diagnosis import CAUSES, diagnose
 from .own import adapted
@@ -124,10 +124,9 @@ def check_gradients(
     >>> report.ok, report.max_error < 1e-12
     (True, True)
     """
-    if method not in (None, "complex", "central"):
-        raise ValueError(f"method is {method!r}, expected 'complex', 'central' or None")
-    if dtype not in ("float64", "float32"):
-        raise ValueError(f"dtype is {dtype!r}, expected 'float64' or 'float32'")
+    if method is not None:
+        check_choice("method", method, ("complex", "central"))
+    check_choice("dtype", dtype, ("float64", "float32"))
     if tolerance is not None:
         tolerance = check_number("tolerance", tolerance, above=0.0, below=1.0)
     check_sizes(max_entries=max_entries)

@@ -251,7 +251,9 @@ def check_vocabulary(given: Any, size: int | None = None) -> list[str]:
         raise ValueError(f"vocabulary holds {len(found)} symbols, expected {size} at most")
     for symbol, back in zip(found, np.array(found).tolist()):
         if symbol != back:
-            raise ValueError(f"the symbol {symbol!r} would come back from an array as {back!r}, expected another")
+            raise ValueError(
+                f"vocabulary holds {symbol!r}, which would come back from an array as {back!r}, expected another symbol"
+            )
     return found
 
 

@@ -183,6 +183,7 @@ class Packed(NamedTuple):
 
     @property
     def dtype(self) -> np.dtype:
+        """That of the data."""
         return self.data.dtype
 
 

@@ -1,7 +1,8 @@
 """Proofs: the kernels' gradients are those that SymPy finds by differentiating the unrolled equations.
 
 A cell is "rnn", "lstm", "gru", "gru reset_after" or "peephole" (which has no `derivation`). The layer-normalised LSTM
-is left out: its roots are no polynomials, and with one unit its normalised c is 0.
+is left out: its roots are no polynomials, and with one unit its normalised c is 0. Another cell, or a size that is no
+whole number of at least 1, is a TypeError or ValueError naming the argument.
 
 The loss is sum_t v_t . h_t with symbols v for its derivatives. Needs SymPy (extra `notebooks`).
 """
@@ -87,7 +88,14 @@ class _Steps(plain.Plain):
 
 
 def kernel_gradients(cell: str, values: dict[str, Any]) -> dict[str, np.ndarray]:
-    """The hand-written forward and backward pass on exact numbers: gradients under the names of `Unrolled.symbols`."""
+    """The hand-written forward and backward pass on exact numbers: gradients under the names of `Unrolled.symbols`.
+
+    Raises ValueError for another cell, or unless values has an array under each of these names.
+    """
+    check_choice("cell", cell, CELLS)
+    missing = unroll(cell, 1).symbols.keys() - values.keys()
+    if missing:
+        raise ValueError(f"values has no {', '.join(sorted(missing))}, expected all that {cell} computes with")
     arrays = {name: exact.ndarray(np.array(value, dtype=object)) for name, value in values.items()}
     x, dhs = (exact.ndarray(arrays[name].data[:, None]) for name in ("x", "v"))
     kind = CELLS[cell]

@@ -42,7 +42,10 @@ def gates(model: SequenceClassifier, ids: Any) -> dict[str, np.ndarray]:
 
 
 def score(model: SequenceClassifier, ids: Any, label: int = 1, contrast: bool = False) -> float:
-    """The logit of `label`, with `contrast` less the mean of the other classes' logits; the log-odds of two classes."""
+    """The logit of `label`, with `contrast` less the mean of the other classes' logits; the log-odds of two classes.
+
+    Raises as `saliency`.
+    """
     twin, places = _places(model, ids)
     logits, _ = twin.call(places[:, None], keep=False)
     return float(logits.reshape(-1) @ _direction(twin, label, contrast))
@@ -51,7 +54,8 @@ def score(model: SequenceClassifier, ids: Any, label: int = 1, contrast: bool = 
 def saliency(model: SequenceClassifier, ids: Any, label: int = 1, contrast: bool = False) -> np.ndarray:
     """(T,): gradient times input, (d score / dx_t) . x_t: how much of the `score` of a label each word accounts for.
 
-    A first-order estimate of `occlusion`, at the price of one backward pass.
+    A first-order estimate of `occlusion`, at the price of one backward pass. Raises TypeError or ValueError for another
+    model, ids that are no row of its words, or no label of its classes.
     """
     twin, places = _places(model, ids)
     logits = twin.forward(places[:, None])
@@ -71,7 +75,7 @@ def occlusion(
     """(T,): how much the `score` of a label falls when a word is taken away, word by word.
 
     The word `by` takes its place, such as 0, the unknown one; where None, its embedding is zeros. The work grows with
-    the square of the length; with `progress` a bar is shown where the text is long.
+    the square of the length; with `progress` a bar is shown where the text is long. Raises as `saliency`.
     """
     twin, places = _places(model, ids, by)
     T, direction = len(places), _direction(twin, label, contrast)

@@ -18,6 +18,7 @@ def groups_by_length(lengths: Any, count: int = 5) -> tuple[list[str], np.ndarra
     """Names of groups of texts of like length, about equally many in each, and the group (N,) of each text.
 
     The edges are quantiles; where many texts have one length there are fewer groups than `count`, each with a text.
+    Raises TypeError or ValueError for what are no lengths, none, or no count.
     """
     check_sizes(count=count)
     lengths = as_column("lengths", lengths, "iu")

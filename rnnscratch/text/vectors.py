@@ -10,7 +10,10 @@ from ..checks import as_array, check_sizes, refuse_first
 
 
 def principal_components(vectors: Any, count: int = 2) -> tuple[np.ndarray, np.ndarray]:
-    """The vectors (N, D) along their `count` directions of largest variance (N, count), and the shares of variance."""
+    """The vectors (N, D) along their `count` directions of largest variance (N, count), and the shares of variance.
+
+    Raises TypeError or ValueError for what are no vectors of finite numbers, or no count.
+    """
     check_sizes(count=count)
     centred = _rows(vectors)
     centred = centred - centred.mean(axis=0)
@@ -19,7 +22,10 @@ def principal_components(vectors: Any, count: int = 2) -> tuple[np.ndarray, np.n
 
 
 def nearest(vectors: Any, index: int, count: int = 5) -> np.ndarray:
-    """The `count` rows of vectors (N, D) with the largest cosine to row `index`, nearest first, itself left out."""
+    """The `count` rows of vectors (N, D) with the largest cosine to row `index`, nearest first, itself left out.
+
+    Raises TypeError or ValueError for what are no vectors of finite numbers, no row of them, or no count.
+    """
     check_sizes(count=count)
     rows = _rows(vectors)
     if isinstance(index, bool) or not isinstance(index, int | np.integer):

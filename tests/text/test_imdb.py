@@ -5,17 +5,21 @@ from __future__ import annotations
 import errno
 import gzip
 import hashlib
+import http.server
 import io
 import os
+import re
 import shutil
 import socket
+import subprocess
+import sys
 import tarfile
 import threading
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import pytest
@@ -452,20 +456,71 @@ def test_an_interrupted_download_leaves_nothing(tmp_path: Path, monkeypatch: pyt
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_asking_for_a_download_fetches_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_processes_that_ask_for_a_download_at_once_one_fetches_and_the_others_wait(tmp_path: Path) -> None:
+    content = _archive(tmp_path / "source.tar.gz", _files()).read_bytes()
+    asked: list[str] = []
+
+    class Slow(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            for k in range(0, len(content), 100):
+                self.wfile.write(content[k : k + 100])
+                time.sleep(0.05)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    code = """
+import hashlib, sys
+from rnnscratch.text import imdb
+path = imdb.download_imdb(sys.argv[1], url=sys.argv[2], sha256=sys.argv[3])
+print(hashlib.sha256(path.read_bytes()).hexdigest())
+"""
+    digest, target = hashlib.sha256(content).hexdigest(), tmp_path / "cache" / "data.tar.gz"
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/data.tar.gz"
+        command = [sys.executable, "-c", code, str(target), url, digest]
+        environment = {**os.environ, "PYTHONPATH": str(Path(imdb.__file__).parents[2])}
+        asking = [
+            subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            for _ in range(3)
+        ]
+        said = [process.communicate()[0].splitlines() for process in asking]
+        server.shutdown()
+    assert [process.returncode for process in asking] == [0, 0, 0] and all(lines[-1] == digest for lines in said)
+    assert asked == ["/data.tar.gz"] and [path.name for path in target.parent.iterdir()] == [target.name]
+    waited = [lines[0] for lines in said if len(lines) > 1]
+    assert len(waited) == 2 and all(re.search("in use by process [0-9]+ .*: waiting for it", line) for line in waited)
+
+
+def test_asking_for_a_download_fetches_once_and_again_what_was_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fetched = []
+    content = _archive(tmp_path / "source.tar.gz", _files()).read_bytes()
 
-    def fetch(progress: bool) -> Path:
-        fetched.append(progress)
-        imdb.cached_archive().parent.mkdir(parents=True)
-        return _archive(imdb.cached_archive(), _files())
+    def fetch(url: str) -> Iterator[tuple[bytes, int]]:
+        fetched.append(url)
+        yield content, len(content)
 
-    monkeypatch.setattr(imdb, "download_imdb", fetch)
+    monkeypatch.setattr(imdb, "_fetched", fetch)
+    options = imdb.download_imdb.__defaults__
+    monkeypatch.setattr(imdb.download_imdb, "__defaults__", (None, "url", hashlib.sha256(content).hexdigest(), True))
+    assert options == (None, imdb.URL, imdb.SHA256, True)
     first, second = load_imdb(download=True), load_imdb(download=True)
-    assert fetched == [False]
+    assert fetched == ["url"]
     assert _contents(first.test) == _contents(second.test)
     load_imdb(imdb.cached_archive(), download=True)
     assert len(fetched) == 1
+    imdb.cached_archive().write_bytes(content[:-1000])
+    with pytest.raises(ValueError, match=r"aclImdb_v1\.tar\.gz is not a complete .*download=True .* fetches it anew"):
+        load_imdb()
+    assert _contents(load_imdb(download=True).test) == _contents(first.test)
+    assert len(fetched) == 2 and imdb.cached_archive().read_bytes() == content
 
 
 def _reviews(rng: np.random.Generator, films: int = 60) -> Reviews:
