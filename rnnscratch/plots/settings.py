@@ -36,7 +36,8 @@ def parallel_coordinates(
     for k, (_, ticks) in enumerate(columns):
         ax.axvline(k, color="#777777", linewidth=0.8, zorder=0)
         for place, text in ticks:
-            ax.annotate(text, (k, place), (4, 0), textcoords="offset points", va="center", fontsize="small")
+            white = {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.8}
+            ax.annotate(text, (k, place), (4, 0), textcoords="offset points", va="center", fontsize="small", bbox=white)
     ax.set_xticks(x, [*settings, label])
     ax.set_yticks([])
     ax.set(xlim=(-0.2, len(columns) - 0.4), ylim=(-0.06, 1.06))
