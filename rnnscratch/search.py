@@ -310,7 +310,7 @@ def _try(
         def report(model: Any, row: Mapping[str, float]) -> None:
             """Take an epoch's figure. Raises TrialPruned if it is too bad to go on."""
             if parent not in (None, os.getppid()):
-                raise SystemExit("the process that searches has ended")
+                os._exit(1)  # the search was killed; joblib's worker would take an exception for a result, and stay
             if monitor not in row:
                 raise ValueError(f"monitor is {monitor!r}, expected one of {', '.join(map(repr, row))}")
             trial.report(float(row[monitor]), int(row["epoch"]))
