@@ -151,8 +151,8 @@ from rnnscratch.search import search
 from test_search import SPACE, finished, hill
 
 def waits(settings, report):
+    parent = os.getppid()
     def wait(model, row):
-        parent = os.getppid()
         while finished(Path(sys.argv[1])) >= 6 and os.getppid() == parent:
             time.sleep(0.02)
         report(model, row)
