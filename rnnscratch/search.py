@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from html import escape
-from importlib import import_module
 from importlib.util import find_spec
 from itertools import combinations
 from pathlib import Path
@@ -25,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from . import plots
-from .checks import as_list, check_flags, check_sizes
+from .checks import as_list, check_flags, check_sizes, library
 from .experiments.report import STYLE, section
 from .files import as_json, atomic_write, open_regular, owned, place_to_write, reading, to_json
 from .progress import progress_bar
@@ -75,8 +74,8 @@ def search(
     or is that of a search of other data or settings, naming what differs; BlockingIOError where another process is at
     it; ImportError without the extra `search`.
     """
-    optuna = _library("optuna")
-    joblib = _library("joblib")
+    optuna = library("optuna", "search")
+    joblib = library("joblib", "search")
     _check(optuna, objectives, space, monitor)
     check_sizes(trials=trials, together=together)
     check_flags(prune=prune, resume=resume, progress=progress)
@@ -157,14 +156,6 @@ def _pictures(name: str, rows: Sequence[Row], space: Mapping[str, Any]) -> list[
     drawn = [partial(plots.parallel_coordinates, values, scores, log)]
     drawn += [partial(plots.score_map, {a: values[a], b: values[b]}, scores, log) for a, b in combinations(space, 2)]
     return section(f"{name}: settings and scores", drawn)
-
-
-def _library(name: str) -> Any:
-    """Raises ImportError that says what to install."""
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise ImportError(f"{name} is needed: pip install 'rnnscratch[search]' ({error})") from error
 
 
 @contextmanager
@@ -299,7 +290,7 @@ def _try(
     searcher: int,
 ) -> tuple[str, Any]:
     """Run one trial, and write it to the journal as it ends."""
-    optuna = _library("optuna")
+    optuna = library("optuna", "search")
     parent = None if os.getpid() == searcher else os.getppid()
     with _quiet(optuna):
         study = _study(optuna, earlier)
