@@ -236,8 +236,8 @@ class Parts:
             return found[0]
         impossible = [(first + s, t) for first, part in zip(self.first, found) for s, t in part.impossible]
         emissions = None if found[0].emissions is None or impossible else p.emission.add([c.emissions for c in found])
-        sums = (sum(each) for each in list(zip(*found))[:4])
-        return Counts(*sums, emissions, impossible)  # type: ignore[arg-type]
+        log_likelihood, start, pairs, mass = (sum(each) for each in list(zip(*found))[:4])
+        return Counts(log_likelihood, start, pairs, mass, emissions, impossible)
 
     def log_likelihood(self, p: Parameters) -> float:
         """That of all sequences together."""

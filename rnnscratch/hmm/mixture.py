@@ -76,7 +76,7 @@ class Mixture(Gaussian):
         return to_cpu(each.sum(axis=2)), moments(X, each.reshape(-1, len(X)), self.full, *self.in_a_row())
 
     def add(self, parts: list[tuple[np.ndarray, Moments]]) -> tuple[np.ndarray, Moments]:  # type: ignore[override]
-        return sum(counts for counts, _ in parts), super().add([found for _, found in parts])
+        return np.sum([counts for counts, _ in parts], axis=0), super().add([found for _, found in parts])
 
     def estimate(self, statistics: tuple[np.ndarray, Moments]) -> dict[str, Any]:  # type: ignore[override]
         counts, found = statistics

@@ -22,15 +22,15 @@ def parallel_coordinates(
 
     settings: for each name one value for each trial, numbers or words; those in `log` are on a logarithmic scale.
     """
-    scores = numbers_of("scores", scores, None).astype(float)
-    columns = [_places(name, values, len(scores), name in log) for name, values in named("settings", settings).items()]
-    columns.append(_places("scores", scores, len(scores), False))
+    found = numbers_of("scores", scores, None).astype(float)
+    columns = [_places(name, values, len(found), name in log) for name, values in named("settings", settings).items()]
+    columns.append(_places("scores", found, len(found), False))
     ax = axes_for(ax, (1.5 * len(columns) + 1.0, 3.6))
     heights = np.array([places for places, _ in columns]).T  # (trials, settings)
-    best, x = int(scores.argmax()), np.arange(len(columns))
+    best, x = int(found.argmax()), np.arange(len(columns))
     from matplotlib import colormaps
 
-    for k in [*np.argsort(scores), best]:
+    for k in [*np.argsort(found), best]:
         colour = "#D55E00" if k == best else colormaps["Blues"](0.15 + 0.85 * heights[k, -1])
         ax.plot(x, heights[k], color=colour, linewidth=2.2 if k == best else 1.0, marker=".")
     for k, (_, ticks) in enumerate(columns):
@@ -59,14 +59,14 @@ def score_map(
     cut into so many ranges of one width, of one ratio for those in `log`.
     """
     check_sizes(bins=bins)
-    scores = numbers_of("scores", scores, None).astype(float)
+    found = numbers_of("scores", scores, None).astype(float)
     if len(named("settings", settings)) != 2:
         raise ValueError(f"settings has {len(settings)} names, expected two")
     (x, x_names), (y, y_names) = (
-        _cells(name, values, len(scores), name in log, bins) for name, values in settings.items()
+        _cells(name, values, len(found), name in log, bins) for name, values in settings.items()
     )
     tops, counts = np.full((len(y_names), len(x_names)), np.nan), np.zeros((len(y_names), len(x_names)), int)
-    np.fmax.at(tops, (y, x), scores)
+    np.fmax.at(tops, (y, x), found)
     np.add.at(counts, (y, x), 1)
     ax = axes_for(ax, (1.0 * len(x_names) + 2.2, 0.7 * len(y_names) + 1.4))
     image = ax.imshow(tops, cmap="Blues", origin="lower", aspect="auto")
