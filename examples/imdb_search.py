@@ -15,7 +15,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,22 +41,19 @@ SPACE = {
 }
 
 
-@dataclass(frozen=True)
-class Objective:
-    """The accuracy on the validation reviews, after its best epoch, of a network with the settings that are tried."""
-
-    settings: imdb.Settings
-    prepared: Prepared
-    cell: str
-    start: Start
-    taught: Lessons
-
-    def __call__(self, tried: Mapping[str, Any], report: Callable[..., None]) -> float:
-        settings = replace(self.settings, **tried)
-        _, history, _ = learn(
-            settings, self.prepared, self.cell, 0, self.start, self.taught, None, False, False, [report]
-        )
-        return max(history["validation_accuracy"])
+def accuracy(
+    settings: imdb.Settings,
+    prepared: Prepared,
+    cell: str,
+    start: Start,
+    taught: Lessons,
+    tried: Mapping[str, Any],
+    report: Callable[..., None],
+) -> float:
+    """That on the validation reviews, after its best epoch, of a network with the settings that are tried."""
+    settings = replace(settings, **tried)
+    _, history, _ = learn(settings, prepared, cell, 0, start, taught, None, False, False, [report])
+    return max(history["validation_accuracy"])
 
 
 def objectives(settings: imdb.Settings, prepared: Prepared, cells: Sequence[str], progress: bool) -> dict[str, Any]:
@@ -64,7 +62,7 @@ def objectives(settings: imdb.Settings, prepared: Prepared, cells: Sequence[str]
     starts = {cell: starting_point(settings, prepared, cell, progress) for cell in cells}
     sent = replace(imdb.blind(prepared), unlabelled_ids=[], learned={})
     sent = replace(sent, data=replace(sent.data, unlabelled=[], train=sent.validation))
-    return {cell: Objective(settings, sent, cell, starts[cell], taught) for cell in cells}
+    return {cell: partial(accuracy, settings, sent, cell, starts[cell], taught) for cell in cells}
 
 
 def describe(settings: imdb.Settings, prepared: Prepared) -> dict[str, Any]:
