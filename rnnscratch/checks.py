@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from enum import Enum
+from importlib import import_module
 from numbers import Number
 from typing import Any
 
@@ -369,6 +370,14 @@ def check_rates(**rates: Any) -> None:
 
 def _is_real(value: Any) -> bool:
     return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+
+
+def library(name: str, extra: str) -> Any:
+    """A module that comes with one of this package's extras. Raises ImportError that says which."""
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise ImportError(f"{name} is needed: pip install 'rnnscratch[{extra}]' ({error})") from error
 
 
 def check_flags(**flags: Any) -> None:

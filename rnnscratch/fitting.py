@@ -14,6 +14,7 @@ import numpy as np
 
 from .backend import blas_threads
 from .checks import check_flags, check_number, check_sizes
+from .experiments.pages import text_table
 from .files import load_arrays, owned, reading, save_arrays, user_path
 from .progress import progress_bar, shown
 from .text import Vocabulary
@@ -306,5 +307,4 @@ def table(counts: Mapping[str, Mapping[str, int]]) -> str:
     names = list(next(iter(counts.values())))
     rows = [["label", *names], *([label, *(f"{each[name]:,}" for name in names)] for label, each in counts.items())]
     rows.append(["all", *(f"{sum(each[name] for each in counts.values()):,}" for name in names)])
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in rows)
+    return text_table(rows, left=0)

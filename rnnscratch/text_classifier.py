@@ -37,7 +37,7 @@ from .schedules import cosine_schedule, warm_up
 from .text import Vocabulary, clean_texts
 from .text.clean import RECIPES
 from .text.encoder import Encoder
-from .training import fit, predict
+from .training import Callback, fit, predict
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 NAMES = {"texts": "X", "labels": "y"}  # what the arguments may be called besides scikit-learn's names
@@ -122,12 +122,16 @@ class TextClassifier(Estimator):
     history_: Any = field(init=False)
 
     @also_by_name
-    def fit(self, X: Any, y: Any) -> TextClassifier:
+    def fit(
+        self, X: Any, y: Any, *, validation: tuple[Any, Any] | None = None, callbacks: Sequence[Callback] = ()
+    ) -> TextClassifier:
         """Learn from N texts X and their N labels y: strings, whole or other numbers, or booleans, of two classes or
         more.
 
-        Sets `classes_`, `vocabulary_`, `model_` and `history_`. Raises ValueError or TypeError for wrong data or
-        options, and ValueError where cleaning and `min_count` leave no word to learn from.
+        `validation`, a pair of texts and labels, chooses the best epoch in the place of a share of the texts;
+        `callbacks` are called after each epoch (see `training.fit`). Sets `classes_`, `vocabulary_`, `model_` and
+        `history_`. Raises ValueError or TypeError for wrong data or options, and ValueError where cleaning and
+        `min_count` leave no word to learn from.
         """
         if y is None:
             raise ValueError("labels is None: TextClassifier requires y to be passed, but the target y is None")
@@ -136,20 +140,25 @@ class TextClassifier(Estimator):
         classes, codes = np.unique(as_labels("labels", y, len(texts)), return_inverse=True)
         if len(classes) < 2:
             raise ValueError(f"labels has the one class {classes.tolist()}, expected at least two")
+        apart = None if validation is None else held_out_texts(validation, classes)
         seed = draw_seed(self.random_state)
         words = clean_texts(texts, self.recipe, progress=bool(self.progress))
-        train_part, validation_part = split(codes, self.validation_fraction, seed)
+        train_part, validation_part = split(codes, self.validation_fraction if apart is None else 0.0, seed)
         known = [words[k] for k in train_part]
         counts = Counter(word for text in known for word in text)
         vocabulary = self._make_vocabulary(counts, len(known), sum(map(bool, known)))
         ids = vocabulary.encode_all(words)
+        held_out = ([ids[k] for k in validation_part], codes[validation_part]) if len(validation_part) else None
+        if apart is not None:
+            held_out = vocabulary.encode_all(clean_texts(apart[0], self.recipe)), apart[1]
         model = self._make_model(vocabulary, len(classes), seed)
         history = self._train(
             model,
             ([ids[k] for k in train_part], codes[train_part]),
-            ([ids[k] for k in validation_part], codes[validation_part]) if len(validation_part) else None,
+            held_out,
             seed,
             updates=self.epochs * -(-len(train_part) // self.batch_size),
+            callbacks=callbacks,
         )
         self.classes_, self.vocabulary_, self.model_, self.history_ = classes, vocabulary, model, history
         return self
@@ -305,6 +314,17 @@ def word_vectors(embeddings: Any, words: list[str], size: int) -> tuple[np.ndarr
         raise ValueError(f"embeddings have a vector for none of the {len(words) - 1} words, such as {words[1]!r:.60}")
     refuse_first("embeddings", found, np.isfinite(found), "a finite number")
     return rows, found
+
+
+def held_out_texts(validation: Any, classes: np.ndarray) -> tuple[list[str], np.ndarray]:
+    """The texts, and the places (N,) of their labels among the classes. Raises TypeError or ValueError."""
+    if not isinstance(validation, tuple) or len(validation) != 2:
+        raise TypeError(f"validation is {type(validation).__name__}, expected the pair (texts, labels)")
+    try:
+        texts = check_texts(validation[0])
+        return texts, positions("labels", as_labels("labels", validation[1], len(texts)), classes)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"validation {error}") from None
 
 
 def draw_seed(state: Any) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import rnnscratch.checkpoints
+import rnnscratch.experiments.results
 import rnnscratch.experiments.translation
 import rnnscratch.training
 
@@ -265,3 +266,61 @@ def test_the_memory_example_is_the_command(tmp_path, capsys, monkeypatch):
     ]
     assert module.main([*arguments, "--updates", "0.02", "--out", str(tmp_path)]) == 0
     assert "latching, T = 4" in capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def reviews(tmp_path_factory):
+    """An aclImdb of 120 reviews to learn from, in which one word tells the label."""
+    root, rng = tmp_path_factory.mktemp("data") / "aclImdb", np.random.default_rng(0)
+    for part, film in (("train", 0), ("test", 50)):
+        for sign, telling in (("pos", "wonderful"), ("neg", "dreadful")):
+            (root / part / sign).mkdir(parents=True)
+            for k in range(60 if part == "train" else 20):
+                words = [*rng.choice(["the", "film", "plot", "has", "actors"], 8), telling]
+                (root / part / sign / f"{k}_{9 if sign == 'pos' else 2}.txt").write_text(
+                    " ".join(rng.permutation(words))
+                )
+            films = [f"http://www.imdb.com/title/tt{film + k // 10:07d}/usercomments" for k in range(60)]
+            (root / part / f"urls_{sign}.txt").write_text("\n".join(films))
+    return root
+
+
+def test_the_search_on_imdb_begins_with_the_defaults_goes_on_and_tests_once(reviews, tmp_path, capsys):
+    pytest.importorskip("optuna", reason="optuna comes with the test extra")
+    main = load("imdb_search").main
+    options = [
+        "--data",
+        str(reviews),
+        "--cells",
+        "rnn",
+        "gru",
+        "--epochs",
+        "2",
+        "--quiet",
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    found = main([*options, "--trials", "2"])
+    printed = capsys.readouterr().out
+    for cell, name in (("rnn", "vanilla RNN"), ("gru", "GRU")):
+        default = found[cell][0]
+        assert (default["hidden"], default["dropout"], default["learning_rate"]) == (48, 0.5, 0.002)
+        said = re.search(
+            rf"{name}: best of 2 trials is hidden (\S+), .* with (\S+)% of (\S+) validation .*: (\S+)%\.", printed
+        )
+        best = max(found[cell], key=lambda row: row["score"])
+        assert said[1] == str(best["hidden"]) and float(said[2]) == pytest.approx(100 * best["score"], abs=0.01)
+        assert float(said[4]) == pytest.approx(100 * default["score"], abs=0.01)
+    assert len(re.findall(r"Tested once: \S+% of 40 test reviews", printed)) == 2
+    outcomes = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").glob("*/outcome.npz")}
+    assert len(outcomes) == 2 and "Tested once" in (tmp_path / "out" / "search.html").read_text()
+    for path in outcomes:  # trained once more, the chosen network is the one that was chosen
+        row = rnnscratch.experiments.results.Outcome.load(path, path.parent.name.partition("-")[0], 0).row
+        assert row["validation_accuracy"] == max(each["score"] for each in found[row["model"]])
+    again = main([*options, "--trials", "2", "--resume"])
+    assert again == found and outcomes == {path: path.stat().st_mtime_ns for path in outcomes}
+    assert capsys.readouterr().out == printed
+    with pytest.raises(SystemExit, match=r"imdb_search: .*search\.log holds a search already"):
+        main([*options, "--trials", "2"])
+    with pytest.raises(SystemExit, match=r"imdb_search: .*search\.log is that of another search: about is"):
+        main([*options, "--trials", "2", "--epochs", "1", "--resume"])

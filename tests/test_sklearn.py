@@ -16,7 +16,17 @@ pytest.importorskip("sklearn", reason="scikit-learn comes with the test extra")
 
 from sklearn.base import clone, is_classifier
 from sklearn.exceptions import NotFittedError
-from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_predict, cross_val_score, learning_curve
+from sklearn.model_selection import (
+    GridSearchCV,
+    GroupKFold,
+    RandomizedSearchCV,
+    StratifiedKFold,
+    cross_val_predict,
+    cross_val_score,
+    cross_validate,
+    learning_curve,
+    permutation_test_score,
+)
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -116,6 +126,54 @@ def test_it_is_searched_cross_validated_and_ends_a_pipeline():
     assert pipeline.fit(TEXTS, LABELS).score(TEXTS, LABELS) == 1.0
     sizes, _, scores = learning_curve(classifier(), TEXTS, LABELS, cv=folds, train_sizes=[0.5, 1.0], shuffle=True)
     assert len(sizes) == 2 and scores[-1].mean() == 1.0
+
+
+def test_folds_of_whole_movies_show_what_other_folds_hide():
+    """Reviews that say nothing but a movie's name: only who has read others of that movie knows the label."""
+    movies = np.repeat(np.arange(12), 6)
+    texts = np.array([f"review of movie{movie}" for movie in movies])
+    labels = np.array(["yes", "no"])[movies % 2]
+    folds = StratifiedKFold(3, shuffle=True, random_state=0)
+    assert cross_val_score(classifier(), texts, labels, cv=folds).min() == 1.0
+    grouped = cross_validate(
+        classifier(), texts, labels, groups=movies, cv=GroupKFold(3), return_indices=True, return_train_score=True
+    )
+    assert grouped["test_score"].mean() <= 0.6 and grouped["train_score"].min() == 1.0
+    for train, test in zip(grouped["indices"]["train"], grouped["indices"]["test"]):
+        assert not set(movies[train]) & set(movies[test])
+
+
+def test_it_is_searched_at_random_and_tested_against_chance():
+    folds = StratifiedKFold(2, shuffle=True, random_state=0)
+    rates = {"learning_rate": [1e-9, 2e-9, 0.05], "dropout": [0.0]}
+    search = RandomizedSearchCV(classifier(), rates, n_iter=3, cv=folds, random_state=0).fit(TEXTS, LABELS)
+    assert search.best_params_["learning_rate"] == 0.05 and search.best_score_ == 1.0
+    assert sorted(search.cv_results_["mean_test_score"])[1] < 0.8
+    score, permuted, p = permutation_test_score(classifier(), TEXTS, LABELS, cv=folds, n_permutations=9, random_state=0)
+    assert score == 1.0 and permuted.max() < 0.8 and p == pytest.approx(0.1)  # (0 as good + 1) / (9 + 1)
+
+
+def test_validation_texts_of_ones_own_choose_the_epoch_and_callbacks_may_stop():
+    rows = []
+    clf = classifier(epochs=4).fit(
+        TEXTS[:40], LABELS[:40], validation=(TEXTS[40:], LABELS[40:]), callbacks=[lambda model, row: rows.append(row)]
+    )
+    assert rows == clf.history_.rows and len(rows) == 4
+    right = classifier(epochs=4, validation_fraction=0.0).fit(TEXTS[:40], LABELS[:40])
+    assert [row["loss"] for row in rows] == right.history_["loss"]  # all 40 were learned from
+    assert rows[clf.history_.best_epoch - 1]["validation_accuracy"] == clf.score(TEXTS[40:], LABELS[40:])
+    wrong = classifier(epochs=4).fit(
+        TEXTS[:40], LABELS[:40], validation=(TEXTS[40:], LABELS[41:] + ["yes"]), callbacks=[lambda *_: True]
+    )
+    assert len(wrong.history_) == 1  # stopped by the callback
+    for validation, error, message in (
+        ([TEXTS, LABELS], TypeError, "validation is list, expected the pair"),
+        ((TEXTS, LABELS[1:]), ValueError, r"validation labels has shape \(59,\), expected \(60,\)"),
+        ((TEXTS, ["maybe"] * 60), ValueError, "validation labels"),
+        (([1], ["yes"]), TypeError, r"validation texts\[0\] is int"),
+    ):
+        with pytest.raises(error, match=message):
+            classifier().fit(TEXTS, LABELS, validation=validation)
 
 
 def test_data_frames_keep_their_order_whatever_their_index():

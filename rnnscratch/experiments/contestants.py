@@ -17,7 +17,7 @@ from ..models.saved import save_model
 from ..optimizers import Adam
 from ..progress import say
 from ..schedules import cosine_schedule, warm_up
-from ..training import History, fit, predict
+from ..training import Callback, History, fit, predict
 from .baseline import BagOfWords, NbNgrams
 from .pretraining import Start, starting_point
 from .probes import PeakMemory, gradient_by_lag, recall
@@ -85,9 +85,10 @@ def learn(
     seed: int,
     start: Start,
     taught: Lessons,
-    checkpoint: Path,
+    checkpoint: Path | None,
     resume: bool,
     progress: bool,
+    callbacks: Sequence[Callback] = (),
 ) -> tuple[SequenceClassifier, History, dict[str, np.ndarray]]:
     """A network that has learned these lessons, its history, and its gradients before that."""
     model = SequenceClassifier(
@@ -117,6 +118,7 @@ def learn(
         schedule=warm_up(cosine_schedule(settings.learning_rate, updates, settings.learning_rate / 100), 50),
         clip_norm=settings.clip_norm,
         monitor="accuracy",
+        callbacks=callbacks,
         seed=seed,
         checkpoint=checkpoint,
         resume=resume,

@@ -99,6 +99,13 @@ class Settings:
         options = configuration({"vocabulary_size": 1, **vars(self), **self.model})
         return {name: value for name, value in options.items() if name not in DATA_OPTIONS}
 
+    def of_quick(self) -> Settings:
+        """If `quick`, what suits it: few reviews make few updates, so more of them, with less held back; else these."""
+        if not self.quick:
+            return self
+        word_dropout = min(self.word_dropout, 0.2)
+        return replace(self, max_length=min(self.max_length, 150), batch_size=16, word_dropout=word_dropout)
+
     def check(self) -> None:
         """Raise ValueError, or RuntimeError without a GPU, for a setting that cannot be."""
         if self.recipe not in RECIPES:
@@ -159,9 +166,7 @@ def _run(
     settings: Settings, out: Path, kept: dict[Path, Outcome], resume: bool, progress: bool
 ) -> list[dict[str, Any]]:
     """What `run` does in a folder that is this run's, beginning with the outcomes that it holds already."""
-    if settings.quick:  # few reviews make few updates: more of them, with less held back
-        settings = replace(settings, max_length=min(settings.max_length, 150), batch_size=16)
-        settings = replace(settings, word_dropout=min(settings.word_dropout, 0.2))
+    settings = settings.of_quick()
     prepared = replace(prepare(settings, progress), folder=out)
     _say(progress, prepared.data.describe())
     for folder, outcome in kept.items():
@@ -196,7 +201,7 @@ def ablation(
     Where that is the data, the linear models are trained too. Rows go to `ablation.json`.
     """
     found: dict[str, list[Outcome]] = {}
-    blind = _blind(prepared)
+    unseen = blind(prepared)
     for change, changed in variants(settings).items():
         place = out / change
         place.mkdir(exist_ok=True)
@@ -207,9 +212,9 @@ def ablation(
         ]
         kept = {folder for folder, _, _ in wanted if resume and os.path.lexists(folder / "outcome.npz")}
         if len(kept) < len(wanted) and _data(changed) != _data(settings):
-            parts = replace(_blind(prepare(changed, progress)), folder=place)
+            parts = replace(blind(prepare(changed, progress)), folder=place)
         else:
-            parts = blind
+            parts = unseen
         found[change] = []
         for folder, name, seed in wanted:
             if folder in kept:
@@ -231,7 +236,7 @@ def _data(settings: Settings) -> tuple[Any, ...]:
     return settings.recipe, settings.share, settings.pretrain != "none" or settings.unlabelled
 
 
-def _blind(prepared: Prepared) -> Prepared:
+def blind(prepared: Prepared) -> Prepared:
     """The same with the validation reviews for those to test on."""
     return replace(prepared, data=replace(prepared.data, test=prepared.validation), test_ids=prepared.validation_ids)
 

@@ -35,8 +35,9 @@ class BaseHMM(Estimator):
     "kmeans" or "random"; `verbose` writes the objective of each step to standard error, `progress` shows it in a bar.
     `params` and `init_params` are letters of what is learned and of what is set before learning (None: all): s
     startprob_, t transmat_, and the family's own; what there is not yet is always set. `implementation`, hmmlearn's
-    "log" or "scaling", changes nothing: numbers of any size are safe. `README.md` beside this file lists what differs
-    from hmmlearn.
+    "log" or "scaling", changes nothing: numbers of any size are safe. With `n_jobs` other than None and 1, so many
+    processes of joblib (-1: all that there are), here or where its `parallel_config` says, take a share of the
+    sequences in each step of EM. `README.md` beside this file lists what differs from hmmlearn.
 
     X, here and in all methods, is what NumPy makes an array of, and is told apart by its shape:
 
@@ -70,6 +71,7 @@ class BaseHMM(Estimator):
     init_params: str | None = None
     implementation: str = "log"
     progress: bool = False
+    n_jobs: int | None = None
     startprob_: np.ndarray = field(init=False)
     transmat_: np.ndarray = field(init=False)
     monitor_: ConvergenceMonitor = field(init=False)
@@ -228,15 +230,16 @@ class BaseHMM(Estimator):
             raise ValueError("X holds no observation that is not missing")
         self._log_overwritten()
         rng, best = self._generator(None), None
-        for restart in range(self.n_init):
-            begun = learning.begin(self, emission.replace(restart=restart), observed, rng)
-            p = Parameters.of(emission.replace(**begun))
-            p.emission.check_data(observed)
-            if known is not None:
-                p = learning.learn_from_known(p, data, emission.chosen("init_params"))
-            found = learning.climb(self, p, data)
-            if best is None or found[1].history[-1] > best[1].history[-1]:
-                best = found
+        with learning.Parts(data, self.n_jobs, emission, X, known) as parts:
+            for restart in range(self.n_init):
+                begun = learning.begin(self, emission.replace(restart=restart), observed, rng)
+                p = Parameters.of(emission.replace(**begun))
+                p.emission.check_data(observed)
+                if known is not None:
+                    p = learning.learn_from_known(p, data, emission.chosen("init_params"))
+                found = learning.climb(self, p, parts)
+                if best is None or found[1].history[-1] > best[1].history[-1]:
+                    best = found
         assert best is not None
         p, monitor, without = best
         if without:
@@ -370,6 +373,8 @@ class BaseHMM(Estimator):
         check_choice("init", self.init, ("kmeans", "random"))
         check_choice("implementation", self.implementation, ("log", "scaling"))
         check_flags(progress=self.progress, verbose=self.verbose)
+        if self.n_jobs is not None:
+            check_sizes(n_jobs=abs(self.n_jobs) if isinstance(self.n_jobs, int) else self.n_jobs)
         N = self.n_components
         check_dirichlet("startprob_prior", self.startprob_prior, (N,))
         check_dirichlet("transmat_prior", self.transmat_prior, (N, N))

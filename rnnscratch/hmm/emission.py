@@ -27,7 +27,8 @@ class Emission:
         initialize(X, rng)           where learning begins, a dict of all parameters by name; X is on the host. Under
                                      other names: what `estimate` must know of the data
         log_density(X)               log p(x | state) (N, M)
-        statistics(X, weights)       the sums over frames that `estimate` needs, on the host
+        statistics(X, weights)       the sums over frames that `estimate` needs, on the host; if they are no array or
+                                     tuple of arrays, `add` must say how those of several sets of frames add up
         estimate(statistics)         the likeliest parameters, a dict; a state without weight keeps what it has
         sample(states, rng)          one observation for each of the states (M,): (M, D)
 
@@ -132,11 +133,19 @@ class Emission:
 
     def learn(self: Self, X: Array, weights: Array) -> Self:
         """The same with the estimates of those parameters that are learned."""
+        return self.learned(self.statistics(X, weights)) if self.chosen("params") else self
+
+    def learned(self: Self, statistics: Any) -> Self:
+        """The same with what the statistics say of those parameters that are learned."""
         names = self.chosen("params")
         if not names:
             return self
-        found = self.estimate(self.statistics(X, weights))
+        found = self.estimate(statistics)
         return self.replace(**{name: found[name] for name in names})
+
+    def add(self, parts: list[Any]) -> Any:
+        """The statistics of all frames, from those of parts of them: their sums, entry by entry of a tuple."""
+        return tuple(sum(each) for each in zip(*parts)) if isinstance(parts[0], tuple) else sum(parts)
 
 
 def shares(counts: np.ndarray, prior: Any, old: np.ndarray, possible: Any = True) -> tuple[np.ndarray, np.ndarray]:

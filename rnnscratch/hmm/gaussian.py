@@ -145,6 +145,17 @@ class Gaussian(Emission):
     def statistics(self, X: Array, weights: Array) -> Moments:
         return moments(X, weights, self.full, *self.in_a_row())
 
+    def add(self, parts: list[Moments]) -> Moments:
+        """Those of all frames: Chan, Golub & LeVeque (1983), which cancels nothing."""
+        found = parts[0]
+        for part in parts[1:]:
+            mass = found.mass + part.mass
+            share = np.where(mass > 0, part.mass / np.where(mass > 0, mass, 1.0), 0.0)
+            apart = part.means - found.means
+            between = outer(apart * np.sqrt(found.mass * share), self.full)
+            found = Moments(mass, found.means + share * apart, found.scatter + part.scatter + between)
+        return found
+
     def estimate(self, statistics: Moments) -> dict[str, Any]:
         D = self.n_features_
         prior, old = self.prior(D), self.means_.reshape(-1, D)

@@ -6,17 +6,19 @@ import copy
 import logging
 import math
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ..backend import Array, get_array_module, to_cpu
+from ..checks import library
 from ..progress import progress_bar
 from . import inference
 from .chain import check_chain, require
 from .emission import Emission, check_dirichlet, dirichlet_log_density, shares
-from .frames import Data
+from .frames import Data, prepare
 
 if TYPE_CHECKING:
     from .base import BaseHMM
@@ -71,6 +73,17 @@ class ConvergenceMonitor:
 LOG = logging.getLogger(__name__)
 
 
+class Counts(NamedTuple):
+    """What EM learns of sequences: sums over them."""
+
+    log_likelihood: float
+    start: np.ndarray  # (N,) of the posteriors of the first frames
+    pairs: np.ndarray  # (N, N) of those of neighbouring frames
+    mass: np.ndarray  # (N,) of those of all observed frames
+    emissions: Any  # the statistics of the emission, None if nothing of it is learned
+    impossible: list[tuple[int, int]]  # sequence and frame of each observation that no reachable state can emit
+
+
 class Parameters(NamedTuple):
     """A hidden Markov model as a value."""
 
@@ -114,6 +127,18 @@ class Parameters(NamedTuple):
         """Forward, backward and posteriors: the E-step."""
         return inference.expectation(self.log_emissions(data), *self.chain(data.X), data.frames)
 
+    def counts(self, data: Data) -> Counts:
+        """The E-step, and the sums of it that the M-step needs; of emissions none where frames are impossible."""
+        found = self.expectation(data)
+        posterior = found.posterior
+        if data.missing is not None:
+            posterior = get_array_module(posterior).where(data.missing, 0.0, posterior)
+        emissions = None
+        if self.emission.chosen("params") and not found.impossible:
+            emissions = self.emission.statistics(data.X, posterior)
+        mass, total = to_cpu(posterior.sum(axis=1)), float(found.log_likelihood.sum())
+        return Counts(total, to_cpu(found.start), to_cpu(found.pairs), mass, emissions, found.impossible)
+
     def log_likelihood(self, data: Data) -> np.ndarray:
         """log p(x) of each sequence (S,)."""
         return inference.log_likelihood(self.log_emissions(data), *self.chain(data.X), data.frames)
@@ -149,7 +174,7 @@ def learn_from_known(p: Parameters, data: Data, names: list[str]) -> Parameters:
     return p._replace(emission=learned.replace(params=p.emission.params))
 
 
-def climb(model: BaseHMM, p: Parameters, data: Data) -> tuple[Parameters, ConvergenceMonitor, set[str]]:
+def climb(model: BaseHMM, p: Parameters, sequences: Parts) -> tuple[Parameters, ConvergenceMonitor, set[str]]:
     """Where EM leads from the parameters p, with the model's options; and in words, which states kept what they had.
 
     Raises ValueError for an observation that no state can emit.
@@ -158,20 +183,68 @@ def climb(model: BaseHMM, p: Parameters, data: Data) -> tuple[Parameters, Conver
     kept: set[str] = set()
     with progress_bar(show=bool(model.progress), total=model.n_iter, desc="EM", unit="step") as bar:
         for _ in range(model.n_iter):
-            found = p.expectation(data)
+            found = sequences.counts(p)
             refuse(found.impossible)
-            monitor.report(float(found.log_likelihood.sum()) + log_prior(model, p))
+            monitor.report(found.log_likelihood + log_prior(model, p))
             bar.set_postfix(objective=f"{monitor.history[-1]:.6g}")
             if monitor.converged:
                 return p, monitor, kept
-            p, without = maximize(model, p, data, found)
+            p, without = maximize(model, p, found)
             kept |= without
             bar.update()
-    monitor.report(float(p.log_likelihood(data).sum()) + log_prior(model, p))
+    monitor.report(sequences.log_likelihood(p) + log_prior(model, p))
     return p, monitor, kept
 
 
-def maximize(model: BaseHMM, p: Parameters, data: Data, found: inference.Expectation) -> tuple[Parameters, set[str]]:
+class Parts:
+    """The sequences, in as many parts as joblib has processes for; with `n_jobs` None or 1 in one, for this process."""
+
+    def __init__(self, data: Data, n_jobs: int | None, emission: Emission, X: Array, states: np.ndarray | None):
+        self._pool: Any = None
+        self._n_jobs, self.first, self.parts = n_jobs, [0], [data]
+        if n_jobs in (None, 1):
+            return
+        if get_array_module(X) is not np:
+            raise ValueError(f"n_jobs is {n_jobs}, expected None for observations on a device")
+        self._joblib, lengths = library("joblib", "search"), data.frames.lengths
+        count, ends = self._joblib.effective_n_jobs(n_jobs), np.cumsum(lengths)
+        cuts = np.searchsorted(ends, len(X) * np.arange(1, count) / count) + 1  # about as many frames in each
+        self.first, self.parts = np.unique([0, *cuts[cuts < len(lengths)]]).tolist(), []
+        for first, last in zip(self.first, [*self.first[1:], len(lengths)]):
+            rows = slice(int(ends[first] - lengths[first]), int(ends[last - 1]))
+            known = None if states is None else states[rows]
+            self.parts.append(prepare(emission, X[rows], lengths[first:last], known))
+
+    def __enter__(self) -> Parts:
+        if len(self.parts) > 1:
+            self._pool = self._joblib.Parallel(n_jobs=self._n_jobs).__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if self._pool is not None:
+            self._pool.__exit__(*error)
+
+    def _each(self, function: Callable[[Data], Any]) -> list[Any]:
+        if self._pool is None:
+            return [function(part) for part in self.parts]
+        return self._pool(self._joblib.delayed(function)(part) for part in self.parts)
+
+    def counts(self, p: Parameters) -> Counts:
+        """Those of all sequences."""
+        found: list[Counts] = self._each(p.counts)
+        if len(found) == 1:
+            return found[0]
+        impossible = [(first + s, t) for first, part in zip(self.first, found) for s, t in part.impossible]
+        emissions = None if found[0].emissions is None or impossible else p.emission.add([c.emissions for c in found])
+        log_likelihood, start, pairs, mass = (sum(each) for each in list(zip(*found))[:4])
+        return Counts(log_likelihood, start, pairs, mass, emissions, impossible)
+
+    def log_likelihood(self, p: Parameters) -> float:
+        """That of all sequences together."""
+        return sum(float(found.sum()) for found in self._each(p.log_likelihood))
+
+
+def maximize(model: BaseHMM, p: Parameters, found: Counts) -> tuple[Parameters, set[str]]:
     """The M-step: the parameters that maximise the expected log-likelihood plus the log prior. What is 0 stays 0.
 
     A state without any weight keeps what it has, and is named.
@@ -179,18 +252,15 @@ def maximize(model: BaseHMM, p: Parameters, data: Data, found: inference.Expecta
     startprob, transmat, kept = p.startprob, p.transmat, set()
     if "s" in model._letters("params"):
         prior = check_dirichlet("startprob_prior", model.startprob_prior, startprob.shape)
-        startprob, _ = shares(to_cpu(found.start), prior, startprob, startprob > 0)
+        startprob, _ = shares(found.start, prior, startprob, startprob > 0)
     if "t" in model._letters("params"):
         prior = check_dirichlet("transmat_prior", model.transmat_prior, transmat.shape)
-        transmat, never_left = shares(to_cpu(found.pairs), prior, transmat, transmat > 0)
+        transmat, never_left = shares(found.pairs, prior, transmat, transmat > 0)
         for k in np.flatnonzero(never_left):
             kept.add(f"state {k} is never left and keeps its row of transmat_")
-    posterior = found.posterior
-    if data.missing is not None:
-        posterior = get_array_module(posterior).where(data.missing, 0.0, posterior)
-    for k in np.flatnonzero(to_cpu(posterior.sum(axis=1)) < 1e-200):
+    for k in np.flatnonzero(found.mass < 1e-200):
         kept.add(f"state {k} explains no observation and keeps its emissions")
-    return Parameters(startprob, transmat, p.emission.learn(data.X, posterior)), kept
+    return Parameters(startprob, transmat, p.emission.learned(found.emissions)), kept
 
 
 def log_prior(model: BaseHMM, p: Parameters) -> float:

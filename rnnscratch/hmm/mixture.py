@@ -75,6 +75,9 @@ class Mixture(Gaussian):
         each *= (weights / get_array_module(X).where(total > 0, total, 1.0))[:, None]  # p(state, Gaussian | all of X)
         return to_cpu(each.sum(axis=2)), moments(X, each.reshape(-1, len(X)), self.full, *self.in_a_row())
 
+    def add(self, parts: list[tuple[np.ndarray, Moments]]) -> tuple[np.ndarray, Moments]:  # type: ignore[override]
+        return np.sum([counts for counts, _ in parts], axis=0), super().add([found for _, found in parts])
+
     def estimate(self, statistics: tuple[np.ndarray, Moments]) -> dict[str, Any]:  # type: ignore[override]
         counts, found = statistics
         weights, _ = shares(counts, self.weights_prior, self.weights_, self.weights_ > 0)

@@ -7,8 +7,9 @@ can be read too.
 
 `curves` draws training and comparison, `gradients` how far they reach, `networks` a network unrolled with all its
 numbers, `cells` the wiring of each cell, `dynamics` phase portraits and the loss cliff, `chains` and `markov` Markov
-models, `words` texts and word vectors. `animate_unrolled` and `sliders` return `frames.Frames` and `coloured_text` and
-`connectivity` HTML, for a notebook; they work without a kernel and load nothing.
+models, `settings` what a search found, `words` texts and word vectors. `animate_unrolled` and `sliders` return
+`frames.Frames` and `coloured_text` and `connectivity` HTML, for a notebook; they work without a kernel and load
+nothing.
 """
 
 from .cells import cell
@@ -37,6 +38,7 @@ from .gradients import (
 )
 from .markov import transition_graph, trellis
 from .networks import animate_unrolled, unrolled
+from .settings import parallel_coordinates, score_map
 from .style import COLOURS, HATCHES, MARKERS, to_png
 from .words import attention, coloured_text, connectivity, gates_over_words, neighbours, word_effects
 
@@ -45,7 +47,7 @@ __all__ = [
     "activation_values", "animate_unrolled", "attention", "calibration", "cell", "coloured_text", "confusion",
     "connectivity", "contribution_norms", "contributions", "descent", "em_gaps", "em_objective", "fixed_points",
     "gates_over_words", "gradient_by_lag", "jacobian_spectrum", "learning_curves", "loss_and_slopes", "loss_cliff",
-    "neighbours", "phase_portrait", "share_by_length", "sliders", "spectrum_by_lag", "state_posteriors",
-    "state_runs", "state_strips", "step_sizes", "to_png", "training_curves", "transition_graph", "transitions",
-    "trellis", "unrolled", "validation_curve", "word_effects",
+    "neighbours", "parallel_coordinates", "phase_portrait", "score_map", "share_by_length", "sliders",
+    "spectrum_by_lag", "state_posteriors", "state_runs", "state_strips", "step_sizes", "to_png", "training_curves",
+    "transition_graph", "transitions", "trellis", "unrolled", "validation_curve", "word_effects",
 ]  # fmt: skip

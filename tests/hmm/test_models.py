@@ -480,7 +480,11 @@ def test_a_file_of_before_the_emissions_were_objects_is_read(tmp_path):
     arrays["emissionprob_"] = np.array([[0.5, 0.4, 0.1], [0.1, 0.3, 0.6]])
     rs.files.save_arrays(tmp_path / "old.npz", header | {"vocabulary": ["cold", "dizzy", "normal"]}, arrays)
     model = load_hmm(tmp_path / "old.npz")
-    assert model.get_params() == params | {"implementation": "log", "progress": False} and model.vocabulary_ == [
+    assert model.get_params() == params | {
+        "implementation": "log",
+        "progress": False,
+        "n_jobs": None,
+    } and model.vocabulary_ == [
         "cold",
         "dizzy",
         "normal",
