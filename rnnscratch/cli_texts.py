@@ -79,7 +79,7 @@ def add_train(commands: Any) -> None:
     add("--validation", default="0.1", metavar="F", help="share of the texts, or a file, that chooses the best weights")
     add("--test", metavar="FILE", help="a file that is judged once, at the end")
     add("--memory", type=float, default=1000.0, metavar="MB", help="for what grows with the file")
-    add("--part", type=int, default=100_000, metavar="N", help="texts between two checkpoints, at most")
+    add("--part", type=int, default=100_000, metavar="N", help="texts between two checkpoints and validations, at most")
     add("--resume", action="store_true", help="go on with a run that was stopped")
     add("--seed", type=int, default=0, help="of all chance")
     choices = {"device": ("cpu", "gpu"), "recipe": RECIPES, **CHOICES}

@@ -72,7 +72,8 @@ def fit_file(
 
     text, label    columns or keys, kind and encoding those of `text.tables.read_rows`
     validation     a file that chooses the best weights, else the share `validation_fraction` of the classifier is kept
-                   aside for it: of each label, or, with `group`, of whole groups, the texts with one value there
+                   aside for it, but of no more than `part` texts: of each label, or, with `group`, of whole groups,
+                   the texts with one value there
     test           a file whose texts are judged once, at the end
     memory         MB for what grows with the file, besides some 200: its words, and some 50 bytes a text. Where its
                    words are more, the rarest go (`text.corpus.Words`); where its texts are more, it is refused. Words
@@ -201,12 +202,13 @@ def _prepare(
     if len(classes) < 2:
         raise ValueError(f"{sources['training']} has the one label {classes[0]!r}, expected at least two")
     codes, starts = index.in_order(classes), index.starts()
+    fraction = classifier.validation_fraction * min(1.0, settings["part"] / len(codes))
     if sources["validation"] is not None:
         train, held_out = np.arange(len(codes)), np.arange(0)
     elif columns["group"] is None:
-        train, held_out = split(codes, classifier.validation_fraction, settings["seed"])
+        train, held_out = split(codes, fraction, settings["seed"])
     else:
-        train, held_out = split_groups(index.groups(), classifier.validation_fraction, settings["seed"])
+        train, held_out = split_groups(index.groups(), fraction, settings["seed"])
     if len(lost := np.setdiff1d(np.arange(len(classes)), codes[train])):
         raise ValueError(
             f"the label {classes[lost[0]]!r} is in validation texts only, since all of it is in their groups: give "

@@ -110,7 +110,8 @@ def test_parts_are_gone_through_in_turn_and_hold_all_texts(tmp_path):
     assert set.union(*seen[:3]) == set(range(50)) and sum(map(len, seen[:3])) == 50
     assert seen[3:] == seen[:3]
     learned = fit_file(write(tmp_path / "it.csv", texts, labels), tmp_path / "it.npz", small(), part=20)
-    assert len(learned.classifier.history_) == 2 * 3  # of 44 texts
+    assert len(learned.classifier.history_) == 2 * 3  # of 48 texts, since 2 of 20 are kept aside
+    assert sum(each["validation"] for each in learned.counts.values()) == 3  # of each of three labels at least one
 
 
 def test_stored_texts_are_the_encoded_ones(tmp_path):
