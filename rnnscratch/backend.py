@@ -54,12 +54,50 @@ def _module_of(array: Any) -> Any:
 
 
 def gpu_available() -> bool:
-    """Whether CuPy is installed and sees a device. The first call imports CuPy; importing rnnscratch never does."""
+    """Whether a kernel really runs on a CUDA device; `gpu_problem` says why not.
+
+    The first call imports CuPy and takes seconds; importing rnnscratch never does.
+    """
+    return gpu_problem() is None
+
+
+def gpu_problem() -> str | None:
+    """What is missing for a GPU and how to get it, in one line; None where a kernel runs."""
     try:
         import cupy
-    except ImportError:
-        return False
-    return bool(cupy.is_available())
+    except ImportError as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == "cupy":
+            return f"CuPy is not installed; {_INSTALL}"
+        return f"CuPy cannot be imported ({_first_line(error)}); {_INSTALL}"
+    return _try_kernels(cupy)
+
+
+_INSTALL = (
+    'pip install "rnnscratch[cuda13]" brings it and the CUDA libraries for drivers from 580 on, "rnnscratch[cuda12]" '
+    "for older ones"
+)
+
+
+@lru_cache(maxsize=1)
+def _try_kernels(cupy: Any) -> str | None:
+    """What keeps a kernel that CUDA compiles and a matrix product from running."""
+    if int(cupy.__version__.partition(".")[0]) < 14:
+        return f"CuPy {cupy.__version__} is installed, expected 14 or later; {_INSTALL}"
+    if not cupy.is_available():
+        return "CuPy sees no CUDA device: it needs an NVIDIA GPU and its driver, which nvidia-smi shows"
+    try:
+        row = cupy.arange(3, dtype=np.float32) + 1
+        found = (row[None] @ row[:, None]).get()
+    except Exception as error:  # CuPy's own kinds, of which most are of the CUDA library that is missing
+        return (
+            f"CuPy {cupy.__version__} sees a CUDA device, but a first kernel fails "
+            f"({type(error).__name__}: {_first_line(error)}); {_INSTALL}"
+        )
+    return None if found.tolist() == [[14.0]] else f"a first kernel gave {found.tolist()}, expected [[14.0]]"
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), "")
 
 
 def to_cpu(array: Any) -> np.ndarray:
@@ -78,7 +116,7 @@ def to_cpu(array: Any) -> np.ndarray:
 
 
 def to_gpu(array: Array) -> Array:
-    """The array on the current CUDA device. Raises RuntimeError without CuPy or without a device."""
+    """The array on the current CUDA device. Raises RuntimeError, saying what is missing, where no kernel runs."""
     return module_for("gpu").asarray(array)
 
 
@@ -91,11 +129,9 @@ def module_for(device: str) -> Any:
         return np
     if device not in ("gpu", "cuda"):
         raise ValueError(f"device is {device!r}, expected 'cpu' or 'gpu'")
-    if not gpu_available():
-        raise RuntimeError(
-            f"device={device!r} needs CuPy and a CUDA device, and none was found; "
-            'install one with pip install "rnnscratch[cuda13]" (or cuda12), or use device="cpu"'
-        )
+    problem = gpu_problem()
+    if problem is not None:
+        raise RuntimeError(f'device={device!r}: {problem}; or use device="cpu"')
     import cupy
 
     return cupy

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import configparser
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -69,8 +71,9 @@ def test_to_cpu_fetches_arrays_only_and_names_what_holds_no_numbers():
 def cupy(monkeypatch):
     """A stand-in for CuPy, with a device."""
     module = types.ModuleType("cupy")
+    module.__version__ = "14.2.0"
     module.is_available = lambda: True
-    module.asarray = strict_xp.asarray
+    module.asarray, module.arange = strict_xp.asarray, strict_xp.arange
     monkeypatch.setitem(sys.modules, "cupy", module)
     return module
 
@@ -83,16 +86,44 @@ def test_a_device_is_used_where_there_is_one(cupy):
     assert moved.get().tolist() == [0, 1, 2]
 
 
-@pytest.mark.parametrize("installed", [False, True], ids=["no CuPy", "no device"])
-def test_without_a_device_the_error_says_what_to_install(installed, cupy, monkeypatch):
-    if installed:
-        cupy.is_available = lambda: False
-    else:
-        monkeypatch.setitem(sys.modules, "cupy", None)  # importing it raises ImportError
+def fails(*_, **__):
+    raise RuntimeError("CuPy failed to load libnvrtc.so.13\nOSError: no such file")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"is_available": lambda: False}, r"CuPy sees no CUDA device: it needs an NVIDIA GPU and its driver"),
+        ({"__version__": "13.4.1"}, r'CuPy 13\.4\.1 is installed, expected 14 or later; .*"rnnscratch\[cuda13\]"'),
+        ({"arange": fails}, r"CuPy 14\.2\.0 sees a CUDA device, but .*load libnvrtc\.so\.13\);"),
+        ({"arange": lambda *_, **__: strict_xp.asarray(np.ones(3))}, r"a first kernel gave \[\[12\.0\]\]"),
+    ],
+    ids=["no device", "old", "no compiler", "wrong"],
+)
+def test_a_device_is_there_only_where_a_kernel_runs(change, message, cupy):
+    vars(cupy).update(change)
     assert backend.gpu_available() is False
     for ask in (lambda: backend.module_for("gpu"), lambda: backend.to_gpu(HOST)):
-        with pytest.raises(RuntimeError, match=r"device='gpu' needs CuPy .*pip install \"rnnscratch\[cuda13\]\""):
+        with pytest.raises(RuntimeError, match=rf"device='gpu': {message}.*; or use device=\"cpu\""):
             ask()
+
+
+def test_without_cupy_the_error_says_what_to_install(monkeypatch, tmp_path):
+    monkeypatch.delitem(sys.modules, "cupy", raising=False)
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    assert backend.gpu_available() is False
+    with pytest.raises(RuntimeError, match=r'CuPy is not installed; pip install "rnnscratch\[cuda13\]" brings it'):
+        backend.module_for("gpu")
+    (tmp_path / "cupy.py").write_text("raise ImportError('libcuda.so.1: no such file')")
+    assert "CuPy cannot be imported (libcuda.so.1: no such file)" in backend.gpu_problem()
+
+
+def test_the_extras_bring_the_compiler_and_cublas():
+    """CuPy's wheel has neither; NVIDIA's, which its extra ctk names, have them."""
+    config = configparser.ConfigParser()
+    config.read(Path(backend.__file__).parents[1] / "setup.cfg", encoding="utf-8")
+    for cuda in ("12", "13"):
+        assert config["options.extras_require"][f"cuda{cuda}"].split() == [f"cupy-cuda{cuda}x[ctk]>=14"]
 
 
 def test_the_cpu_needs_no_cupy(monkeypatch):
