@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -144,7 +145,9 @@ _PAIRS = {"f": np.complex64, "d": np.complex128}
 def scatter_add(target: Array, indices: Array, values: Array) -> None:
     """Add `values[k]` to the row `target[indices[k]]`, in place; a repeated index is added every time.
 
-    target (V, E), indices (N,) integers in [0, V), values (N, E). `target[indices] += values` would lose repeats.
+    target (V, E), indices (N,) integers in [0, V), values (N, E). `target[indices] += values` would lose repeats. On a
+    GPU, whose threads add in an order of chance, the last bits differ from run to run, but not within
+    `deterministic_sums`.
     """
     xp = get_array_module(target, indices, values)
     if xp is np and target.flags.c_contiguous:  # entry by entry: NumPy's loop for 1-d indices is faster
@@ -156,8 +159,48 @@ def scatter_add(target: Array, indices: Array, values: Array) -> None:
         for first in range(0, len(indices), rows):
             entries = indices[first : first + rows].astype(np.intp)[:, None] * width + np.arange(width)
             np.add.at(flat, entries.reshape(-1), values[first : first + rows].reshape(-1))
-    else:
-        xp.add.at(target, indices, values)
+        return
+    if xp is not np and _deterministic.get() and len(indices):
+        indices, values = _sum_repeats(indices, values)
+    parts = (
+        ((target.real, values.real), (target.imag, values.imag)) if target.dtype.kind == "c" else ((target, values),)
+    )
+    for into, part in parts:  # CuPy adds no complex numbers so
+        xp.add.at(into, indices, part)
+
+
+_deterministic: ContextVar[bool] = ContextVar("deterministic", default=False)
+
+
+@contextmanager
+def deterministic_sums(on: bool = True) -> Iterator[None]:
+    """Within, in this thread, `scatter_add` adds in one order on a GPU too, so that it gives the same bits again.
+
+    It then sorts the indices, which takes longer. On the CPU it always has one order.
+    """
+    token = _deterministic.set(on)
+    try:
+        yield
+    finally:
+        _deterministic.reset(token)
+
+
+def _sum_repeats(indices: Array, values: Array) -> tuple[Array, Array]:
+    """The indices sorted (N,), and values (N, E) of which the last of each index is the sum of all of it, others 0.
+
+    The sum of a segment by doubling: after the step of width w, each row is the sum of the last 2 w rows of its segment.
+    """
+    xp = get_array_module(indices, values)
+    order = xp.argsort(indices)
+    indices, sums = indices[order], values[order]
+    width = 1
+    while width < len(indices):
+        same = (indices[width:] == indices[:-width])[:, None]
+        sums[width:] = sums[width:] + xp.where(same, sums[:-width], 0)
+        width *= 2
+    last = xp.ones(len(indices), bool)
+    last[:-1] = indices[1:] != indices[:-1]
+    return indices, xp.where(last[:, None], sums, 0)
 
 
 def generator(seed: Any = None, name: str = "seed") -> np.random.Generator:

@@ -103,7 +103,7 @@ class Optimizer:
         xp = get_array_module(*arrays)
         flat = [array.reshape(-1) for array in arrays]
         size = arrays[0].size
-        piece = PIECE if xp is np else size
+        piece = PIECE if xp is np else max(1, size)
         need = min(piece, size)
         if not self._scratch or self._scratch[0].size < need or self._scratch[0].dtype != arrays[0].dtype:
             self._scratch = [xp.empty(need, arrays[0].dtype) for _ in range(self.scratch_arrays)]
