@@ -116,6 +116,16 @@ def to_cpu(array: Any) -> np.ndarray:
     return found
 
 
+def to_floats(*values: Any) -> list[float]:
+    """Numbers, or arrays of one, as Python's; those on a device come in one copy, for which it is waited once."""
+    there = [k for k, value in enumerate(values) if get_array_module(value) is not np]
+    if not there:
+        return [float(value) for value in values]
+    parts = [values[k].reshape(()).astype(np.float64) for k in there]
+    found = dict(zip(there, to_cpu(get_array_module(*parts).stack(parts)).tolist()))
+    return [found[k] if k in found else float(value) for k, value in enumerate(values)]
+
+
 def to_gpu(array: Array) -> Array:
     """The array on the current CUDA device. Raises RuntimeError, saying what is missing, where no kernel runs."""
     return module_for("gpu").asarray(array)
@@ -188,7 +198,7 @@ def deterministic_sums(on: bool = True) -> Iterator[None]:
 def _sum_repeats(indices: Array, values: Array) -> tuple[Array, Array]:
     """The indices sorted (N,), and values (N, E) of which the last of each index is the sum of all of it, others 0.
 
-    The sum of a segment by doubling: after the step of width w, each row is the sum of the last 2 w rows of its segment.
+    By doubling: after the step of width w, each row is the sum of the last 2 w rows of its index, up to itself.
     """
     xp = get_array_module(indices, values)
     order = xp.argsort(indices)

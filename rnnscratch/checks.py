@@ -435,10 +435,20 @@ def check_shape(name: str, value: Any, shape: tuple[int, ...], dtype: Any, meani
     return found
 
 
+def check_module(name: str, value: Any, xp: Any) -> None:
+    """Raise TypeError unless an array is of this module, which is that of the parameters."""
+    found = get_array_module(value)
+    if found is not xp:
+        raise TypeError(
+            f"{name} and the parameters are on different devices: {found.__name__} and {xp.__name__}; "
+            "move them to one with to_cpu or to_gpu"
+        )
+
+
 def check_ids(ids: Any, size: int, name: str = "ids") -> Array:
     """The ids as an array of integers in [0, size), at least one. Raises TypeError or ValueError otherwise.
 
-    Reads device arrays back: call it at the border.
+    On a device it waits until it can read them: give ids that are on the host still.
     """
     found = as_array(name, ids, "iu")
     if found.size == 0:

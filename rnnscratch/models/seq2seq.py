@@ -256,13 +256,12 @@ class Seq2Seq(Model):
         ids = as_array(name, ids, "iu")
         if ids.ndim != 2:
             raise ValueError(f"{name} has shape {ids.shape}, expected (steps, B)")
-        ids = self.xp.asarray(ids)
         try:
             plan = Plan(ids.shape[0], ids.shape[1], lengths, self.xp)
         except (ValueError, TypeError) as error:
             raise type(error)(f"{name}: {error}") from None
         check_ids(ids, size, name)
-        return Packed(plan.pack(ids), plan)
+        return Packed(self._moved(name, plan.pack(ids)), plan)
 
     def _features(
         self, source: Any, source_lengths: Any, target_in: Any, target_lengths: Any, train: bool, keep: bool
