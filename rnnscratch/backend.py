@@ -117,7 +117,7 @@ def to_cpu(array: Any) -> np.ndarray:
 
 
 def to_floats(*values: Any) -> list[float]:
-    """Numbers, or arrays of one, as Python's; those on a device come in one copy, for which it is waited once."""
+    """Numbers as Python's; those on a device, arrays of one, come in one copy, for which it is waited once."""
     there = [k for k, value in enumerate(values) if get_array_module(value) is not np]
     if not there:
         return [float(value) for value in values]

@@ -502,9 +502,13 @@ def check_distribution(name: str, values: Any, size: int | None = None) -> np.nd
 
 
 def non_finite(arrays: Mapping[str, Array]) -> str | None:
-    """The name of the last of the arrays that hold NaN or infinity, if any does."""
+    """The name of the last of the arrays that hold NaN or infinity, if any does. A device is waited for once."""
+    xp = get_array_module(*arrays.values())
+    if xp is not np:
+        finite = to_cpu(xp.stack([xp.isfinite(array).all() for array in arrays.values()]))
+        return next((name for name, fine in zip(reversed(list(arrays)), finite[::-1]) if not fine), None)
     for name, array in reversed(list(arrays.items())):
-        if not bool(get_array_module(array).isfinite(array).all()):
+        if not bool(np.isfinite(array).all()):
             return name
     return None
 

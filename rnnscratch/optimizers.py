@@ -13,7 +13,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
-from .backend import Array, get_array_module, to_floats
+from .backend import Array, get_array_module, to_cpu, to_floats
 from .checks import check_flags, check_number
 from .schedules import Plateau, Schedule, cosine_schedule, step_schedule, warm_up
 
@@ -226,9 +226,9 @@ def check_state(key: str, slot: str, value: Any) -> None:
     """Raise TypeError or ValueError unless an array can be an optimizer's state: finite, and squares not below 0."""
     if getattr(value, "dtype", np.dtype(object)).kind not in "fc":
         raise TypeError(f"state[{key!r}] is {type(value).__name__}, expected an array of floating-point numbers")
-    if not bool(get_array_module(value).isfinite(value).all()):
+    if not to_cpu(get_array_module(value).isfinite(value).all()):
         raise ValueError(f"state[{key!r}] holds NaN or infinity")
-    if slot == "squares" and value.dtype.kind == "f" and bool((value < 0).any()):
+    if slot == "squares" and value.dtype.kind == "f" and to_cpu((value < 0).any()):
         raise ValueError(f"state[{key!r}] holds negative numbers, expected squares")
 
 

@@ -336,7 +336,7 @@ def _count_product(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) 
     for each in (a, b):
         last = each if each.ndim < 3 else each[0]
         moves["launches"] += not (last.flags.c_contiguous or last.flags.f_contiguous)
-    if (a.ndim > 2 or b.ndim > 2) and a.shape[:-2] != b.shape[:-2]:
+    if a.shape[:-2] != b.shape[:-2] and math.prod(a.shape[:-2]) * math.prod(b.shape[:-2]) > 1:
         moves["launches"] += 3
         moves["allocations"] += 3
 
