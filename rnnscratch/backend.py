@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -54,12 +55,50 @@ def _module_of(array: Any) -> Any:
 
 
 def gpu_available() -> bool:
-    """Whether CuPy is installed and sees a device. The first call imports CuPy; importing rnnscratch never does."""
+    """Whether a kernel really runs on a CUDA device; `gpu_problem` says why not.
+
+    The first call imports CuPy and takes seconds; importing rnnscratch never does.
+    """
+    return gpu_problem() is None
+
+
+def gpu_problem() -> str | None:
+    """What is missing for a GPU and how to get it, in one line; None where a kernel runs."""
     try:
         import cupy
-    except ImportError:
-        return False
-    return bool(cupy.is_available())
+    except ImportError as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == "cupy":
+            return f"CuPy is not installed; {_INSTALL}"
+        return f"CuPy cannot be imported ({_first_line(error)}); {_INSTALL}"
+    return _try_kernels(cupy)
+
+
+_INSTALL = (
+    'pip install "rnnscratch[cuda13]" brings it and the CUDA libraries for drivers from 580 on, "rnnscratch[cuda12]" '
+    "for older ones"
+)
+
+
+@lru_cache(maxsize=1)
+def _try_kernels(cupy: Any) -> str | None:
+    """What keeps a kernel that CUDA compiles and a matrix product from running."""
+    if int(cupy.__version__.partition(".")[0]) < 14:
+        return f"CuPy {cupy.__version__} is installed, expected 14 or later; {_INSTALL}"
+    if not cupy.is_available():
+        return "CuPy sees no CUDA device: it needs an NVIDIA GPU and its driver, which nvidia-smi shows"
+    try:
+        row = cupy.arange(3, dtype=np.float32) + 1
+        found = (row[None] @ row[:, None]).get()
+    except Exception as error:  # CuPy's own kinds, of which most are of the CUDA library that is missing
+        return (
+            f"CuPy {cupy.__version__} sees a CUDA device, but a first kernel fails "
+            f"({type(error).__name__}: {_first_line(error)}); {_INSTALL}"
+        )
+    return None if found.tolist() == [[14.0]] else f"a first kernel gave {found.tolist()}, expected [[14.0]]"
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), "")
 
 
 def to_cpu(array: Any) -> np.ndarray:
@@ -77,8 +116,18 @@ def to_cpu(array: Any) -> np.ndarray:
     return found
 
 
+def to_floats(*values: Any) -> list[float]:
+    """Numbers as Python's; those on a device, arrays of one, come in one copy, for which it is waited once."""
+    there = [k for k, value in enumerate(values) if get_array_module(value) is not np]
+    if not there:
+        return [float(value) for value in values]
+    parts = [values[k].reshape(()).astype(np.float64) for k in there]
+    found = dict(zip(there, to_cpu(get_array_module(*parts).stack(parts)).tolist()))
+    return [found[k] if k in found else float(value) for k, value in enumerate(values)]
+
+
 def to_gpu(array: Array) -> Array:
-    """The array on the current CUDA device. Raises RuntimeError without CuPy or without a device."""
+    """The array on the current CUDA device. Raises RuntimeError, saying what is missing, where no kernel runs."""
     return module_for("gpu").asarray(array)
 
 
@@ -93,11 +142,9 @@ def module_for(device: str) -> Any:
         return np
     if device not in ("gpu", "cuda"):
         raise ValueError(f"device is {device!r}, expected 'cpu' or 'gpu'")
-    if not gpu_available():
-        raise RuntimeError(
-            f"device={device!r} needs CuPy and a CUDA device, and none was found; "
-            'install one with pip install "rnnscratch[cuda13]" (or cuda12), or use device="cpu"'
-        )
+    problem = gpu_problem()
+    if problem is not None:
+        raise RuntimeError(f'device={device!r}: {problem}; or use device="cpu"')
     import cupy
 
     return cupy
@@ -110,7 +157,9 @@ _PAIRS = {"f": np.complex64, "d": np.complex128}
 def scatter_add(target: Array, indices: Array, values: Array) -> None:
     """Add `values[k]` to the row `target[indices[k]]`, in place; a repeated index is added every time.
 
-    target (V, E), indices (N,) integers in [0, V), values (N, E). `target[indices] += values` would lose repeats.
+    target (V, E), indices (N,) integers in [0, V), values (N, E). `target[indices] += values` would lose repeats. On a
+    GPU, whose threads add in an order of chance, the last bits differ from run to run, but not within
+    `deterministic_sums`.
     """
     xp = get_array_module(target, indices, values)
     if xp is np and target.flags.c_contiguous:  # entry by entry: NumPy's loop for 1-d indices is faster
@@ -122,8 +171,48 @@ def scatter_add(target: Array, indices: Array, values: Array) -> None:
         for first in range(0, len(indices), rows):
             entries = indices[first : first + rows].astype(np.intp)[:, None] * width + np.arange(width)
             np.add.at(flat, entries.reshape(-1), values[first : first + rows].reshape(-1))
-    else:
-        xp.add.at(target, indices, values)
+        return
+    if xp is not np and _deterministic.get() and len(indices):
+        indices, values = _sum_repeats(indices, values)
+    parts = (
+        ((target.real, values.real), (target.imag, values.imag)) if target.dtype.kind == "c" else ((target, values),)
+    )
+    for into, part in parts:  # CuPy adds no complex numbers so
+        xp.add.at(into, indices, part)
+
+
+_deterministic: ContextVar[bool] = ContextVar("deterministic", default=False)
+
+
+@contextmanager
+def deterministic_sums(on: bool = True) -> Iterator[None]:
+    """Within, in this thread, `scatter_add` adds in one order on a GPU too, so that it gives the same bits again.
+
+    It then sorts the indices, which takes longer. On the CPU it always has one order.
+    """
+    token = _deterministic.set(on)
+    try:
+        yield
+    finally:
+        _deterministic.reset(token)
+
+
+def _sum_repeats(indices: Array, values: Array) -> tuple[Array, Array]:
+    """The indices sorted (N,), and values (N, E) of which the last of each index is the sum of all of it, others 0.
+
+    By doubling: after the step of width w, each row is the sum of the last 2 w rows of its index, up to itself.
+    """
+    xp = get_array_module(indices, values)
+    order = xp.argsort(indices)
+    indices, sums = indices[order], values[order]
+    width = 1
+    while width < len(indices):
+        same = (indices[width:] == indices[:-width])[:, None]
+        sums[width:] = sums[width:] + xp.where(same, sums[:-width], 0)
+        width *= 2
+    last = xp.ones(len(indices), bool)
+    last[:-1] = indices[1:] != indices[:-1]
+    return indices, xp.where(last[:, None], sums, 0)
 
 
 def generator(seed: Any = None, name: str = "seed") -> np.random.Generator:

@@ -444,10 +444,20 @@ def check_shape(name: str, value: Any, shape: tuple[int, ...], dtype: Any, meani
     return found
 
 
+def check_module(name: str, value: Any, xp: Any) -> None:
+    """Raise TypeError unless an array is of this module, which is that of the parameters."""
+    found = get_array_module(value)
+    if found is not xp:
+        raise TypeError(
+            f"{name} and the parameters are on different devices: {found.__name__} and {xp.__name__}; "
+            "move them to one with to_cpu or to_gpu"
+        )
+
+
 def check_ids(ids: Any, size: int, name: str = "ids") -> Array:
     """The ids as an array of integers in [0, size), at least one. Raises TypeError or ValueError otherwise.
 
-    Reads device arrays back: call it at the border.
+    On a device it waits until it can read them: give ids that are on the host still.
     """
     found = as_array(name, ids, "iu")
     if found.size == 0:
@@ -501,9 +511,13 @@ def check_distribution(name: str, values: Any, size: int | None = None) -> np.nd
 
 
 def non_finite(arrays: Mapping[str, Array]) -> str | None:
-    """The name of the last of the arrays that hold NaN or infinity, if any does."""
+    """The name of the last of the arrays that hold NaN or infinity, if any does. A device is waited for once."""
+    xp = get_array_module(*arrays.values())
+    if xp is not np:
+        finite = to_cpu(xp.stack([xp.isfinite(array).all() for array in arrays.values()]))
+        return next((name for name, fine in zip(reversed(list(arrays)), finite[::-1]) if not fine), None)
     for name, array in reversed(list(arrays.items())):
-        if not bool(get_array_module(array).isfinite(array).all()):
+        if not bool(np.isfinite(array).all()):
             return name
     return None
 

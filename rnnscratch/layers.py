@@ -20,7 +20,16 @@ from typing import Any
 import numpy as np
 
 from .backend import Array, check_dtype, generator, get_array_module, module_for
-from .checks import as_operand, check_choice, check_flags, check_ids, check_rates, check_shape, check_sizes
+from .checks import (
+    as_operand,
+    check_choice,
+    check_flags,
+    check_ids,
+    check_module,
+    check_rates,
+    check_shape,
+    check_sizes,
+)
 from .kernels import attention, dense, dropout, embedding, gru, layer_norm, lstm, peephole, rnn, sequence
 from .kernels.packing import Packed, Plan
 
@@ -314,6 +323,7 @@ class Recurrent(Layer):
             upstream = self._unpack(dstate, B, "dstate")
             if dhs is not None:
                 dhs = _upstream("dhs", dhs, (T, B, width), self._compute_dtype(), "(T, B, directions*H)")
+                check_module("dhs", dhs.data if isinstance(dhs, Packed) else dhs, plan.xp)
             sequence.check_truncate(truncate)
             d = None if dhs is None else dhs.data if isinstance(dhs, Packed) else plan.pack(dhs)
             dinitial: list[Any] = [None] * len(caches)
@@ -347,7 +357,8 @@ class Recurrent(Layer):
         Arguments are arrays of the layer's dtype, or numbers without one, such as lists, which take it on. x (T, B,
         input_size); state h (layers*directions, B, H), for an LSTM the pair (h, c), or None for zeros;
         lengths (B,) integers from 1 to T, on the host, or None. Returns hs (T, B, directions*H), zero past each
-        sequence's end, and the final state, shaped as the initial one. hs is read-only: backward needs it as it is.
+        sequence's end, and the final state, shaped as the initial one. Backward needs hs as it is: on the host it is
+        read-only, which arrays on a GPU cannot be.
 
         Raises ValueError or TypeError for a wrong shape, dtype or length.
         """
@@ -403,7 +414,7 @@ class Recurrent(Layer):
             )
         if x.dtype != dtype:
             raise TypeError(f"x has dtype {x.dtype}, expected {dtype} as the parameters")
-        get_array_module(x.data if isinstance(x, Packed) else x, *self.params.values())
+        check_module("x", x.data if isinstance(x, Packed) else x, get_array_module(*self.params.values()))
         return x
 
     def _unpack(self, state: Any, B: int, name: str) -> list[Array | None]:
@@ -421,6 +432,7 @@ class Recurrent(Layer):
             if part is not None:
                 label = name if len(self.states) == 1 else f"{name} {letter}"
                 parts[k] = check_shape(label, part, shape, self._compute_dtype(), "(layers*directions, B, H)")
+                check_module(label, parts[k], get_array_module(*self.params.values()))
         return parts
 
     def _pack(self, parts: Any) -> Any:
@@ -548,10 +560,13 @@ class Embedding(Layer):
     def call(self, x: Any, train: bool = False, keep: bool = True) -> tuple[Any, Any]:
         """ids (T, B) integers in [0, num_embeddings) -> (T, B, embedding_dim), and the way back; ids have no gradient.
 
-        Raises TypeError or ValueError otherwise.
+        Ids on the host are checked there, and moved to where the table is. Those on a device are read back to be
+        checked, for which it is waited, but not if they are packed. Raises TypeError or ValueError for others.
         """
         plan = x.plan if isinstance(x, Packed) else None
-        ids = check_ids(x if plan is None else x.data, self.num_embeddings)
+        ids = check_ids(x, self.num_embeddings) if plan is None else x.data
+        if get_array_module(ids) is np:
+            ids = self.xp.asarray(ids)
         shape = (*(ids if plan is None else x).shape, self.embedding_dim)
         self._begin()
         found, cache = embedding.forward(ids, self.params["E"])

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
-from .backend import Array, get_array_module
+from .backend import Array, get_array_module, to_cpu, to_floats
 from .checks import check_flags, check_number
 from .schedules import Plateau, Schedule, cosine_schedule, step_schedule, warm_up
 
@@ -103,7 +103,7 @@ class Optimizer:
         xp = get_array_module(*arrays)
         flat = [array.reshape(-1) for array in arrays]
         size = arrays[0].size
-        piece = PIECE if xp is np else size
+        piece = PIECE if xp is np else max(1, size)
         need = min(piece, size)
         if not self._scratch or self._scratch[0].size < need or self._scratch[0].dtype != arrays[0].dtype:
             self._scratch = [xp.empty(need, arrays[0].dtype) for _ in range(self.scratch_arrays)]
@@ -226,9 +226,9 @@ def check_state(key: str, slot: str, value: Any) -> None:
     """Raise TypeError or ValueError unless an array can be an optimizer's state: finite, and squares not below 0."""
     if getattr(value, "dtype", np.dtype(object)).kind not in "fc":
         raise TypeError(f"state[{key!r}] is {type(value).__name__}, expected an array of floating-point numbers")
-    if not bool(get_array_module(value).isfinite(value).all()):
+    if not to_cpu(get_array_module(value).isfinite(value).all()):
         raise ValueError(f"state[{key!r}] holds NaN or infinity")
-    if slot == "squares" and value.dtype.kind == "f" and bool((value < 0).any()):
+    if slot == "squares" and value.dtype.kind == "f" and to_cpu((value < 0).any()):
         raise ValueError(f"state[{key!r}] holds negative numbers, expected squares")
 
 
@@ -444,6 +444,8 @@ def clip_gradients(grads: Mapping[str, Array], max_norm: float | None = None, ma
         raise ValueError("grads is empty, expected at least one array")
     for name, grad in grads.items():
         check_changeable(f"grads[{name!r}]", grad)
+        if max_value is not None and grad.dtype.kind == "c":
+            raise TypeError(f"grads[{name!r}] is {grad.dtype}, expected real numbers where max_value is given")
     norm = global_norm(grads)
     if not math.isfinite(norm):
         return norm
@@ -453,26 +455,39 @@ def clip_gradients(grads: Mapping[str, Array], max_norm: float | None = None, ma
         for grad in grads.values():
             xp.clip(grad, -max_value, max_value, out=grad)
         clipped = norm if max_norm is None else global_norm(grads)
-    if max_norm is not None and clipped > max_norm:
-        for grad in grads.values():
-            grad *= max_norm / (clipped + 1e-6)
+    if max_norm is not None:
+        scale_down(grads, clipped, max_norm)
     return norm
+
+
+def scale_down(grads: Mapping[str, Array], norm: float, max_norm: float) -> None:
+    """Scale gradients of this global norm to max_norm, in place, if it is larger."""
+    if norm > max_norm:
+        for grad in grads.values():
+            grad *= max_norm / (norm + 1e-6)
 
 
 def global_norm(arrays: Mapping[str, Array]) -> float:
     """The square root of the sum of the squares of all entries, infinite or NaN only if an entry is (or it overflows
     float64).
     """
+    return norm_and(arrays)[0]
+
+
+def norm_and(arrays: Mapping[str, Array], *numbers: Any) -> list[float]:
+    """The `global_norm` of arrays, and further numbers; all that is on a device is read back together."""
     xp = get_array_module(*arrays.values())
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        total = float(sum(xp.vdot(flat, flat).real for flat in (array.reshape(-1) for array in arrays.values())))
+        squares: Any = sum(xp.vdot(flat, flat).real for flat in (array.reshape(-1) for array in arrays.values()))
+        total, *found = to_floats(squares, *numbers)
         if 1e-30 < total < math.inf:
-            return math.sqrt(total)
+            return [math.sqrt(total), *found]
         # The squares overflowed or vanished, as float32 does at 1e19 and 1e-23: scale the largest entry to 1 first.
-        largest = max((float(abs(array).max()) for array in arrays.values() if array.size), default=0.0)
+        largest = max(to_floats(*(abs(array).max() for array in arrays.values() if array.size)), default=0.0)
         if largest == 0.0 or not math.isfinite(largest):
-            return math.sqrt(total) if math.isnan(total) else largest
-        return largest * math.sqrt(sum(float((abs(array / largest) ** 2).sum()) for array in arrays.values()))
+            return [math.sqrt(total) if math.isnan(total) else largest, *found]
+        scaled = to_floats(*((abs(array / largest) ** 2).sum() for array in arrays.values()))
+        return [largest * math.sqrt(sum(scaled)), *found]
 
 
 def check_changeable(name: str, array: Any) -> None:

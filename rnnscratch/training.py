@@ -12,11 +12,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .backend import blas_threads
+from .backend import blas_threads, deterministic_sums, to_floats
 from .checkpoints import ROW, Run, put_params
 from .checks import as_array, as_list, as_sequences, check_flags, check_number, check_sequences, check_sizes, non_finite
 from .files import atomic_write, owned, user_path
-from .optimizers import Average, Optimizer, by_beginning, check_decay, clip_gradients
+from .optimizers import Average, Optimizer, by_beginning, check_changeable, check_decay, norm_and, scale_down
 from .progress import progress_bar
 from .schedules import Plateau, Schedule, describe
 from .text.batches import Batches
@@ -119,6 +119,7 @@ def fit(
     workers: Any = 1,
     unfreeze: Mapping[str, int] | None = None,
     average: float | None = None,
+    deterministic: bool = False,
 ) -> History:
     """Train a model (see `Trainable`) in place; with validation data, it ends with the weights of its best epoch.
 
@@ -131,10 +132,10 @@ def fit(
                   higher any other figure
     callbacks     called as callback(model, row) after each epoch; a true answer stops the training
     checkpoint    a file written at the start and after each epoch; with `resume` a run killed later continues from it,
-                  to the same bits, if an iterable of one's own gives the same batches again or draws them from its
-                  `rng`. Without `resume`, the checkpoint of the very same run, begun anew from the same weights, is
-                  replaced once its first epoch is done, and anything else that is there is refused. While fit runs,
-                  the file is its own, and another fit is told whose it is
+                  to the same bits (on a GPU if `deterministic`), if an iterable of one's own gives the same batches
+                  again or draws them from its `rng`. Without `resume`, the checkpoint of the very same run, begun anew
+                  from the same weights, is replaced once its first epoch is done, and anything else that is there is
+                  refused. While fit runs, the file is its own, and another fit is told whose it is
     workers       how many processes take a part of each batch, with one BLAS thread each; or a `workers.Communicator`,
                   such as `workers.MPI()`. The same number gives the same bits; a script must call fit under
                   `if __name__ == "__main__":`, as with all of Python's multiprocessing. Validation is rank 0's
@@ -143,6 +144,8 @@ def fit(
                   first; those in the model's own `fixed` never
     average       the decay of a running mean of the weights over the updates, such as 0.999, or 1 for the plain mean
                   (`optimizers.Average`): validation, callbacks, the best epoch and the model at the end have the mean
+    deterministic  whether the same run gives the same bits on a GPU too, where the gradients of embeddings are else
+                  summed in an order of chance; it takes longer. On the CPU it always does
 
     With one worker, BLAS gets one thread where the model's matrices are small (see `backend.blas_threads`).
 
@@ -164,7 +167,7 @@ def fit(
         raise TypeError(f"seed is {seed!r}, expected a whole number or None")
     if checkpoint is not None and not isinstance(checkpoint, str | os.PathLike):
         raise TypeError(f"checkpoint is {checkpoint!r}, expected a path or None")
-    check_flags(resume=resume, progress=progress)
+    check_flags(resume=resume, progress=progress, deterministic=deterministic)
     if clip_norm is not None:
         check_number("clip_norm", clip_norm, above=0.0)
     if not isinstance(monitor, str):
@@ -208,6 +211,7 @@ def fit(
         "validation data": None if held_out is None else summary(held_out),
         "fixed": sorted(own) or None,
         "average": None if mean is None else mean.decay,
+        "deterministic": True if deterministic else None,
         "unfreeze": None if unfreeze is None else {name: int(unfreeze[name]) for name in sorted(unfreeze)},
     }
     if team.size > 1:  # the number of workers changes the bits
@@ -216,6 +220,7 @@ def fit(
     base_rate = optimizer.learning_rate
     try:
         with team, blas_threads(model.params, team.size), contextlib.ExitStack() as mine:
+            mine.enter_context(deterministic_sums(bool(deterministic)))
             if team.rank:
                 return History(*team.follow())
             if checkpoint is not None:
@@ -318,8 +323,8 @@ def scores_of(model: Any, batches: Any) -> dict[str, float]:
         loss, _, figures = model.batch_loss(batch)
         weight = float(model.weight(batch)) if hasattr(model, "weight") else 1.0
         count += weight
-        for name, value in {"loss": loss, **figures}.items():
-            total[name] = total.get(name, 0.0) + float(value) * weight
+        for name, value in zip(["loss", *figures], to_floats(loss, *figures.values())):
+            total[name] = total.get(name, 0.0) + value * weight
     return {name: value / count for name, value in total.items()}
 
 
@@ -385,14 +390,18 @@ def train_on(
 ) -> tuple[float, dict[str, float], float]:
     """One update; returns the batch's mean loss, its further figures, and the norm of the gradients."""
     loss, figures = team.gradient(batch)
-    norm = clip_gradients({name: g for name, g in model.grads.items() if name not in fixed}, max_norm=clip_norm)
-    if not (math.isfinite(float(loss)) and math.isfinite(norm)):
+    grads = {name: grad for name, grad in model.grads.items() if name not in fixed}
+    for name, grad in grads.items():
+        check_changeable(f"grads[{name!r}]", grad)
+    norm, loss, *values = norm_and(grads, loss, *figures.values())
+    if not (math.isfinite(loss) and math.isfinite(norm)):
         raise NonFiniteLoss(
-            f"loss {float(loss)}, gradient norm {norm} in epoch {epoch}, batch {number}; {first_non_finite(model)}; "
-            f"{ADVICE}"
+            f"loss {loss}, gradient norm {norm} in epoch {epoch}, batch {number}; {first_non_finite(model)}; {ADVICE}"
         )
+    if clip_norm is not None:
+        scale_down(grads, norm, clip_norm)
     optimizer.step(model.params, model.grads, fixed)
-    return float(loss), {name: float(value) for name, value in figures.items()}, norm
+    return loss, dict(zip(figures, values)), norm
 
 
 def first_non_finite(model: Any) -> str:

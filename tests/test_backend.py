@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import configparser
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
 import strict_xp
+from close import close
 from hypothesis import example, given
 from hypothesis import strategies as st
 from peers import torch
@@ -69,8 +72,9 @@ def test_to_cpu_fetches_arrays_only_and_names_what_holds_no_numbers():
 def cupy(monkeypatch):
     """A stand-in for CuPy, with a device."""
     module = types.ModuleType("cupy")
+    module.__version__ = "14.2.0"
     module.is_available = lambda: True
-    module.asarray = strict_xp.asarray
+    module.asarray, module.arange = strict_xp.asarray, strict_xp.arange
     monkeypatch.setitem(sys.modules, "cupy", module)
     return module
 
@@ -83,16 +87,44 @@ def test_a_device_is_used_where_there_is_one(cupy):
     assert moved.get().tolist() == [0, 1, 2]
 
 
-@pytest.mark.parametrize("installed", [False, True], ids=["no CuPy", "no device"])
-def test_without_a_device_the_error_says_what_to_install(installed, cupy, monkeypatch):
-    if installed:
-        cupy.is_available = lambda: False
-    else:
-        monkeypatch.setitem(sys.modules, "cupy", None)  # importing it raises ImportError
+def fails(*_, **__):
+    raise RuntimeError("CuPy failed to load libnvrtc.so.13\nOSError: no such file")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"is_available": lambda: False}, r"CuPy sees no CUDA device: it needs an NVIDIA GPU and its driver"),
+        ({"__version__": "13.4.1"}, r'CuPy 13\.4\.1 is installed, expected 14 or later; .*"rnnscratch\[cuda13\]"'),
+        ({"arange": fails}, r"CuPy 14\.2\.0 sees a CUDA device, but .*load libnvrtc\.so\.13\);"),
+        ({"arange": lambda *_, **__: strict_xp.asarray(np.ones(3))}, r"a first kernel gave \[\[12\.0\]\]"),
+    ],
+    ids=["no device", "old", "no compiler", "wrong"],
+)
+def test_a_device_is_there_only_where_a_kernel_runs(change, message, cupy):
+    vars(cupy).update(change)
     assert backend.gpu_available() is False
     for ask in (lambda: backend.module_for("gpu"), lambda: backend.to_gpu(HOST)):
-        with pytest.raises(RuntimeError, match=r"device='gpu' needs CuPy .*pip install \"rnnscratch\[cuda13\]\""):
+        with pytest.raises(RuntimeError, match=rf"device='gpu': {message}.*; or use device=\"cpu\""):
             ask()
+
+
+def test_without_cupy_the_error_says_what_to_install(monkeypatch, tmp_path):
+    monkeypatch.delitem(sys.modules, "cupy", raising=False)
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    assert backend.gpu_available() is False
+    with pytest.raises(RuntimeError, match=r'CuPy is not installed; pip install "rnnscratch\[cuda13\]" brings it'):
+        backend.module_for("gpu")
+    (tmp_path / "cupy.py").write_text("raise ImportError('libcuda.so.1: no such file')")
+    assert "CuPy cannot be imported (libcuda.so.1: no such file)" in backend.gpu_problem()
+
+
+def test_the_extras_bring_the_compiler_and_cublas():
+    """CuPy's wheel has neither; NVIDIA's, which its extra ctk names, have them."""
+    config = configparser.ConfigParser()
+    config.read(Path(backend.__file__).parents[1] / "setup.cfg", encoding="utf-8")
+    for cuda in ("12", "13"):
+        assert config["options.extras_require"][f"cuda{cuda}"].split() == [f"cupy-cuda{cuda}x[ctk]>=14"]
 
 
 def test_the_cpu_needs_no_cupy(monkeypatch):
@@ -125,8 +157,49 @@ def test_scatter_add_adds_every_repeat(indices, dtype, index_dtype, contiguous, 
     if on_device:
         arguments = [strict_xp.asarray(array) for array in arguments]
     backend.scatter_add(*arguments)
-    assert np.array_equal(backend.to_cpu(arguments[0]), right)
+    assert close(arguments[0], right, ordered=not on_device)
     assert arguments[0].dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", ["float32", "complex128"])
+def test_deterministic_sums_come_in_one_order(dtype, rng):
+    """The fake adds in another order each time, as a GPU's threads do."""
+    indices = rng.integers(0, 7, 1000)
+    start, values = rng.standard_normal((7, 3)).astype(dtype), rng.standard_normal((1000, 3)).astype(dtype)
+    right = start.astype(complex)
+    np.add.at(right, indices, values)
+
+    def twice():
+        found = []
+        for seed in (0, 1):
+            if hasattr(strict_xp, "reorder"):
+                strict_xp.reorder(seed)
+            target = strict_xp.asarray(start)
+            backend.scatter_add(target, strict_xp.asarray(indices), strict_xp.asarray(values))
+            assert np.allclose(target.get(), right, rtol=1e-5, atol=1e-4)
+            found.append(target.get())
+        return found
+
+    if hasattr(strict_xp, "reorder"):
+        assert not np.array_equal(*twice())
+    with backend.deterministic_sums():
+        assert np.array_equal(*twice())
+        with backend.deterministic_sums(False):
+            assert not backend._deterministic.get()
+    assert not backend._deterministic.get()
+
+
+def test_deterministic_sums_add_every_repeat(rng):
+    for indices in ([], [3], [2, 2, 2, 2, 2], [4, 0, 4, 1, 0, 4, 4], list(range(5))):
+        start, values = rng.standard_normal((5, 2)), rng.standard_normal((len(indices), 2))
+        right, target = start.copy(), strict_xp.asarray(start)
+        for index, row in zip(indices, values):
+            right[index] += row
+        with backend.deterministic_sums():
+            moved = strict_xp.asarray(np.array(indices, int)), strict_xp.asarray(values)
+            backend.scatter_add(target, *moved)
+        assert np.allclose(target.get(), right, rtol=1e-13)
+        assert np.array_equal(moved[1].get(), values)
 
 
 def test_scatter_add_refuses_rows_that_do_not_exist_and_mixed_devices():

@@ -319,7 +319,8 @@ def test_judging_ends_well_where_nobody_reads_it_or_it_is_interrupted(arguments,
     assert process.communicate()[1] == "" and process.returncode == 0
     first = (
         "from rnnscratch import predicting; import signal, os, time;"
-        "predicting.Labels.words = predicting.Labels.ids = lambda *_: (os.kill(os.getpid(), signal.SIGINT), time.sleep(9))"
+        "stop = lambda *_: (os.kill(os.getpid(), signal.SIGINT), time.sleep(9));"
+        "predicting.Labels.words = predicting.Labels.ids = stop"
     )
     process = command(*arguments, folder=judged, first=first)
     assert process.communicate()[1] == f"\nrnnscratch {arguments[0]}: stopped\n" and process.returncode == 130

@@ -191,15 +191,15 @@ def stopper(error, epoch):
 
 def interrupt_at(monkeypatch, update):
     """Ctrl-C in the middle of the update of this number."""
-    count, original = [0], training.clip_gradients
+    count, original = [0], training.norm_and
 
-    def clip(*arguments, **options):
+    def measure(*arguments, **options):
         count[0] += 1
         if count[0] == update:
             raise KeyboardInterrupt
         return original(*arguments, **options)
 
-    monkeypatch.setattr(training, "clip_gradients", clip)
+    monkeypatch.setattr(training, "norm_and", measure)
 
 
 CASES = {
@@ -1020,7 +1020,7 @@ def test_a_frozen_table_stays_to_the_bit_and_makes_no_part_of_the_norm():
     batch = next(iter(training.Batches(*TRAIN, batch_size=120, shuffle=True, seed=0)))
     twin.batch_loss(batch, train=True)[1]()
     learning = {name: gradient for name, gradient in twin.grads.items() if name != "embedding.E"}
-    assert history["gradient_norm"][0] == pytest.approx(training.clip_gradients(learning), rel=1e-5)
+    assert history["gradient_norm"][0] == pytest.approx(training.norm_and(learning)[0], rel=1e-5)
 
 
 def test_parameters_learn_from_the_epoch_that_unfreeze_says():

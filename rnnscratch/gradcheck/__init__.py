@@ -194,6 +194,8 @@ def _check_target(target: Any, lengths: Any, state: Any) -> None:
     for name, array in (target.params if is_layer else {}).items():
         if name in ("x", "state") or name.startswith(("input ", "state ")):
             raise ValueError(f"params holds {name!r}, which is the name of an argument here, expected another name")
+        if get_array_module(array) is not np:
+            raise TypeError(f"params[{name!r}] is a device array; check on the host, the code is the same")
         if as_array(f"params[{name!r}]", array, "fc").size and not np.isfinite(array).all():
             raise ValueError(f"params[{name!r}] holds NaN or infinite numbers, for which no gradient can be checked")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, get_array_module, to_cpu
+from ..backend import Array, get_array_module, scatter_add, to_cpu
 from ..checks import as_symbols, check_distribution, check_sizes
 from .base import BaseHMM
 from .chain import check_entries, check_vocabulary, look_up, vocabulary_of
@@ -60,7 +60,11 @@ class Categorical(Emission):
     def statistics(self, X: Array, weights: Array) -> np.ndarray:
         """How often each state emits each symbol (N, K), by expectation."""
         xp = get_array_module(X, weights)
-        return np.stack([to_cpu(xp.bincount(X, row, minlength=self.n_features_)) for row in weights])
+        if xp is np:
+            return np.stack([np.bincount(X, row, minlength=self.n_features_) for row in weights])
+        found = xp.zeros((self.n_features_, len(weights)), weights.dtype)
+        scatter_add(found, X, weights.T)  # `bincount` would wait for the device at each row
+        return to_cpu(found).T
 
     def estimate(self, statistics: np.ndarray) -> dict[str, Any]:
         prior = check_dirichlet("emissionprob_prior", self.emissionprob_prior, statistics.shape)

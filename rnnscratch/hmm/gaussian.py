@@ -351,7 +351,7 @@ def log_density(X: Array, means: np.ndarray, covars: np.ndarray) -> Array:
             for k, mean in enumerate(means):
                 difference = deviations(X, mean, absent)
                 difference *= difference
-                xp.matmul(difference, xp.asarray(precision[k]), out=found[k])
+                found[k] = difference @ xp.asarray(precision[k])
             if not all_finite(found):  # where squares are beyond all doubles, their quotients may not be
                 for k, mean in enumerate(means):
                     white = deviations(X, mean, absent) * xp.asarray(1.0 / np.sqrt(covars[k]))

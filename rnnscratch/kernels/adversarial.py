@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..backend import Array, get_array_module
+from ..backend import Array, get_array_module, scatter_add
 
 Cache = tuple[Array, Array, Array]  # the distances from the mean, their weights, and s
 
@@ -49,10 +49,10 @@ def steepest(g: Array, sequence: Array, B: int, size: float) -> Array:
     xp.maximum.at(largest, sequence, abs(real).max(axis=1))
     scaled = real / xp.where(largest == 0, 1, largest)[sequence][:, None]
     with np.errstate(under="ignore"):
-        squares = xp.zeros(B, real.dtype)
-        xp.add.at(squares, sequence, (scaled * scaled).sum(axis=1))
+        squares = xp.zeros((B, 1), real.dtype)
+        scatter_add(squares, sequence, (scaled * scaled).sum(axis=1, keepdims=True))
         factor = size / xp.sqrt(xp.where(squares == 0, 1, squares))
-        return (scaled * factor.astype(real.dtype)[sequence][:, None]).astype(g.dtype)
+        return (scaled * factor.astype(real.dtype)[sequence]).astype(g.dtype)
 
 
 def perturb(x: Array, s: Array, r: Array) -> Array:

@@ -84,6 +84,7 @@ class Plan:
         self.rows: Array | None = None
         self.early: Array | None = None
         self.ends: Array | None = None
+        self._host_rows: np.ndarray | None = None
         if lengths is None or (lengths == T).all():
             self.lengths, self.N = None, T * B
             self.sorted_lengths = np.full(B, T)
@@ -92,12 +93,15 @@ class Plan:
             first = np.concatenate([[0, B], B + np.cumsum(counts)])
             starts, self.N = first.tolist(), len(steps)
             place = np.argsort(order)
-            if not (place[1:] > place[:-1]).all():
-                self.order, self.place = xp.asarray(order), xp.asarray(place)
             self.sorted_lengths = lengths[order]
-            self.rows = xp.asarray(steps * B + order[positions])
-            self.early = xp.asarray(first[steps] + positions)
-            self.ends = xp.asarray(first[lengths] + place)
+            self._host_rows = steps * B + order[positions]
+            indices = {"rows": self._host_rows, "early": first[steps] + positions, "ends": first[lengths] + place}
+            if not (place[1:] > place[:-1]).all():
+                indices |= {"order": order, "place": place}
+            moved, begin = xp.asarray(np.concatenate(list(indices.values()))), 0  # in one copy
+            for name, each in indices.items():
+                setattr(self, name, moved[begin : begin + len(each)])
+                begin += len(each)
         if self.lengths is None:
             self.chunks = equal_chunks(T, B, CHUNK_ROWS)
         else:
@@ -112,9 +116,9 @@ class Plan:
         return self.rows % self.B
 
     def pack(self, x: Array) -> Array:
-        """x (T, B, ...) -> its real steps (N, ...)."""
+        """x (T, B, ...) -> its real steps (N, ...). What is on the host stays there."""
         rows = x.reshape(self.T * self.B, *x.shape[2:])
-        return rows if self.rows is None else rows[self.rows]
+        return rows if self.rows is None else rows[self._host_rows if isinstance(x, np.ndarray) else self.rows]
 
     def unpack(self, *parts: Array) -> Array:
         """Packed arrays (N, .) side by side as (T, B, .), zero past a sequence's end; a view where that is possible."""

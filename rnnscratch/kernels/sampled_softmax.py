@@ -106,13 +106,17 @@ def sampled_loss(
     """The mean loss of the targets among the samples, and (dh, words, dW[words], db[words]): only rows that it needs.
 
     h (N, H), W (V, H), b (V,), targets (N,) in [0, V); samples (S,), shared by all positions: a word that is there
-    twice counts twice, the target itself never; log_pi (V,) the log of how many of each word are expected. Raises
+    twice counts twice, the target itself never; log_pi (V,) the log of how many of each word are expected. Targets and
+    samples may be on the host, wherever the rest is: to sort them on a device it would have to be waited for. Raises
     TypeError or ValueError for what does not fit.
     """
     h, W, b, targets = _arguments(h, W, b, targets)
     samples, log_pi = as_ids("samples", samples, len(W)), check_shape("log_pi", log_pi, b.shape, W.dtype, "as b")
-    xp, N, S = get_array_module(h, W, b, targets, samples, log_pi), len(h), len(samples)
-    words, places = xp.unique(xp.concatenate([samples, targets]), return_inverse=True)
+    xp, N, S, mine = get_array_module(h, W, b, log_pi), len(h), len(samples), get_array_module(samples, targets)
+    words, places = mine.unique(mine.concatenate([samples, targets]), return_inverse=True)
+    if mine is np:
+        words, places = xp.asarray(words), xp.asarray(places)
+    get_array_module(words, W)
     at_samples, at_targets = places[:S], places[S:]
     rows, bias = xp.ascontiguousarray(W[words]), (b - log_pi)[words]
     W_samples, b_samples = rows[at_samples], bias[at_samples]

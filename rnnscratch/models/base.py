@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, get_array_module, to_cpu
-from ..checks import as_array, check_ids, check_shape
+from ..checks import as_array, check_ids, check_module, check_shape
 from ..kernels.packing import Packed, Plan
 from ..layers import Dropout, Embedding, Layer, Recurrent
 
@@ -30,7 +30,7 @@ class Model:
     rng: np.random.Generator
     xp: Any
     _fixed: frozenset[str] = frozenset()
-    _kept_words: Any = None  # of the last training pass
+    _kept_words: np.ndarray | None = None  # of the last training pass
 
     def _layers(self) -> tuple[tuple[str, Layer], ...]:
         """The layers that have parameters, by the names that these begin with."""
@@ -57,19 +57,27 @@ class Model:
     def _pack(self, ids: Any, lengths: Any, train: bool, columns: str) -> Packed:
         """ids (T, B), packed; in training with the unknown word, 0, in the place of each with rate `word_dropout`.
 
-        Raises ValueError or TypeError for other ids or lengths.
+        Ids on the host are checked there before they are moved; on a device they are read back for it. Raises
+        ValueError or TypeError for other ids or lengths.
         """
         ids = as_array("ids", ids, "iu")
         if ids.ndim != 2:
             raise ValueError(f"ids has shape {ids.shape}, expected (T, B) = (steps, {columns})")
         T, B = ids.shape
-        plan = Plan(T, B, lengths, get_array_module(ids))
+        plan = Plan(T, B, lengths, self.xp)
         check_ids(ids, self.vocabulary_size)
         if train and self.word_dropout:
             if not self.frozen or self._kept_words is None or self._kept_words.shape != ids.shape:
-                self._kept_words = self.xp.asarray(self.rng.random(ids.shape) >= self.word_dropout)
-            ids = ids * self._kept_words
-        return Packed(plan.pack(ids), plan)
+                self._kept_words = self.rng.random(ids.shape) >= self.word_dropout
+            ids = ids * get_array_module(ids).asarray(self._kept_words)
+        return Packed(self._moved("ids", plan.pack(ids)), plan)
+
+    def _moved(self, name: str, ids: Array) -> Array:
+        """The ids where the model is: moved from the host, or there already. Raises TypeError for another device's."""
+        if get_array_module(ids) is np:
+            return self.xp.asarray(ids)
+        check_module(name, ids, self.xp)
+        return ids
 
     def config(self) -> dict[str, Any]:
         """The constructor's arguments, without the seed, as plain values that JSON can hold."""

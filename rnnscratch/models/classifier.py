@@ -217,8 +217,9 @@ class SequenceClassifier(NoisyModel):
         """ids (T, B) integers in [0, V), lengths (B,) from 1 to T on the host or None -> logits (B,), or (B, K) for K
         > 2.
 
-        Raises ValueError or TypeError for a wrong shape, dtype, id or length. Ids past a sequence's end change
-        nothing, but must be in range.
+        Ids on the host are moved to where the model is; those on a device are read back to be checked. Ids past a
+        sequence's end change nothing, but must be in range. Raises ValueError or TypeError for a wrong shape, dtype, id
+        or length.
         """
         logits, self._back = self.call(ids, lengths, train)
         return logits
@@ -252,7 +253,7 @@ class SequenceClassifier(NoisyModel):
         if train and (self.adversarial or self.virtual):
             return self._noisy_loss(batch)
         labels = self.xp.asarray(batch.labels)
-        logits = self.forward(self.xp.asarray(batch.ids), batch.lengths, train)
+        logits = self.forward(batch.ids, batch.lengths, train)
         loss, dlogits = self.loss(logits, labels, self.label_smoothing if train else 0.0)
         return loss, lambda: self.backward(dlogits), {"accuracy": (decide(logits) == hard(labels)).mean()}
 
@@ -293,8 +294,7 @@ class SequenceClassifier(NoisyModel):
         products = self._products(int(batches.lengths.sum()))
         logits: np.ndarray | None = None
         for batch in batches:
-            ids = self.xp.asarray(batch.ids)
-            part = to_cpu(self.call(ids, batch.lengths, keep=False, products=products)[0])
+            part = to_cpu(self.call(batch.ids, batch.lengths, keep=False, products=products)[0])
             if logits is None:
                 logits = np.empty((len(batches.sequences), *part.shape[1:]), part.dtype)
             logits[batch.indices] = part

@@ -153,17 +153,17 @@ class LanguageModel(Model):
             known = " or ".join(map(str, sorted({0, *self._states})))
             raise ValueError(f"batch begins after {batch.start} steps, expected {known}")
         before = self._states[batch.start] if batch.start else None
-        (hs, after), features_back = self._features(self.xp.asarray(batch.ids), before, batch.lengths, train, True)
+        (hs, after), features_back = self._features(batch.ids, before, batch.lengths, train, True)
         self._states = {batch.start: before, batch.start + len(batch.ids): after}
-        targets = hs.plan.pack(self.xp.asarray(batch.targets))
+        targets = hs.plan.pack(batch.targets)
         W, b = self._output()
         if train and self._pi is not None:
-            samples = self._draw()
+            samples = self._draw()  # on the host, as the targets
             log_pi = self._log_pi.astype(W.dtype, copy=False)
             loss, (dh, words, dW, db) = sampled_softmax.sampled_loss(hs.data, W, b, targets, samples, log_pi)
         else:
             words = None
-            loss, (dh, dW, db) = sampled_softmax.full_loss(hs.data, W, b, targets)
+            loss, (dh, dW, db) = sampled_softmax.full_loss(hs.data, W, b, self.xp.asarray(targets))
 
         def back() -> None:
             self._each_layer("_start_from_zero")
@@ -209,9 +209,8 @@ class LanguageModel(Model):
         total, count, state = 0.0, 0, None
         W, b = self._output()
         for batch in batches:
-            ids, targets = self.xp.asarray(batch.ids), self.xp.asarray(batch.targets)
-            (hs, state), _ = self._features(ids, state if batch.start else None, batch.lengths, False, False)
-            loss = sampled_softmax.full_score(hs.data, W, b, hs.plan.pack(targets))
+            (hs, state), _ = self._features(batch.ids, state if batch.start else None, batch.lengths, False, False)
+            loss = sampled_softmax.full_score(hs.data, W, b, self.xp.asarray(hs.plan.pack(batch.targets)))
             total, count = total + float(to_cpu(loss)) * hs.plan.N, count + hs.plan.N
         loss = total / count
         if not math.isfinite(loss):
@@ -247,7 +246,7 @@ class LanguageModel(Model):
         An empty prompt stands for the beginning of a text, where the model has an `end_id`. Raises ValueError or
         TypeError for other arguments, FloatingPointError where a logit or a weight is not finite.
         """
-        prompt = as_column("prompt", prompt, "iu")
+        prompt = to_cpu(as_column("prompt", prompt, "iu"))
         if not len(prompt) and self.end_id is not None:
             prompt = np.array([self.end_id])
         check_ids(prompt, self.vocabulary_size, "prompt")
@@ -256,11 +255,11 @@ class LanguageModel(Model):
         rng = generator(seed)
         self.check_weights()
         W, b = self._output()
-        E, state, last = self.embedding.params["E"], None, to_cpu(prompt)[-1:].copy()
+        E, state, last = self.embedding.params["E"], None, prompt[-1:].copy()
         found = np.empty(length, np.int64)
         with blas_threads(self.params):
             if len(prompt) > 1:
-                (_, state), _ = self._features(self.xp.asarray(prompt[:-1, None]), None, None, False, False)
+                (_, state), _ = self._features(prompt[:-1, None], None, None, False, False)
             for k in range(length):
                 h, state = self.recurrent.step(E[self.xp.asarray(last)], state)
                 logits = (h @ W.T + b)[0]
@@ -305,10 +304,10 @@ class LanguageModel(Model):
             self.dense._add_gradients({"W": dW.T}, at if words is None else (slice(None), words))
         self.dense._add_gradients({"b": db}, at)
 
-    def _draw(self) -> Array:
+    def _draw(self) -> np.ndarray:
         """Words for the loss to compare with; while frozen, the last ones."""
         if not self.frozen or self._samples is None:
-            self._samples = self.xp.asarray(sampled_softmax.draw(self._pi, self.rng))
+            self._samples = sampled_softmax.draw(self._pi, self.rng)
         return self._samples
 
 

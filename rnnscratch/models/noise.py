@@ -47,7 +47,7 @@ class NoisyModel(Model):
         """`batch_loss` of a training batch as it is and with noise on its word vectors (kernels/adversarial.py)."""
         labels = np.full(len(batch.lengths), -1) if batch.labels is None else to_cpu(batch.labels)
         known = np.flatnonzero(hard(labels) >= 0)
-        words, x, embed_back = self._embed(self.xp.asarray(batch.ids), batch.lengths, True, True)
+        words, x, embed_back = self._embed(batch.ids, batch.lengths, True, True)
         s, spread_cache = adversarial.spread(words.data, self._word_weights(x.plan))
         logits, read_back = self._read(x, True, True)
         loss, dlogits = self._known_loss(logits, labels, known)
@@ -125,11 +125,11 @@ class NoisyModel(Model):
     def _word_weights(self, plan: Plan) -> Array:
         """(N,) what each packed word counts for: equally much, but those that are dropped nothing."""
         dtype = self.dense.params["W"].dtype
-        weights = self.xp.ones(plan.N, dtype)
+        weights = np.ones(plan.N, dtype)
         if self.word_dropout:
             kept = plan.pack(self._kept_words).astype(dtype)
-            weights = self.xp.where(kept.sum() == 0, weights, kept)
-        return weights / weights.sum()
+            weights = weights if kept.sum() == 0 else kept
+        return self.xp.asarray(weights / weights.sum())
 
     @contextlib.contextmanager
     def _inputs_alone(self) -> Iterator[None]:

@@ -256,13 +256,12 @@ class Seq2Seq(Model):
         ids = as_array(name, ids, "iu")
         if ids.ndim != 2:
             raise ValueError(f"{name} has shape {ids.shape}, expected (steps, B)")
-        ids = self.xp.asarray(ids)
         try:
             plan = Plan(ids.shape[0], ids.shape[1], lengths, self.xp)
         except (ValueError, TypeError) as error:
             raise type(error)(f"{name}: {error}") from None
         check_ids(ids, size, name)
-        return Packed(plan.pack(ids), plan)
+        return Packed(self._moved(name, plan.pack(ids)), plan)
 
     def _features(
         self, source: Any, source_lengths: Any, target_in: Any, target_lengths: Any, train: bool, keep: bool
@@ -382,15 +381,15 @@ class Seq2Seq(Model):
         plan = read.plan
         if self.frozen and self._read is not None and self._read.shape == (plan.T, plan.B):
             return self._read
-        ids = to_cpu(plan.unpack(read.data[:, None]))[:, :, 0].copy()
-        own, u = (self.rng.random((plan.T, plan.B)) for _ in range(2))
+        ids = plan.unpack(read.data[:, None])[:, :, 0].copy()
+        own, u = (self.xp.asarray(self.rng.random((plan.T, plan.B))) for _ in range(2))
         remembered = self._remember(values, source_plan)
         for t in range(1, plan.T):
-            logits, state, _ = self._step(self.xp.asarray(ids[t - 1]), state, remembered)
-            cumulative = losses.softmax(to_cpu(logits).real.astype(np.float64)).cumsum(axis=1)
+            logits, state, _ = self._step(ids[t - 1], state, remembered)
+            cumulative = losses.softmax(logits.real.astype(np.float64)).cumsum(axis=1)
             said = (cumulative < u[t, :, None] * cumulative[:, -1:]).sum(axis=1)
-            ids[t] = np.where(own[t] < self.sampling, said, ids[t])
-        self._read = self.xp.asarray(ids)
+            ids[t] = self.xp.where(own[t] < self.sampling, said, ids[t])
+        self._read = ids
         return self._read
 
     @np.errstate(over="ignore", invalid="ignore")

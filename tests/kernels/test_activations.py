@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import strict_xp
 from cells import STEP, relative_error
+from close import close
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -79,12 +80,12 @@ def test_relu_has_slope_0_at_the_kink():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_device_gets_no_host_arrays_and_gives_the_same_bits(name, rng):
+def test_the_device_gets_no_host_arrays_and_gives_the_same_numbers(name, rng):
     z = rng.standard_normal((3, 4))
     function, slope_from_output = ACTIVATIONS[name]
     strict_xp.moves["to_host"] = 0
     y = function(strict_xp.asarray(z))
     slope = slope_from_output(y)
     assert strict_xp.moves["to_host"] == 0
-    assert np.array_equal(y.get(), function(z))
-    assert np.array_equal(slope.get(), slope_from_output(function(z)))
+    assert close(y, function(z))
+    assert close(slope, slope_from_output(function(z)))

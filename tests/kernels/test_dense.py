@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import strict_xp
 from cells import complex_step, relative_error
+from close import close
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from peers import torch
@@ -75,6 +76,6 @@ def test_the_device_gets_no_host_arrays_and_gives_the_same_numbers(rng):
     y, cache = dense.forward(**on_device)
     found = dense.backward(cache, strict_xp.asarray(dy))
     assert strict_xp.moves["to_host"] == 0
-    assert np.array_equal(y.get(), dense.forward(**arguments)[0])
+    assert close(y, dense.forward(**arguments)[0])
     for gradient, right in zip(found, gradients(arguments, dy).values()):
-        assert np.array_equal(gradient.get(), right)
+        assert close(gradient, right)

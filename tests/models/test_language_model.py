@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import strict_xp
 from cells import STEP, relative_error
+from close import close
 from peers import torch
 
 import rnnscratch as rs
@@ -512,7 +513,7 @@ def test_the_dtype_stays(dtype):
 
 
 @pytest.mark.parametrize("sampled", [None, 3])
-def test_a_model_on_a_device_computes_there_and_gives_the_same_bits(sampled, monkeypatch):
+def test_a_model_on_a_device_computes_there_and_gives_the_same_numbers(sampled, monkeypatch):
     for module in ("layers", "models.classifier"):
         monkeypatch.setattr(f"rnnscratch.{module}.module_for", lambda device: strict_xp if device == "gpu" else np)
     host, there = (small(dtype="float64", device=device, sampled=sampled, **NOISE) for device in ("cpu", "gpu"))
@@ -522,10 +523,10 @@ def test_a_model_on_a_device_computes_there_and_gives_the_same_bits(sampled, mon
             loss, back, _ = model.batch_loss(window, train=True)
             back()
             results.append((loss, model.grads))
-        assert results[1][0].get() == results[0][0]
+        assert close(results[1][0], results[0][0])
         for name, gradient in results[0][1].items():
-            np.testing.assert_array_equal(results[1][1][name].get(), gradient)
-    assert there.perplexity(TEXT) == host.perplexity(TEXT)
+            assert close(results[1][1][name], gradient, ordered=False), name
+    assert there.perplexity(TEXT) == pytest.approx(host.perplexity(TEXT), rel=1e-12)
     assert there.generate([1, 2], 5, seed=0).tolist() == host.generate([1, 2], 5, seed=0).tolist()
 
 
