@@ -1,0 +1,15 @@
+"""The cells on a GPU: each cell's step and its reverse in CUDA C++ beside its equations, and three ways to run them.
+
+    arrays     the cell's own array code: every operation is a launch. Any cell, also in complex128
+    steps      two launches a step each way: cuBLAS's product with U, and one kernel for all that is elementwise (step.cu)
+    sequence   all steps of a layer and direction in one launch (sequence.cu), where U fits into a multiprocessor
+
+`lstm.cuh`, `gru.cuh` and their like hold the equations, under the names and numbers of `../lstm.py`, `../gru.py`; they are
+compiled when they are first needed, by CUDA's own compiler in the process (NVRTC), for the scalar, the cell and H. On the
+CPU nothing of this is loaded.
+"""
+
+from .choice import PATHS, Way, on_gpu, path_of, use
+from .passes import Backward, Forward
+
+__all__ = ["PATHS", "Backward", "Forward", "Way", "on_gpu", "path_of", "use"]
