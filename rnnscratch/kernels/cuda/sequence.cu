@@ -197,8 +197,10 @@ extern "C" __global__ void __launch_bounds__(COLUMNS) sequence_backward(
     if (running) {
       d.h += past.dh;
       Cell::step_back(past.gates, past.prev, past.next, past.keep, d, dz_t, w);
-      if (Cell::APART || Cell::OWN) aside[row * H + unit] = dz_t[LAST];
-      if (Cell::APART) dz_t[LAST] = d.hU;
+      if (Cell::APART) {
+        aside[row * H + unit] = dz_t[LAST];
+        dz_t[LAST] = d.hU;
+      }
       for (int i = Cell::OWN ? 1 : 0; i < G; i++) dz[row * COLUMNS + i * H + unit] = dz_mine[i * PADDED] = dz_t[i];
     }
     T sums[ROWS];
