@@ -102,15 +102,23 @@ def device() -> tuple[int, int]:
 
 def fit(cell: Cell, dtype: np.dtype, H: int, B: int) -> Fit:
     """How the whole-sequence kernel uses a multiprocessor of this device."""
-    multiprocessors, most = device()
     G, size, padded = len(cell.gates), np.dtype(dtype).itemsize, -(-H // 4) * 4
-    columns = G * H
-    rows = 2 if B > multiprocessors and G > 1 and size == 4 else 1
-    registers = min(255, 2**16 // (-(-columns // 32) * 32) // 8 * 8) - (64 if size == 4 else 80)  # less those for the work
-    in_registers = min(padded, max(4, registers * 4 // size // 4 * 4))
+    columns, rows = G * H, rows_of(cell, dtype, B)
+    in_registers = min(padded, registers_of(columns, size))
     forward = rows * (padded * (2 if cell.own else 1) + columns + H) * size
     backward = rows * (G * padded + columns) * size
-    room = (most - max(forward, backward)) // (columns * size) // 4 * 4
+    room = (device()[1] - max(forward, backward)) // (columns * size) // 4 * 4
     in_shared = max(0, min(padded - in_registers, room))
     weights = in_shared * columns * size
     return Fit(rows, in_registers, in_shared, weights + forward, weights + backward)
+
+
+def rows_of(cell: Cell, dtype: np.dtype, B: int) -> int:
+    """How many sequences a block takes: two share a read of U where there are more sequences than multiprocessors."""
+    return 2 if B > device()[0] and len(cell.gates) > 1 and np.dtype(dtype).itemsize == 4 else 1
+
+
+def registers_of(columns: int, size: int) -> int:
+    """How many numbers of U's column a thread can hold in registers, beside those that the work needs."""
+    registers = min(255, 2**16 // (-(-columns // 32) * 32) // 8 * 8) - (64 if size == 4 else 80)
+    return max(4, registers * 4 // size // 4 * 4)
