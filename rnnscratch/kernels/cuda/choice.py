@@ -120,5 +120,10 @@ def rows_of(cell: Cell, dtype: np.dtype, B: int) -> int:
 
 def registers_of(columns: int, size: int) -> int:
     """How many numbers of U's column a thread can hold in registers, beside those that the work needs."""
-    registers = min(255, 2**16 // (-(-columns // 32) * 32) // 8 * 8) - (64 if size == 4 else 80)
+    registers = min(255, 2**16 // (-(-columns // 32) * 32) // 8 * 8) - (64 if size == 4 else 96)
     return max(4, registers * 4 // size // 4 * 4)
+
+
+def sizes(shape: Fit, H: int) -> tuple[str, ...]:
+    """What sequence.cu is told of it."""
+    return f"HIDDEN={H}", f"ROWS={shape.rows}", f"IN_REGISTERS={shape.in_registers}", f"IN_SHARED={shape.in_shared}"

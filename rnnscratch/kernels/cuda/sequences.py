@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ...backend import Array
-from .choice import Fit, fit
+from .choice import Fit, fit, sizes
 from .source import Rows, defines, module
 
 if TYPE_CHECKING:
@@ -52,8 +52,7 @@ def backward(p: Backward) -> Callable[..., None]:
 def prepare(p: Pass, name: str) -> tuple[Any, Fit, tuple[int, ...]]:
     """The kernel for this pass, its use of a multiprocessor, and the arguments that say where rows are."""
     shape = fit(p.cell, p.U.dtype, p.H, p.plan.B)
-    sizes = f"HIDDEN={p.H}", f"ROWS={shape.rows}", f"IN_REGISTERS={shape.in_registers}", f"IN_SHARED={shape.in_shared}"
-    kernel = module("sequence.cu", *defines(p.cell, p.U.dtype), *sizes).get_function(name)
+    kernel = module("sequence.cu", *defines(p.cell, p.U.dtype), *sizes(shape, p.H)).get_function(name)
     first, lengths = p.plan.layout
     return kernel, shape, (Rows(first)[0], Rows(lengths)[0], p.plan.T, p.plan.B)
 
