@@ -65,8 +65,8 @@ class Module:
         function = getattr(self.library, f"launch_{name}")
 
         def kernel(grid: tuple[int], block: tuple[int], arguments: tuple[int, ...], shared_mem: int = 0) -> None:
-            values = (ctypes.c_longlong * len(arguments))(*arguments)
-            places = (ctypes.c_void_p * len(arguments))(*(ctypes.addressof(values) + 8 * k for k in range(len(arguments))))
+            values = [(ctypes.c_double if isinstance(a, float) else ctypes.c_longlong)(a) for a in arguments]
+            places = (ctypes.c_void_p * len(values))(*map(ctypes.addressof, values))
             self.shim.launches += 1
             function(places, grid[0], block[0], ctypes.c_size_t(shared_mem), self.shim.seed)
 

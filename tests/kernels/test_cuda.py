@@ -11,7 +11,8 @@ import pytest
 from cells import KERNELS, draw, relative_error, upstream
 from cuda_shim import shim, shim_folder  # noqa: F401 - fixtures
 
-from rnnscratch.kernels import cuda, packing
+import rnnscratch as rs
+from rnnscratch.kernels import cuda
 from rnnscratch.kernels.cuda import choice, source
 from rnnscratch.kernels.packing import Plan
 from rnnscratch.kernels.sequence import run, run_back
@@ -206,3 +207,34 @@ def test_the_path_is_chosen_said_and_can_be_forced(monkeypatch):
     with pytest.raises(ValueError, match="path is 'graph', expected one of 'arrays', 'steps', 'sequence' or None"):
         with cuda.use("graph"):
             pass
+
+
+OPTIMIZERS = {
+    "SGD": lambda: rs.SGD(0.1),
+    "Momentum": lambda: rs.Momentum(0.1, 0.8),
+    "Nesterov": lambda: rs.Momentum(0.1, 0.8, nesterov=True),
+    "Adagrad": lambda: rs.Adagrad(0.1, eps=1e-3),
+    "RMSProp": lambda: rs.RMSProp(0.1, decay=0.7, eps=1e-3),
+    "Adam": lambda: rs.Adam(0.1, beta1=0.6, beta2=0.8, eps=1e-3),
+    "AdamW": lambda: rs.AdamW(0.1, weight_decay=0.3),
+}
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [(np.float64, 1e-13), (np.float32, 1e-5)])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_an_update_in_one_launch_is_the_optimizers(name, dtype, bound, shim, rng, monkeypatch):  # noqa: F811
+    shapes = {"W": (20, 31), "b": (7,)}
+    start = {key: rng.standard_normal(shape).astype(dtype) for key, shape in shapes.items()}
+    steps = [{key: rng.standard_normal(shape).astype(dtype) for key, shape in shapes.items()} for _ in range(3)]
+    here, there = ({key: value.copy() for key, value in start.items()} for _ in range(2))
+    optimizer, fused = OPTIMIZERS[name](), OPTIMIZERS[name]()
+    for grads in steps:
+        with monkeypatch.context() as patch:
+            patch.setattr(choice, "on_gpu", lambda xp: False)
+            optimizer.step(here, grads)
+        fused.step(there, grads)
+    assert shim.launches == len(shapes) * len(steps)
+    states = optimizer.state_dict(), fused.state_dict()
+    for key, value in {**here, **states[0]}.items():
+        found = {**there, **states[1]}[key]
+        assert relative_error(np.asarray(found), np.asarray(value)) < bound, key

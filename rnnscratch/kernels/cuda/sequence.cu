@@ -33,6 +33,7 @@ typedef CELL<T> Cell;
 typedef long long Int;
 static constexpr int H = HIDDEN, G = Cell::GATES, LAST = G - 1, JOINT = G - Cell::OWN, ADDED = JOINT - Cell::APART;
 static constexpr int COLUMNS = G * H, PADDED = (H + 3) / 4 * 4;
+static constexpr int UNROLL = sizeof(T) == 4 ? 4 : 1;  // more, and registers spill in double
 
 template <class S> struct alignas(4 * sizeof(S)) Four { S at[4]; };
 
@@ -57,7 +58,7 @@ __device__ void multiply(const Weights& weights, const T* vector, int stride, T 
       const Four<T> v = *(const Four<T>*)(vector + r * stride + k);
       for (int a = 0; a < 4; a++) sum[r].at[a] += v.at[a] * weights.registers[k + a];
     }
-#pragma unroll 4
+#pragma unroll UNROLL
   for (int k = 0; k < IN_SHARED; k += 4)
     for (int r = 0; r < ROWS; r++) {
       const Four<T> v = *(const Four<T>*)(vector + r * stride + IN_REGISTERS + k);
