@@ -52,7 +52,6 @@ class Optimizer:
     """
 
     slots: tuple[str, ...] = ()
-    rule = ""  # of kernels/cuda/update.cu, one launch on a GPU
     scratch_arrays = 1
 
     def __init__(self, learning_rate: float, rates: Rates = None):
@@ -89,8 +88,9 @@ class Optimizer:
                     self._state[name] = {slot: zeros_like(param) for slot in self.slots}
                 age = self._ages[name] = self._ages.get(name, 0) + 1
                 self._begin(age, self.learning_rate * rates.get(name, 1.0))
-                if self.rule and updates.can_update(param):
-                    updates.update(self.rule, param, grads[name], list(self._state[name].values()), self._numbers())
+                twin = self._twin_on_gpu(param)
+                if twin is not None:
+                    updates.update(twin[0], param, grads[name], list(self._state[name].values()), twin[1])
                     continue
                 for pieces in self._pieces(param, grads[name], *self._state[name].values()):
                     self._update(*pieces)
@@ -103,9 +103,14 @@ class Optimizer:
         """One step of one piece: parameter, gradient, the state's slots, then scratch arrays."""
         raise NotImplementedError
 
-    def _numbers(self) -> list[float]:
-        """What `rule` is given, in its order, once `_begin` has been called."""
-        return [self._rate]
+    def _twin(self) -> tuple[str, list[float]] | None:
+        """The rule in kernels/cuda/update.cu that is `_update` in one launch, and its numbers; None if there is none."""
+        return None
+
+    def _twin_on_gpu(self, param: Array) -> tuple[str, list[float]] | None:
+        """`_twin`, where it can be used: not where a subclass changed `_update` alone."""
+        makers = [next(kind for kind in type(self).__mro__ if name in vars(kind)) for name in ("_update", "_twin")]
+        return self._twin() if makers[0] is makers[1] and updates.can_update(param) else None
 
     def _pieces(self, *arrays: Array) -> Iterator[tuple[Array, ...]]:
         """Flat views of corresponding pieces, and scratch arrays of the same size."""
@@ -244,10 +249,11 @@ def check_state(key: str, slot: str, value: Any) -> None:
 class SGD(Optimizer):
     """p <- p - a g (Eqs 19-23)."""
 
-    rule = "SGD"
-
     def __init__(self, learning_rate: float = 0.01, *, rates: Rates = None):
         super().__init__(learning_rate, rates)
+
+    def _twin(self) -> tuple[str, list[float]]:
+        return "SGD", [self._rate]
 
     def _update(self, param: Array, grad: Array, *arrays: Array) -> None:
         (work,) = arrays
@@ -267,13 +273,8 @@ class Momentum(Optimizer):
         check_flags(nesterov=nesterov)
         self.nesterov = bool(nesterov)
 
-    @property
-    def rule(self) -> str:  # type: ignore[override]
-        """Of update.cu."""
-        return "Nesterov" if self.nesterov else "Momentum"
-
-    def _numbers(self) -> list[float]:
-        return [self._rate, self.momentum]
+    def _twin(self) -> tuple[str, list[float]]:
+        return "Nesterov" if self.nesterov else "Momentum", [self._rate, self.momentum]
 
     def _update(self, param: Array, grad: Array, *arrays: Array) -> None:
         velocity, work = arrays
@@ -293,14 +294,13 @@ class Adagrad(Optimizer):
     """s <- s + g^2; p <- p - a g / (sqrt(s) + eps) (Duchi et al. 2011)."""
 
     slots = ("squares",)
-    rule = "Adagrad"
 
     def __init__(self, learning_rate: float = 0.01, eps: float = 1e-10, *, rates: Rates = None):
         super().__init__(learning_rate, rates)
         self.eps = check_number("eps", eps, above=0.0)
 
-    def _numbers(self) -> list[float]:
-        return [self._rate, self.eps]
+    def _twin(self) -> tuple[str, list[float]]:
+        return "Adagrad", [self._rate, self.eps]
 
     def _update(self, param: Array, grad: Array, *arrays: Array) -> None:
         squares, work = arrays
@@ -313,15 +313,14 @@ class RMSProp(Optimizer):
     """s <- r s + (1 - r) g^2; p <- p - a g / (sqrt(s) + eps) (Tieleman & Hinton 2012)."""
 
     slots = ("squares",)
-    rule = "RMSProp"
 
     def __init__(self, learning_rate: float = 0.01, decay: float = 0.99, eps: float = 1e-8, *, rates: Rates = None):
         super().__init__(learning_rate, rates)
         self.decay = check_number("decay", decay, least=0.0, below=1.0)
         self.eps = check_number("eps", eps, above=0.0)
 
-    def _numbers(self) -> list[float]:
-        return [self._rate, self.eps, self.decay, 1.0 - self.decay]
+    def _twin(self) -> tuple[str, list[float]]:
+        return "RMSProp", [self._rate, self.eps, self.decay, 1.0 - self.decay]
 
     def _update(self, param: Array, grad: Array, *arrays: Array) -> None:
         squares, work = arrays
@@ -340,7 +339,6 @@ class Adam(Optimizer):
     """
 
     slots = ("mean", "squares")
-    rule = "Adam"
     weight_decay = 0.0
 
     def __init__(
@@ -362,9 +360,9 @@ class Adam(Optimizer):
         self._rate = rate * self._root / (1.0 - self.beta1**age)
         self._shrink = 1.0 - rate * self.weight_decay
 
-    def _numbers(self) -> list[float]:
+    def _twin(self) -> tuple[str, list[float]]:
         betas = [self.beta1, self.beta2, 1.0 - self.beta1, 1.0 - self.beta2]
-        return [self._rate, self.eps * self._root, *betas, self._shrink]
+        return "Adam", [self._rate, self.eps * self._root, *betas, self._shrink]
 
     def _update(self, param: Array, grad: Array, *arrays: Array) -> None:
         mean, squares, work = arrays

@@ -140,6 +140,12 @@ class Memory:
         return {"kept": self.kept(rows), "gates": None if self.gates is None else self.gates[:, rows]}
 
 
+def numbers_kept(cell: Cell, plan: Plan, H: int, masked: bool) -> int:
+    """How many numbers `run` keeps for the way back, besides what it was given."""
+    a_row = sum(k * H or 1 for k in cell.keeps.values()) + (len(cell.gates) * H if cell.keeps_gates else 0)
+    return (plan.B + plan.N) * len(cell.states) * H + plan.N * (a_row + masked * H)
+
+
 class Cache(NamedTuple):
     """What the way back needs of the way there. Never changed, so it may be gone as often as wanted."""
 

@@ -9,7 +9,7 @@ compiled when they are first needed, by CUDA's own compiler in the process (NVRT
 CPU nothing of this is loaded.
 """
 
-from .choice import PATHS, Way, on_gpu, path_of, use
+from .choice import PATHS, Explanation, Way, launches_a_step, on_gpu, path_of, use
 from .passes import Backward, Forward
 
-__all__ = ["PATHS", "Backward", "Forward", "Way", "on_gpu", "path_of", "use"]
+__all__ = ["PATHS", "Backward", "Explanation", "Forward", "Way", "launches_a_step", "on_gpu", "path_of", "use"]

@@ -27,6 +27,15 @@ class Way(NamedTuple):
     why: str
 
 
+class Explanation(NamedTuple):
+    """How a recurrent layer runs."""
+
+    path: str  # one of PATHS
+    why: str
+    launches_a_step: int | None  # there and back, of one layer and direction; None: one for each array operation
+    bytes_kept: int  # states, gates and what a cell keeps, of all layers and directions, from a call to its way back
+
+
 class Fit(NamedTuple):
     """How the whole-sequence kernel uses a multiprocessor: sequences of a block, rows of U in registers and in shared
     memory, and the bytes of the latter in a block, forward and backward.
@@ -73,6 +82,13 @@ def path_of(cell: Cell, xp: Any, dtype: np.dtype, B: int, H: int) -> Way:
         why = f"{B} sequences, {rows} a block, would come in more than {WAVES} turns on {multiprocessors} multiprocessors"
         return Way("steps", why)
     return Way("sequence", f"H = {H} <= {LARGEST}: U stays in registers and shared memory for all steps")
+
+
+def launches_a_step(cell: Cell, path: str, xp: Any) -> int | None:
+    """Those that each further step adds, there and back; a product with U is one."""
+    if path == "sequence" or not on_gpu(xp):
+        return 0
+    return None if path == "arrays" else 8 if cell.own else 4
 
 
 def obstacles_of(cell: Cell, dtype: np.dtype, H: int) -> dict[str, str | None]:

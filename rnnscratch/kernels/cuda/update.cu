@@ -1,5 +1,5 @@
 // One update of a parameter in one launch: the rules of rnnscratch/optimizers.py, for one of its numbers p and its gradient g.
-// `slot` is the optimizer's state, in the order of its `slots`; `a` are the numbers that its `_numbers` returns.
+// `slot` is the optimizer's state, in the order of its `slots`; `a` are the numbers that its `_twin` returns.
 typedef SCALAR T;
 typedef long long Int;
 
