@@ -136,8 +136,8 @@ def rows_of(cell: Cell, dtype: np.dtype, B: int) -> int:
 
 def registers_of(columns: int, size: int) -> int:
     """How many numbers of U's column a thread can hold in registers, beside those that the work needs."""
-    registers = min(255, 2**16 // (-(-columns // 32) * 32) // 8 * 8) - (64 if size == 4 else 104)
-    return max(4, registers * 4 // size // 4 * 4)
+    registers = min(255, 2**16 // (-(-columns // 32) * 32) // 8 * 8)
+    return max(4, (registers - 64) // 16 * 16 if size == 4 else (registers - 104) // 2 // 4 * 4)
 
 
 def sizes(shape: Fit, H: int) -> tuple[str, ...]:

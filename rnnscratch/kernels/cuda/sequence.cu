@@ -64,8 +64,10 @@ __device__ void multiply(const Weights& weights, const T* vector, int stride, T 
       const Four<T> v = *(const Four<T>*)(vector + r * stride + IN_REGISTERS + k);
       for (int a = 0; a < 4; a++) sum[r].at[a] += v.at[a] * weights.shared[(k + a) * COLUMNS + threadIdx.x];
     }
-  for (int k = IN_REGISTERS + IN_SHARED; k < PADDED; k++)
-    for (int r = 0; r < ROWS; r++) sum[r].at[k % 4] += vector[r * stride + k] * weights.row(k);
+#pragma unroll 1
+  for (int k = IN_REGISTERS + IN_SHARED; k < PADDED; k += 4)
+    for (int r = 0; r < ROWS; r++)
+      for (int a = 0; a < 4; a++) sum[r].at[a] += vector[r * stride + k + a] * weights.row(k + a);
   for (int r = 0; r < ROWS; r++) sums[r] = (sum[r].at[0] + sum[r].at[1]) + (sum[r].at[2] + sum[r].at[3]);
 }
 
