@@ -104,7 +104,7 @@ class Optimizer:
         raise NotImplementedError
 
     def _twin(self) -> tuple[str, list[float]] | None:
-        """The rule in kernels/cuda/update.cu that is `_update` in one launch, and its numbers; None if there is none."""
+        """The rule in kernels/cuda/update.cu that is `_update` in one launch, and its numbers; else None."""
         return None
 
     def _twin_on_gpu(self, param: Array) -> tuple[str, list[float]] | None:

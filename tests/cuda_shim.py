@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-
 from rnnscratch.kernels.cuda import choice, source
 
 HERE = Path(__file__).parent
@@ -50,7 +49,9 @@ class Shim:
         library = self.folder / f"{key}.so"
         if not library.exists():
             (self.folder / f"{key}.cpp").write_text(text)
-            build(self.folder / f"{key}.cpp", library, *(f"-D{define}" for define in defines), self.folder / "libcpu.so")
+            build(
+                self.folder / f"{key}.cpp", library, *(f"-D{define}" for define in defines), self.folder / "libcpu.so"
+            )
         return Module(ctypes.CDLL(str(library)), self)
 
 

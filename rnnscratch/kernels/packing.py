@@ -108,7 +108,7 @@ class Plan:
 
     @cached_property
     def layout(self) -> tuple[Array | None, Array | None]:
-        """The first row of each slot (T+1,) and `sorted_lengths` (B,), on the device; None where all are T steps long."""
+        """The first row of each slot (T+1,) and `sorted_lengths` (B,), on the device; None where all have T steps."""
         if self.lengths is None:
             return None, None
         first = [0, *(step.late.start for chunk in self.chunks for step in chunk.steps)]
@@ -160,8 +160,7 @@ class Plan:
 
 
 def cut(running: list[int], starts: list[int], most: int | None) -> list[Chunk]:
-    """Chunks of at most `most` rows, and of a quarter of all, to save memory; at least one step. All are one if `most` is
-    None."""
+    """Chunks of at most `most` rows, and of a quarter of all, to save memory, or one if that is None."""
     B, N, begin = starts[1], starts[-1] - starts[1], 0
     chunks: list[Chunk] = []
     steps: list[Step] = []

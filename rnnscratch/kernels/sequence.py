@@ -117,7 +117,7 @@ def by_gate(array: Array, G: int) -> Array:
 class Memory:
     """What a pass keeps of so many rows for the way back."""
 
-    def __init__(self, cell: Cell, rows: int, H: int, masked: bool, xp: Any, dtype: Any, gate_major: bool):
+    def __init__(self, cell: Cell, rows: int, H: int, masked: bool, xp: Any, dtype: Any, gate_major: bool = True):
         self.Kept = cell.views["kept"]
         shapes = [(k, rows, H) if k > 1 else (rows, H if k else 1) for k in cell.keeps.values()]
         self.arrays = [xp.empty(shape, dtype) for shape in shapes]
@@ -430,7 +430,7 @@ def one_step(
     z = x @ W
     have: dict[str, Any] = {"new": cell.views["new"](*new), "gates": by_gate(z, G)}
     if cell.keeps or cell.keeps_gates:
-        memory = Memory(cell, len(x), H, False, xp, x.dtype, gate_major=True)
+        memory = Memory(cell, len(x), H, False, xp, x.dtype)
         have["kept"] = memory.kept(slice(None))
     if cell.weights or cell.own:
         have["w"] = cell.further(weights, U)

@@ -1,4 +1,4 @@
-"""The CUDA kernels, run on the CPU in double (cuda_shim.py), against the array code; and, with nvcc, compiled for GPUs."""
+"""The CUDA kernels, run on the CPU in double (cuda_shim.py), against the array code; with nvcc, compiled for GPUs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import subprocess
 import numpy as np
 import pytest
 from cells import KERNELS, draw, relative_error, upstream
-from cuda_shim import shim, shim_folder  # noqa: F401 - fixtures
 
 import rnnscratch as rs
 from rnnscratch.kernels import cuda
@@ -36,9 +35,8 @@ def both_ways(name, path, T, B, H, lengths, masked=False, backwards=False, trunc
     (dhs, dstate), plan = upstream(name, rng, T, B, H, dtype), Plan(T, B, lengths)
     state = tuple(a[f"{letter}0"] for letter in cell.states)
     with cuda.use(path):
-        hs, final, cache = run(
-            cell, plan, plan.pack(a["x"]), state, a["W"], a["U"], a["b"], {w: a[w] for w in cell.weights}, mask, backwards, keep
-        )
+        x, further = plan.pack(a["x"]), {weight: a[weight] for weight in cell.weights}
+        hs, final, cache = run(cell, plan, x, state, a["W"], a["U"], a["b"], further, mask, backwards, keep)
     found = {"hs": hs, **{f"final {letter}": part for letter, part in zip(cell.states, final)}}
     if keep:
         dx, initial, grads = run_back(cache, plan.pack(dhs), tuple(dstate.values()), truncate)
@@ -70,7 +68,7 @@ def right():
 @pytest.mark.parametrize("H", [1, 7, 8, 33, 64])
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("path", PATHS)
-def test_a_pass_equals_the_array_code_in_any_order_of_the_threads(path, name, H, shim, right, monkeypatch):  # noqa: F811
+def test_a_pass_equals_the_array_code_in_any_order_of_the_threads(path, name, H, shim, right, monkeypatch):
     for T, B in [(1, 1), (1, 3), (2, 5), (9, 1), (9, 3)] if H < 33 else [(2, 5), (9, 3)]:
         for lengths in (None, ragged(T, B)) if T > 1 else (None,):
             expected = right(name, T, B, H, lengths)
@@ -88,7 +86,7 @@ def test_a_pass_equals_the_array_code_in_any_order_of_the_threads(path, name, H,
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("path", PATHS)
-def test_masks_directions_cut_chains_and_chunks(path, name, masked, backwards, shim, right, monkeypatch):  # noqa: F811
+def test_masks_directions_cut_chains_and_chunks(path, name, masked, backwards, shim, right, monkeypatch):
     for lengths in (None, [2, 7, 7, 1, 5]):
         for truncate in (None, 3):
             args = name, 7, 5, 5, lengths, masked, backwards, truncate
@@ -105,7 +103,7 @@ def test_masks_directions_cut_chains_and_chunks(path, name, masked, backwards, s
 
 @pytest.mark.parametrize("in_registers", [4, 12])
 @pytest.mark.parametrize("name", NAMES)
-def test_U_may_lie_in_registers_shared_and_global_memory_and_two_sequences_share_it(name, in_registers, shim, right, monkeypatch):  # noqa: F811
+def test_U_may_lie_in_three_kinds_of_memory_and_two_sequences_share_it(name, in_registers, shim, right, monkeypatch):
     H, gates = 22, len(KERNELS[name].cell.gates)
     monkeypatch.setattr(choice, "registers_of", lambda columns, size: in_registers)
     monkeypatch.setattr(choice, "rows_of", lambda cell, dtype, B: min(2, gates))
@@ -121,7 +119,7 @@ def test_U_may_lie_in_registers_shared_and_global_memory_and_two_sequences_share
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("name", NAMES)
-def test_float32_is_as_exact_as_float32_can_be(name, path, shim, right):  # noqa: F811
+def test_float32_is_as_exact_as_float32_can_be(name, path, shim, right):
     assert_close(
         both_ways(name, path, 9, 3, 33, ragged(9, 3), dtype=np.float32),
         right(name, 9, 3, 33, ragged(9, 3), dtype=np.float32),
@@ -129,7 +127,7 @@ def test_float32_is_as_exact_as_float32_can_be(name, path, shim, right):  # noqa
     )
 
 
-def caught(name, shim, expected):  # noqa: F811
+def caught(name, shim, expected):
     """Whether a wrong kernel shows: by another result, or other bits in another order of the threads."""
     for seed in SEEDS:
         shim.seed = seed
@@ -143,7 +141,7 @@ BARRIER = "__syncthreads();"
 
 
 @pytest.mark.parametrize("missing", range(source.source("sequence.cu").count(BARRIER)))
-def test_a_kernel_without_one_of_its_barriers_is_caught(missing, shim, right, monkeypatch):  # noqa: F811
+def test_a_kernel_without_one_of_its_barriers_is_caught(missing, shim, right, monkeypatch):
     def without(text):
         parts = text.split(BARRIER)
         return BARRIER.join([*parts[:missing], ";".join(parts[missing : missing + 2]), *parts[missing + 2 :]])
@@ -157,7 +155,7 @@ def test_a_kernel_without_one_of_its_barriers_is_caught(missing, shim, right, mo
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_launches(name, shim):  # noqa: F811
+def test_launches(name, shim):
     own = bool(KERNELS[name].cell.own)  # two kernels a step each way, for two products
     for path, there_and_back in (("steps", 7 * (4 if own else 2)), ("sequence", 2)):
         shim.launches = 0
@@ -222,7 +220,7 @@ OPTIMIZERS = {
 
 @pytest.mark.parametrize(("dtype", "bound"), [(np.float64, 1e-13), (np.float32, 1e-5)])
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_an_update_in_one_launch_is_the_optimizers(name, dtype, bound, shim, rng, monkeypatch):  # noqa: F811
+def test_an_update_in_one_launch_is_the_optimizers(name, dtype, bound, shim, rng, monkeypatch):
     shapes = {"W": (20, 31), "b": (7,)}
     start = {key: rng.standard_normal(shape).astype(dtype) for key, shape in shapes.items()}
     steps = [{key: rng.standard_normal(shape).astype(dtype) for key, shape in shapes.items()} for _ in range(3)]
@@ -240,7 +238,7 @@ def test_an_update_in_one_launch_is_the_optimizers(name, dtype, bound, shim, rng
         assert relative_error(np.asarray(found), np.asarray(value)) < bound, key
 
 
-def test_an_optimizer_of_ones_own_keeps_its_own_update(shim):  # noqa: F811
+def test_an_optimizer_of_ones_own_keeps_its_own_update(shim):
     class Halves(rs.SGD):
         def _update(self, param, grad, *arrays):
             param *= 0.5

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 PATHS = ("arrays", "steps", "sequence")
 LARGEST = 128  # hidden units of the whole-sequence kernel
-WAVES = 8  # blocks that a multiprocessor may have to run one after the other before steps over the whole batch are faster
+WAVES = (
+    8  # blocks that a multiprocessor may have to run one after the other before steps over the whole batch are faster
+)
 SCALARS = {"f": "float", "d": "double"}
 _forced: ContextVar[str | None] = ContextVar("path", default=None)
 
@@ -78,8 +80,10 @@ def path_of(cell: Cell, xp: Any, dtype: np.dtype, B: int, H: int) -> Way:
     if obstacles["sequence"]:
         return Way("steps", obstacles["sequence"])
     rows, multiprocessors = fit(cell, dtype, H, B).rows, device()[0]
-    if B > WAVES * rows * multiprocessors:
-        why = f"{B} sequences, {rows} a block, would come in more than {WAVES} turns on {multiprocessors} multiprocessors"
+    if WAVES * rows * multiprocessors < B:
+        why = (
+            f"{B} sequences, {rows} a block, would come in more than {WAVES} turns on {multiprocessors} multiprocessors"
+        )
         return Way("steps", why)
     return Way("sequence", f"H = {H} <= {LARGEST}: U stays in registers and shared memory for all steps")
 
@@ -96,7 +100,9 @@ def obstacles_of(cell: Cell, dtype: np.dtype, H: int) -> dict[str, str | None]:
     if not cell.twin:
         return dict.fromkeys(("steps", "sequence"), "the cell has no CUDA twin")
     if np.dtype(dtype).char not in SCALARS:
-        return dict.fromkeys(("steps", "sequence"), f"the CUDA kernels take float32 and float64, not {np.dtype(dtype).name}")
+        return dict.fromkeys(
+            ("steps", "sequence"), f"the CUDA kernels take float32 and float64, not {np.dtype(dtype).name}"
+        )
     if H > LARGEST:
         return {"sequence": f"H = {H} > {LARGEST}: U does not fit into a multiprocessor"}
     return {}
@@ -131,7 +137,7 @@ def fit(cell: Cell, dtype: np.dtype, H: int, B: int) -> Fit:
 
 def rows_of(cell: Cell, dtype: np.dtype, B: int) -> int:
     """How many sequences a block takes: two share a read of U where there are more sequences than multiprocessors."""
-    return 2 if B > device()[0] and len(cell.gates) > 1 and np.dtype(dtype).itemsize == 4 else 1
+    return 2 if device()[0] < B and len(cell.gates) > 1 and np.dtype(dtype).itemsize == 4 else 1
 
 
 def registers_of(columns: int, size: int) -> int:

@@ -1,15 +1,15 @@
-"""One layer and direction on a batch, forward and backward, as the loop of ../sequence.py hands it over chunk by chunk."""
+"""One layer and direction on a batch, there and back; the loop of ../sequence.py hands it over chunk by chunk."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ...backend import Array
 from . import sequences, steps
 
 if TYPE_CHECKING:
-    from ..packing import Chunk, Plan, Step
+    from ..packing import Chunk, Plan
     from ..sequence import Cell, Memory
 
 
@@ -41,9 +41,9 @@ class Pass:
 class Forward(Pass):
     """The steps there."""
 
-    def __init__(self, path: str, cell: Cell, plan: Plan, states: list[Array], *rest: Any):
-        *rest, self.keep = rest
-        super().__init__(path, cell, plan, states, *rest)
+    def __init__(self, path: str, cell: Cell, plan: Plan, *rest: Any):
+        *further, self.keep = rest
+        super().__init__(path, cell, plan, *further)
         self.h_in = self.h  # in slots, times the mask
         if self.mask is not None:
             begin = slice(0, plan.B)
@@ -68,8 +68,8 @@ class Backward(Pass):
     """The steps back; `dstates` become the gradients of the initial states. `cut` cuts the chain after a step."""
 
     def __init__(self, path: str, cell: Cell, plan: Plan, *rest: Any):
-        *rest, self.dstates, self.truncate, self.cut = rest
-        super().__init__(path, cell, plan, *rest)
+        *further, self.dstates, self.truncate, self.cut = rest
+        super().__init__(path, cell, plan, *further)
         self.gates, self.h_in = self.memory.z, self.h if self.mask is None else self.memory.h_in
         self.through_U: Array = None  # (B, H), where that is not in `dstates` yet; times the mask to come
         self._run = self.how.backward(self)

@@ -1,5 +1,5 @@
-"""A chunk of steps in two launches each: the product with U, and step.cu's kernel for all else; four where the cell takes
-a second product itself (the GRU with the reset gate before it).
+"""A chunk of steps in two launches each: the product with U, and step.cu's kernel for all else; four where the cell
+takes a second product itself (the GRU with the reset gate before it).
 
 step.cu says what each buffer holds. A kernel's arguments are addresses and whole numbers, which cost the host no views.
 """
@@ -25,7 +25,10 @@ def forward(p: Forward) -> Callable[[Chunk, Array, int], None]:
     """
     cell, xp, H, joint = p.cell, p.plan.xp, p.H, p.joint
     kernels = module("step.cu", *defines(cell, p.U.dtype))
-    step_kernel, own_kernel = kernels.get_function("step_forward"), kernels.get_function("own_forward") if cell.own else None
+    step_kernel, own_kernel = (
+        kernels.get_function("step_forward"),
+        kernels.get_function("own_forward") if cell.own else None,
+    )
     U_joint, U_own = xp.ascontiguousarray(p.U[:, :joint]), xp.ascontiguousarray(p.U[:, joint:])
     hU, own = xp.empty((p.plan.B, joint), p.U.dtype), xp.empty((2 if cell.own else 0, p.plan.B, H), p.U.dtype)
     h, c, h_in, kept = Rows(p.h), Rows(p.c), Rows(p.h_in), Rows(p.kept)
@@ -59,7 +62,10 @@ def backward(p: Backward) -> Callable[..., None]:
     """
     cell, xp, H, joint = p.cell, p.plan.xp, p.H, p.joint
     kernels = module("step.cu", *defines(cell, p.U.dtype))
-    back_kernel, own_kernel = kernels.get_function("step_backward"), kernels.get_function("own_backward") if cell.own else None
+    back_kernel, own_kernel = (
+        kernels.get_function("step_backward"),
+        kernels.get_function("own_backward") if cell.own else None,
+    )
     U_joint, U_own = xp.ascontiguousarray(p.U[:, :joint].T), xp.ascontiguousarray(p.U[:, joint:].T)
     B, dtype, own = p.plan.B, p.U.dtype, bool(cell.own)
     through = p.through_U = xp.zeros((B, H), dtype)

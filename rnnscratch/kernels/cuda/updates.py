@@ -16,9 +16,9 @@ def can_update(param: Array) -> bool:
 
 
 def update(rule: str, param: Array, grad: Array, slots: list[Array], numbers: list[float]) -> None:
-    """Change a parameter and an optimizer's slots in place; `rule` is a struct of update.cu, which says what the numbers are.
+    """Change a parameter and an optimizer's slots, all C-contiguous, in place.
 
-    All arrays are C-contiguous or, as the gradient, are copied.
+    `rule` is a struct of update.cu, which says what the numbers are.
     """
     kernel = module("update.cu", f"RULE={rule}", f"SCALAR={choice.SCALARS[param.dtype.char]}").get_function("update")
     gradient = Rows(get_array_module(grad).ascontiguousarray(grad))
