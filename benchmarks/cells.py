@@ -26,7 +26,7 @@ from threadpoolctl import threadpool_limits
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from tqdm import tqdm
 
-from benchmarks.report import RESULTS, interleaved, machine, ratio, write
+from benchmarks.report import RESULTS, draw_lengths, interleaved, machine, ratio, write
 from rnnscratch.backend import blas_threads
 from rnnscratch.kernels import gru, lstm, rnn
 
@@ -39,13 +39,6 @@ RAGGED_GOAL, FLOOR_GOAL = 0.27, 1.25
 REST = 0.05  # seconds; threads of OpenBLAS and OpenMP spin after their work and slow down whoever comes next
 
 Call: TypeAlias = Callable[[], Any]
-
-
-def draw_lengths(T: int, B: int, rng: np.random.Generator) -> np.ndarray:
-    """Lengths (B,) like those of reviews: many short, some as long as T, 0.55 T on average; decreasing."""
-    lengths = np.clip(rng.lognormal(np.log(0.5 * T), 0.6, B).astype(int), 1, T)
-    lengths[0] = T
-    return np.sort(lengths)[::-1]
 
 
 def ours(cell: str, x: np.ndarray, H: int, dhs: np.ndarray, lengths: Any) -> tuple[Call, Call]:

@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.cells import CELLS, GATES, draw_lengths, ours, verdict
-from benchmarks.report import RESULTS, machine, write
+from benchmarks.cells import CELLS, GATES, ours, verdict
+from benchmarks.report import RESULTS, draw_lengths, machine, write
 
 KEPT = {"rnn": 1, "lstm": 7, "gru": 4, "gru reset_after": 5}  # numbers per unit and step: gates, states and the rest
 B, D, H = 64, 128, 128

@@ -22,6 +22,13 @@ from rnnscratch.files import atomic_write
 RESULTS = Path(__file__).parent / "results"
 
 
+def draw_lengths(T: int, B: int, rng: np.random.Generator) -> np.ndarray:
+    """Lengths (B,) like those of reviews: many short, some as long as T, 0.55 T on average; decreasing."""
+    lengths = np.clip(rng.lognormal(np.log(0.5 * T), 0.6, B).astype(int), 1, T)
+    lengths[0] = T
+    return np.sort(lengths)[::-1]
+
+
 def interleaved(contestants: dict[str, Callable[[], Any]], rounds: int, budget: float = 0.25) -> dict[str, list[float]]:
     """Seconds of each contestant in each round; all take turns, so that what disturbs the machine disturbs all.
 

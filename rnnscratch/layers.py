@@ -30,7 +30,7 @@ from .checks import (
     check_shape,
     check_sizes,
 )
-from .kernels import attention, dense, dropout, embedding, gru, layer_norm, lstm, peephole, rnn, sequence
+from .kernels import attention, cuda, dense, dropout, embedding, gru, layer_norm, lstm, peephole, rnn, sequence
 from .kernels.packing import Packed, Plan
 
 _ADDING = threading.Lock()  # gradients of several threads' ways back
@@ -375,6 +375,24 @@ class Recurrent(Layer):
         Raises RuntimeError before the first forward, and ValueError or TypeError for a wrong shape or dtype.
         """
         return self._recall()(dhs, dstate, truncate)
+
+    def explain(self, x: Any, lengths: Any = None, train: bool = True) -> cuda.Explanation:
+        """How `forward` and `backward` run on such an x, and why: the path, launches a step, and bytes kept for the way
+        back. `with rnnscratch.kernels.cuda.use("steps"):` forces a path.
+
+        Arguments and errors are those of `forward`.
+
+        >>> LSTM(3, 4, seed=0).explain(np.ones((5, 2, 3), np.float32))    # doctest: +NORMALIZE_WHITESPACE
+        Explanation(path='arrays', why='on the CPU the array code is the fast path', launches_a_step=0,
+                    bytes_kept=1184)
+        """
+        x = self._as_x(x)
+        (T, B, _), H, cell = x.shape, self.hidden_size, self.cell
+        plan = x.plan if isinstance(x, Packed) else Plan(T, B, lengths, self.xp)
+        way = cuda.path_of(cell, self.xp, x.dtype, B, H)
+        numbers = sequence.numbers_kept(cell, plan, H, bool(train and self.recurrent_dropout))
+        kept = numbers * x.dtype.itemsize * self.num_layers * len(self.directions)
+        return cuda.Explanation(*way, cuda.launches_a_step(cell, way.name, self.xp), kept)
 
     def step(self, x: Array, state: Any = None) -> tuple[Array, Any]:
         """One step: x (B, input_size) and the state before it -> h of the last layer (B, H) and the state after it.

@@ -15,6 +15,7 @@ import numpy as np
 
 from .backend import Array, get_array_module, to_cpu, to_floats
 from .checks import check_flags, check_number
+from .kernels.cuda import updates
 from .schedules import Plateau, Schedule, cosine_schedule, step_schedule, warm_up
 
 __all__ = [
@@ -87,6 +88,10 @@ class Optimizer:
                     self._state[name] = {slot: zeros_like(param) for slot in self.slots}
                 age = self._ages[name] = self._ages.get(name, 0) + 1
                 self._begin(age, self.learning_rate * rates.get(name, 1.0))
+                twin = self._twin_on_gpu(param)
+                if twin is not None:
+                    updates.update(twin[0], param, grads[name], list(self._state[name].values()), twin[1])
+                    continue
                 for pieces in self._pieces(param, grads[name], *self._state[name].values()):
                     self._update(*pieces)
 
@@ -97,6 +102,15 @@ class Optimizer:
     def _update(self, param: Array, grad: Array, *arrays: Array) -> None:
         """One step of one piece: parameter, gradient, the state's slots, then scratch arrays."""
         raise NotImplementedError
+
+    def _twin(self) -> tuple[str, list[float]] | None:
+        """The rule in kernels/cuda/update.cu that is `_update` in one launch, and its numbers; else None."""
+        return None
+
+    def _twin_on_gpu(self, param: Array) -> tuple[str, list[float]] | None:
+        """`_twin`, where it can be used: not where a subclass changed `_update` alone."""
+        makers = [next(kind for kind in type(self).__mro__ if name in vars(kind)) for name in ("_update", "_twin")]
+        return self._twin() if makers[0] is makers[1] and updates.can_update(param) else None
 
     def _pieces(self, *arrays: Array) -> Iterator[tuple[Array, ...]]:
         """Flat views of corresponding pieces, and scratch arrays of the same size."""
@@ -238,6 +252,9 @@ class SGD(Optimizer):
     def __init__(self, learning_rate: float = 0.01, *, rates: Rates = None):
         super().__init__(learning_rate, rates)
 
+    def _twin(self) -> tuple[str, list[float]]:
+        return "SGD", [self._rate]
+
     def _update(self, param: Array, grad: Array, *arrays: Array) -> None:
         (work,) = arrays
         param -= get_array_module(param).multiply(grad, self._rate, out=work)
@@ -255,6 +272,9 @@ class Momentum(Optimizer):
         self.momentum = check_number("momentum", momentum, least=0.0, below=1.0)
         check_flags(nesterov=nesterov)
         self.nesterov = bool(nesterov)
+
+    def _twin(self) -> tuple[str, list[float]]:
+        return "Nesterov" if self.nesterov else "Momentum", [self._rate, self.momentum]
 
     def _update(self, param: Array, grad: Array, *arrays: Array) -> None:
         velocity, work = arrays
@@ -279,6 +299,9 @@ class Adagrad(Optimizer):
         super().__init__(learning_rate, rates)
         self.eps = check_number("eps", eps, above=0.0)
 
+    def _twin(self) -> tuple[str, list[float]]:
+        return "Adagrad", [self._rate, self.eps]
+
     def _update(self, param: Array, grad: Array, *arrays: Array) -> None:
         squares, work = arrays
         xp = get_array_module(param)
@@ -295,6 +318,9 @@ class RMSProp(Optimizer):
         super().__init__(learning_rate, rates)
         self.decay = check_number("decay", decay, least=0.0, below=1.0)
         self.eps = check_number("eps", eps, above=0.0)
+
+    def _twin(self) -> tuple[str, list[float]]:
+        return "RMSProp", [self._rate, self.eps, self.decay, 1.0 - self.decay]
 
     def _update(self, param: Array, grad: Array, *arrays: Array) -> None:
         squares, work = arrays
@@ -333,6 +359,10 @@ class Adam(Optimizer):
         self._root = math.sqrt(1.0 - self.beta2**age)
         self._rate = rate * self._root / (1.0 - self.beta1**age)
         self._shrink = 1.0 - rate * self.weight_decay
+
+    def _twin(self) -> tuple[str, list[float]]:
+        betas = [self.beta1, self.beta2, 1.0 - self.beta1, 1.0 - self.beta2]
+        return "Adam", [self._rate, self.eps * self._root, *betas, self._shrink]
 
     def _update(self, param: Array, grad: Array, *arrays: Array) -> None:
         mean, squares, work = arrays

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from cuda_shim import shim, shim_folder  # noqa: F401 - fixtures
 
 
 @pytest.fixture(autouse=True)

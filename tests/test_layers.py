@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnnscratch.gradcheck import check_gradients
+from rnnscratch.kernels import sequence
 from rnnscratch.layers import (
     GRU,
     LSTM,
@@ -757,3 +758,18 @@ def test_wrong_arguments_of_attention_are_named():
     layer.forward(q, memory)
     with pytest.raises(ValueError, match="dcontext has shape"):
         layer.backward(memory)
+
+
+@pytest.mark.parametrize("lengths", [None, [5, 2, 4]])
+@pytest.mark.parametrize("make", [RNN, LSTM, GRU, PeepholeLSTM, LayerNormLSTM])
+def test_explain_counts_the_bytes_that_a_call_keeps(make, lengths, monkeypatch):
+    layer = make(2, 3, num_layers=2, bidirectional=True, recurrent_dropout=0.5, dtype="float64", seed=0)
+    x, caches, run = np.ones((5, 3, 2)), [], sequence.run
+    monkeypatch.setattr(sequence, "run", lambda *arguments: caches.append(run(*arguments)) or caches[-1])
+    layer.forward(x, lengths=lengths, train=True)
+    memories = [cache.memory for _, _, cache in caches]
+    kept = [array for _, _, cache in caches for array in cache.states]
+    kept += [array for memory in memories for array in (memory.gates, memory.h_in, *memory.arrays) if array is not None]
+    found = layer.explain(x, lengths)
+    assert found.bytes_kept == sum(array.nbytes for array in kept)
+    assert found[:3] == ("arrays", "on the CPU the array code is the fast path", 0)

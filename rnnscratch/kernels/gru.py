@@ -88,6 +88,7 @@ BEFORE = sequence.Cell(
     slopes_as=("h_by_zz", "h_by_zn", "rh_by_zr"),
     step_back=step_back,
     weight_gradients=weight_gradients,
+    twin="GRUBefore",
 )
 AFTER = sequence.Cell(
     gates="rzn",
@@ -102,6 +103,7 @@ AFTER = sequence.Cell(
     slopes_as=("h_by_zz", "h_by_zn", "zn_by_zr"),
     step_back=step_back_after,
     weight_gradients=weight_gradients_after,
+    twin="GRUAfter",
 )
 backward = sequence.backward
 

@@ -20,6 +20,7 @@ import numpy as np
 
 from ..backend import Array, get_array_module
 from ..checks import as_array, check_lengths
+from . import cuda
 
 CHUNK_ROWS = 1024  # rows (steps x sequences) in one chunk at most, but at least one step
 
@@ -102,11 +103,21 @@ class Plan:
             for name, each in indices.items():
                 setattr(self, name, moved[begin : begin + len(each)])
                 begin += len(each)
+        most = None if cuda.on_gpu(xp) else CHUNK_ROWS
         if self.lengths is None:
-            self.chunks = equal_chunks(T, B, CHUNK_ROWS)
+            self.chunks = equal_chunks(T, B, most)
         else:
-            self.chunks = cut(counts.tolist(), starts, CHUNK_ROWS)
+            self.chunks = cut(counts.tolist(), starts, most)
         self.longest = max(chunk.rows.stop - chunk.rows.start for chunk in self.chunks)
+
+    @cached_property
+    def layout(self) -> tuple[Array | None, Array | None]:
+        """The first row of each slot (T+1,) and `sorted_lengths` (B,), on the device; None where all have T steps."""
+        if self.lengths is None:
+            return None, None
+        first = [0, *(step.late.start for chunk in self.chunks for step in chunk.steps)]
+        both = self.xp.asarray(np.concatenate([first, self.sorted_lengths]).astype(np.int64))
+        return both[: len(first)], both[len(first) :]
 
     @cached_property
     def sequence(self) -> Array:
@@ -152,14 +163,14 @@ class Plan:
         return values if self.place is None else values[self.place]
 
 
-def cut(running: list[int], starts: list[int], most: int) -> list[Chunk]:
-    """Chunks of at most `most` rows, and of a quarter of all, to save memory; at least one step."""
+def cut(running: list[int], starts: list[int], most: int | None) -> list[Chunk]:
+    """Chunks of at most `most` rows, and of a quarter of all, to save memory, or one if that is None."""
     B, N, begin = starts[1], starts[-1] - starts[1], 0
     chunks: list[Chunk] = []
     steps: list[Step] = []
     for t, n in enumerate(running):
         row = starts[t + 1] - B
-        if steps and row + n - begin > min(most, N // 4):
+        if steps and most is not None and row + n - begin > min(most, N // 4):
             chunks.append(Chunk(slice(begin, row), tuple(steps)))
             steps, begin = [], row
         at, early, late = row - begin, starts[t], starts[t + 1]
@@ -169,7 +180,7 @@ def cut(running: list[int], starts: list[int], most: int) -> list[Chunk]:
 
 
 @lru_cache(maxsize=64)
-def equal_chunks(T: int, B: int, most: int) -> list[Chunk]:
+def equal_chunks(T: int, B: int, most: int | None) -> list[Chunk]:
     """Those of B sequences of T steps."""
     return cut([B] * T, [t * B for t in range(T + 2)], most)
 

@@ -60,5 +60,6 @@ CELL = sequence.Cell(
     slopes_as=("h_by_c", "h_by_zo", "c_by_zi", "c_by_zf", "c_by_zg"),
     step_back=step_back,
     weight_gradients=weight_gradients,
+    twin="Peephole",
 )
 forward, backward = partial(sequence.forward, CELL), sequence.backward

@@ -38,6 +38,7 @@ def cell(activation: Activation) -> sequence.Cell:
         slopes=slopes,
         slopes_as=("h_by_z",),
         step_back=step_back,
+        twin=f"RNN{f.__name__.capitalize()}",
     )
 
 

@@ -24,6 +24,7 @@ import numpy as np
 
 from ..backend import Array, get_array_module
 from ..checks import as_operand, as_weights, check_shape
+from . import cuda
 from .packing import Plan, Step
 
 State = tuple[Array | None, ...]
@@ -59,6 +60,7 @@ class Cell:
     weight_gradients: Callable[..., None] | None = None  # of all rows of a chunk: adds to `dw`
     inputs: Callable[..., None] | None = None  # of all rows of a chunk: changes `xW` (G, n, H) before b is added
     inputs_back: Callable[..., None] | None = None  # its reverse: makes `dz` the gradient of xW
+    twin: str = ""  # the struct in cuda/ that has its step and the way back, for GPUs
 
     def __post_init__(self) -> None:
         functions = (self.step, self.slopes, self.step_back, self.weight_gradients, self.inputs, self.inputs_back)
@@ -115,11 +117,18 @@ def by_gate(array: Array, G: int) -> Array:
 class Memory:
     """What a pass keeps of so many rows for the way back."""
 
-    def __init__(self, cell: Cell, rows: int, H: int, masked: bool, xp: Any, dtype: Any):
+    def __init__(self, cell: Cell, rows: int, H: int, masked: bool, xp: Any, dtype: Any, gate_major: bool = True):
         self.Kept = cell.views["kept"]
         shapes = [(k, rows, H) if k > 1 else (rows, H if k else 1) for k in cell.keeps.values()]
         self.arrays = [xp.empty(shape, dtype) for shape in shapes]
-        self.gates: Array = xp.empty((len(cell.gates), rows, H), dtype) if cell.keeps_gates else None
+        G = len(cell.gates)
+        self.gates: Array = None
+        self.z: Array = None  # without `gate_major`, the gates as (rows, G*H)
+        if cell.keeps_gates and gate_major:
+            self.gates = xp.empty((G, rows, H), dtype)
+        elif cell.keeps_gates:
+            self.z = xp.empty((rows, G * H), dtype)
+            self.gates = by_gate(self.z, G)
         self.h_in: Array = xp.empty((rows, H), dtype) if masked else None  # h_prev times the mask
 
     def kept(self, rows: slice) -> Any:
@@ -129,6 +138,12 @@ class Memory:
     def at(self, rows: slice) -> dict[str, Any]:
         """The gates and all else that is kept of these rows."""
         return {"kept": self.kept(rows), "gates": None if self.gates is None else self.gates[:, rows]}
+
+
+def numbers_kept(cell: Cell, plan: Plan, H: int, masked: bool) -> int:
+    """How many numbers `run` keeps for the way back, besides what it was given."""
+    a_row = sum(k * H or 1 for k in cell.keeps.values()) + (len(cell.gates) * H if cell.keeps_gates else 0)
+    return (plan.B + plan.N) * len(cell.states) * H + plan.N * (a_row + masked * H)
 
 
 class Cache(NamedTuple):
@@ -144,6 +159,7 @@ class Cache(NamedTuple):
     states: list[Array]  # each (B + N, H)
     memory: Memory
     mask: Array | None  # (B, H), sorted
+    path: str  # one of cuda.PATHS
 
 
 def run(
@@ -171,18 +187,25 @@ def run(
     N, B, G, H = plan.N, plan.B, len(cell.gates), len(U)
     joint = G - len(cell.own)  # gates whose product with U is taken here
     added = joint - cell.apart  # and those to whose z it is added
+    path = cuda.path_of(cell, xp, dtype, B, H).name
+    all_slots = keep or path != "arrays"  # CUDA kernels have a slot for every step
     first, last = slice(0, B), slice(N, N + B) if plan.ends is None else plan.ends
-    states = [xp.empty((B + N if keep else B, H), dtype) for _ in cell.states]
+    states = [xp.empty((B + N if all_slots else B, H), dtype) for _ in cell.states]
     for slots, initial in zip(states, state):
         # zeros where none is given: Eqs 65, 74
-        initial = 0 if initial is None else initial if keep and backwards else plan.sort(initial)
-        slots[last if keep and backwards else first] = initial
-    memory = Memory(cell, N if keep else plan.longest, H, mask is not None, xp, dtype)
+        initial = 0 if initial is None else initial if all_slots and backwards else plan.sort(initial)
+        slots[last if all_slots and backwards else first] = initial
+    memory = Memory(cell, N if keep else plan.longest, H, mask is not None, xp, dtype, gate_major=path == "arrays")
     mask = None if mask is None else plan.sort(mask)
-    z, hU = xp.empty((G, plan.longest, H), dtype), xp.empty((joint, B, H), dtype)
+    twin = None
+    if path != "arrays":
+        twin = cuda.Forward(path, cell, plan, states, memory, U, weights, mask, backwards, keep)
+        z = memory.z if cell.keeps_gates else xp.empty((plan.longest, G * H), dtype)  # gate beside gate
+    else:
+        z, hU = xp.empty((G, plan.longest, H), dtype), xp.empty((joint, B, H), dtype)
     W_by_gate, b_by_gate = (W, None) if x.ndim == 1 else (by_gate(W, G), b.reshape(G, 1, H))
-    U_by_gate = xp.ascontiguousarray(by_gate(U, G)[:joint])
-    hs: Array = None if keep else xp.empty((N, H), dtype) if out is None else out
+    U_by_gate = None if twin else xp.ascontiguousarray(by_gate(U, G)[:joint])
+    hs: Array = None if all_slots else xp.empty((N, H), dtype) if out is None else out
     Prev, New = cell.views["prev"], cell.views["new"]
     have: dict[str, Any] = {"w": cell.further(weights, U)}
     asked = cell.asked[cell.step]
@@ -192,11 +215,18 @@ def run(
             for z_gate, products_of_gate in zip(z, W_by_gate):
                 xp.take(products_of_gate, x[chunk.rows], axis=0, out=z_gate[:size], mode="clip")
         else:
-            xW = xp.matmul(x[chunk.rows], W_by_gate, out=z[:, :size])
+            if twin:
+                z_chunk = z[chunk.rows] if keep and cell.keeps_gates else z[:size]
+                xW = by_gate(xp.matmul(x[chunk.rows], W, out=z_chunk), G)
+            else:
+                xW = xp.matmul(x[chunk.rows], W_by_gate, out=z[:, :size])
             if cell.inputs:
                 have |= memory.at(chunk.rows if keep else slice(0, size))
                 cell.call(cell.inputs, have | {"xW": xW})
             xW += b_by_gate
+        if twin:
+            twin.run(chunk, z_chunk)
+            continue
         for step in reversed(chunk.steps) if backwards else chunk.steps:
             n, rows = step.running, step.rows if keep else step.within
             before, after = (step.late, step.early) if backwards else (step.early, step.late)
@@ -219,14 +249,19 @@ def run(
             cell.step(*[have[name] for name in asked])
             if not keep:
                 hs[step.rows] = states[0][n]
-    if keep and not backwards:
+    if all_slots and not backwards:
         final = tuple(slots[last].copy() for slots in states)
     else:
         final = tuple(plan.unsort(slots[first]).copy() for slots in states)
+    if all_slots:
+        hs = (plan.early_states if backwards else plan.late_states)(states[0], slice(0, N))
+    if twin:
+        twin.finish()
     if not keep:
-        return hs, final, None
-    hs = (plan.early_states if backwards else plan.late_states)(states[0], slice(0, N))
-    return hs, final, Cache(cell, plan, backwards, x, W, U, weights, states, memory, mask)
+        if out is not None and hs is not out:
+            out[...] = hs
+        return hs if out is None else out, final, None
+    return hs, final, Cache(cell, plan, backwards, x, W, U, weights, states, memory, mask, path)
 
 
 def products(x: Array, W: Array, b: Array, G: int) -> Array:
@@ -247,7 +282,7 @@ def run_back(
     dhs (N, H) and each entry of dstate (B, H) may be None. `truncate=k` lets no gradient pass from step t to t-1 where
     k divides t, steps being counted as they are read, as if the states there had come from outside.
     """
-    cell, plan, backwards, x, W, U, weights, states, memory, mask = cache
+    cell, plan, backwards, x, W, U, weights, states, memory, mask, path = cache
     xp, dtype = plan.xp, x.dtype
     B, G, H = plan.B, len(cell.gates), len(U)
     joint = (G - len(cell.own)) * H
@@ -263,6 +298,10 @@ def run_back(
     s_chunk, dz_chunk = xp.empty((len(cell.slopes_as), plan.longest, H), dtype), xp.empty((plan.longest, G * H), dtype)
     dh_in, through_U = xp.empty((B, H), dtype), xp.empty((B, H), dtype)
     aside = xp.empty((plan.longest if cell.apart else 0, H), dtype)  # dz of the last gate, where d.hU has its place
+    twin = None
+    if path != "arrays":
+        cut = (lambda d, step: cut_chain(d, plan, step, truncate, backwards)) if truncate else None
+        twin = cuda.Backward(path, cell, plan, states, memory, U, weights, mask, backwards, dstates, truncate, cut)
     Prev, New, S, D, Dz = (cell.views[name] for name in ("prev", "new", "s", "d", "dz"))
     have: dict[str, Any] = {"w": cell.further(weights, U_T.T), "dw": cell.further(grads, grads["U"])}
     asked = cell.asked[cell.step_back]
@@ -279,10 +318,13 @@ def run_back(
         whole["prev"] = Prev(*prev, *extra)
         if cell.asks_new:
             whole["new"] = New(*[new_of(slots, chunk.rows) for slots in states])
-        cell.call(cell.slopes, whole)
+        if not twin:
+            cell.call(cell.slopes, whole)
         dz, dhs_chunk = dz_chunk[:size], None if dhs is None else dhs[chunk.rows]
         dz_by_gate, gates = by_gate(dz, G), whole["gates"]
-        for step in chunk.steps if backwards else reversed(chunk.steps):
+        if twin:
+            twin.run(chunk, dz, aside, dhs)
+        for step in () if twin else chunk.steps if backwards else reversed(chunk.steps):
             n, within = step.running, step.within
             if n != running:  # views cost time, and often as many sequences run as before
                 running, d, dh_n = n, [each[n] for each in dstates], dh_in[n]
@@ -327,6 +369,8 @@ def run_back(
             cell.call(cell.inputs_back, whole)
         grads["W"] += x[chunk.rows].T @ dz
         xp.matmul(dz, W.T, out=dx[chunk.rows])
+    if twin:
+        twin.finish()
     return dx, tuple(plan.unsort(d) for d in dstates), grads
 
 

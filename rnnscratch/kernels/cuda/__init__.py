@@ -1,0 +1,14 @@
+"""The cells on a GPU: each cell's step and its reverse in CUDA C++ beside its equations, and three ways to run them.
+
+    arrays     the cell's own array code: every operation is a launch. Any cell, also in complex128
+    steps      two launches a step each way: cuBLAS's product with U, and step.cu's kernel for all that is elementwise
+    sequence   all steps of a layer and direction in one launch (sequence.cu), where U fits into a multiprocessor
+
+`lstm.cuh`, `gru.cuh` and their like hold the equations, under the names and numbers of `../lstm.py`, `../gru.py`. They
+are compiled when they are first needed, by CUDA's own compiler in the process (NVRTC), for the scalar, the cell and H.
+"""
+
+from .choice import PATHS, Explanation, Way, launches_a_step, on_gpu, path_of, use
+from .passes import Backward, Forward
+
+__all__ = ["PATHS", "Backward", "Explanation", "Forward", "Way", "launches_a_step", "on_gpu", "path_of", "use"]

@@ -1,0 +1,249 @@
+"""The CUDA kernels, run on the CPU in double (cuda_shim.py), against the array code; with nvcc, compiled for GPUs."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from cells import KERNELS, draw, relative_error, upstream
+
+import rnnscratch as rs
+from rnnscratch.kernels import cuda
+from rnnscratch.kernels.cuda import choice, source
+from rnnscratch.kernels.packing import Plan
+from rnnscratch.kernels.sequence import run, run_back
+
+NAMES = [name for name, kernel in KERNELS.items() if kernel.cell.twin]
+PATHS = ("steps", "sequence")
+SEEDS = (0, 1, 2)
+
+
+def ragged(T, B):
+    """Lengths from 1 to T, neither rising nor falling."""
+    return [1 + (5 * k + T - 1) % T for k in range(B)]
+
+
+def both_ways(name, path, T, B, H, lengths, masked=False, backwards=False, truncate=None, dtype=float, keep=True):
+    """All that a pass there and back finds, by name; outputs are poisoned by what `np.empty` holds."""
+    rng = np.random.default_rng(7)
+    a, cell = draw(name, rng, T, B, 3, H, dtype), KERNELS[name].cell
+    a["U"] *= dtype(min(1.0, 2.0 / H**0.5))
+    mask = (rng.random((B, H)) < 0.6).astype(dtype) / dtype(0.6) if masked else None
+    (dhs, dstate), plan = upstream(name, rng, T, B, H, dtype), Plan(T, B, lengths)
+    state = tuple(a[f"{letter}0"] for letter in cell.states)
+    with cuda.use(path):
+        x, further = plan.pack(a["x"]), {weight: a[weight] for weight in cell.weights}
+        hs, final, cache = run(cell, plan, x, state, a["W"], a["U"], a["b"], further, mask, backwards, keep)
+    found = {"hs": hs, **{f"final {letter}": part for letter, part in zip(cell.states, final)}}
+    if keep:
+        dx, initial, grads = run_back(cache, plan.pack(dhs), tuple(dstate.values()), truncate)
+        found |= {"x": dx, **{f"{letter}0": d for letter, d in zip(cell.states, initial)}, **grads}
+    return found
+
+
+def assert_close(found, right, bound=1e-12):
+    assert found.keys() == right.keys()
+    for key, value in right.items():
+        assert found[key].dtype == value.dtype, key
+        assert relative_error(found[key], value) < bound, key
+
+
+@pytest.fixture(scope="module")
+def right():
+    """What the array code finds, each once."""
+    known = {}
+
+    def find(name, *args, **options):
+        key = (name, *map(repr, args), repr(options))
+        if key not in known:
+            known[key] = both_ways(name, "arrays", *args, **options)
+        return known[key]
+
+    return find
+
+
+@pytest.mark.parametrize("H", [1, 7, 8, 33, 64])
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("path", PATHS)
+def test_a_pass_equals_the_array_code_in_any_order_of_the_threads(path, name, H, shim, right, monkeypatch):
+    for T, B in [(1, 1), (1, 3), (2, 5), (9, 1), (9, 3)] if H < 33 else [(2, 5), (9, 3)]:
+        for lengths in (None, ragged(T, B)) if T > 1 else (None,):
+            expected = right(name, T, B, H, lengths)
+            for seed in SEEDS:
+                shim.seed = seed
+                found = both_ways(name, path, T, B, H, lengths)
+                assert_close(found, expected)
+                if seed == 0:
+                    first = found
+                for key in first:
+                    assert np.array_equal(found[key], first[key]), f"{key}: another order of threads, other bits"
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("path", PATHS)
+def test_masks_directions_cut_chains_and_chunks(path, name, masked, backwards, shim, right, monkeypatch):
+    for lengths in (None, [2, 7, 7, 1, 5]):
+        for truncate in (None, 3):
+            args = name, 7, 5, 5, lengths, masked, backwards, truncate
+            expected = right(*args)
+            for one_chunk in (False, True):
+                with monkeypatch.context() as patch:
+                    patch.setattr(cuda, "on_gpu", lambda xp, answer=one_chunk: answer)
+                    shim.seed += 1
+                    assert_close(both_ways(args[0], path, *args[1:]), expected)
+                    assert len(Plan(7, 5, lengths).chunks) == 1 or not one_chunk
+        forward = both_ways(name, path, 7, 5, 5, lengths, masked, backwards, keep=False)
+        assert_close(forward, {key: expected[key] for key in forward})
+
+
+@pytest.mark.parametrize("in_registers", [4, 12])
+@pytest.mark.parametrize("name", NAMES)
+def test_U_may_lie_in_three_kinds_of_memory_and_two_sequences_share_it(name, in_registers, shim, right, monkeypatch):
+    H, gates = 22, len(KERNELS[name].cell.gates)
+    monkeypatch.setattr(choice, "registers_of", lambda columns, size: in_registers)
+    monkeypatch.setattr(choice, "rows_of", lambda cell, dtype, B: min(2, gates))
+    large, row = choice.fit(KERNELS[name].cell, np.dtype(float), H, 5), gates * H * 8
+    room = max(large.bytes_forward, large.bytes_backward) + (8 - large.in_shared) * row
+    monkeypatch.setattr(choice, "device", lambda: (1, room))
+    shape = choice.fit(KERNELS[name].cell, np.dtype(float), H, 5)
+    assert (shape.in_registers, shape.in_shared) == (in_registers, 8)  # of 24 rows, the last two of them zeros
+    for lengths in (None, [2, 4, 4, 1, 3]):
+        expected = right(name, 4, 5, H, lengths, masked=True)
+        assert_close(both_ways(name, "sequence", 4, 5, H, lengths, masked=True), expected)
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("name", NAMES)
+def test_float32_is_as_exact_as_float32_can_be(name, path, shim, right):
+    assert_close(
+        both_ways(name, path, 9, 3, 33, ragged(9, 3), dtype=np.float32),
+        right(name, 9, 3, 33, ragged(9, 3), dtype=np.float32),
+        2e-5,
+    )
+
+
+def caught(name, shim, expected):
+    """Whether a wrong kernel shows: by another result, or other bits in another order of the threads."""
+    for seed in SEEDS:
+        shim.seed = seed
+        found = both_ways(name, "sequence", 5, 4, 7, [5, 2, 4, 3])
+        if not all(relative_error(found[key], value) < 1e-12 for key, value in expected.items()):
+            return True
+    return False
+
+
+BARRIER = "__syncthreads();"
+
+
+@pytest.mark.parametrize("missing", range(source.source("sequence.cu").count(BARRIER)))
+def test_a_kernel_without_one_of_its_barriers_is_caught(missing, shim, right, monkeypatch):
+    def without(text):
+        parts = text.split(BARRIER)
+        return BARRIER.join([*parts[:missing], ";".join(parts[missing : missing + 2]), *parts[missing + 2 :]])
+
+    monkeypatch.setattr(choice, "rows_of", lambda cell, dtype, B: 2)
+    expected = right("gru", 5, 4, 7, [5, 2, 4, 3])
+    assert not caught("gru", shim, expected)
+    shim.change = without
+    source.module.cache_clear()
+    assert caught("gru", shim, expected)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_launches(name, shim):
+    own = bool(KERNELS[name].cell.own)  # two kernels a step each way, for two products
+    for path, there_and_back in (("steps", 7 * (4 if own else 2)), ("sequence", 2)):
+        shim.launches = 0
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(cuda, "on_gpu", lambda xp: True)
+            both_ways(name, path, 7, 3, 5, None)
+        assert shim.launches == there_and_back
+
+
+NVCC = shutil.which("nvcc")
+
+
+@pytest.mark.skipif(NVCC is None, reason="nvcc is not on the PATH: kernels not compiled for GPUs")
+@pytest.mark.parametrize("architecture", ["sm_80", "sm_90"])
+@pytest.mark.parametrize("name", NAMES)
+def test_no_register_is_spilled(name, architecture, tmp_path, monkeypatch):
+    cell = KERNELS[name].cell
+    monkeypatch.setattr(choice, "device", lambda: (108, (163 if architecture == "sm_80" else 227) * 1024))
+    jobs = [("step.cu", source.defines(cell, np.dtype(s))) for s in "fd"]
+    for scalar, H, B in [("f", 128, 512), ("d", 128, 64)]:
+        shape = choice.fit(cell, np.dtype(scalar), H, B)
+        jobs.append(("sequence.cu", (*source.defines(cell, np.dtype(scalar)), *choice.sizes(shape, H))))
+    for file, defines in jobs:
+        text = tmp_path / "kernel.cu"
+        text.write_text(source.source(file))
+        flags = ["-std=c++17", "-O3", "-cubin", f"-arch={architecture}", "-Xptxas", "-v", *(f"-D{d}" for d in defines)]
+        done = subprocess.run([NVCC, *flags, text, "-o", tmp_path / "cubin"], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        spills = re.findall(r"(\d+) bytes spill stores, (\d+) bytes spill loads", done.stderr)
+        assert spills and all(spill == ("0", "0") for spill in spills), f"{file} {defines}: {done.stderr}"
+
+
+def test_the_path_is_chosen_said_and_can_be_forced(monkeypatch):
+    lstm, f4 = KERNELS["lstm"].cell, np.dtype(np.float32)
+    assert cuda.path_of(lstm, np, f4, 3, 8).name == "arrays"
+    monkeypatch.setattr(choice, "on_gpu", lambda xp: True)
+    monkeypatch.setattr(choice, "device", lambda: (132, 227 * 1024))
+    assert cuda.path_of(lstm, np, f4, 64, 128).name == "sequence"
+    assert cuda.path_of(lstm, np, f4, 64, 129) == ("steps", "H = 129 > 128: U does not fit into a multiprocessor")
+    assert cuda.path_of(lstm, np, f4, 5000, 128).name == "steps"
+    assert "complex128" in cuda.path_of(lstm, np, np.dtype(complex), 64, 128).why
+    assert cuda.path_of(KERNELS["layer_norm"].cell, np, f4, 64, 128) == ("arrays", "the cell has no CUDA twin")
+    with cuda.use("arrays"):
+        assert cuda.path_of(lstm, np, f4, 64, 128) == ("arrays", "as forced")
+    with cuda.use("sequence"), pytest.raises(ValueError, match="path is 'sequence', but H = 300 > 128"):
+        cuda.path_of(lstm, np, f4, 64, 300)
+    with pytest.raises(ValueError, match="path is 'graph', expected one of 'arrays', 'steps', 'sequence' or None"):
+        with cuda.use("graph"):
+            pass
+
+
+OPTIMIZERS = {
+    "SGD": lambda: rs.SGD(0.1),
+    "Momentum": lambda: rs.Momentum(0.1, 0.8),
+    "Nesterov": lambda: rs.Momentum(0.1, 0.8, nesterov=True),
+    "Adagrad": lambda: rs.Adagrad(0.1, eps=1e-3),
+    "RMSProp": lambda: rs.RMSProp(0.1, decay=0.7, eps=1e-3),
+    "Adam": lambda: rs.Adam(0.1, beta1=0.6, beta2=0.8, eps=1e-3),
+    "AdamW": lambda: rs.AdamW(0.1, weight_decay=0.3),
+}
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [(np.float64, 1e-13), (np.float32, 1e-5)])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_an_update_in_one_launch_is_the_optimizers(name, dtype, bound, shim, rng, monkeypatch):
+    shapes = {"W": (20, 31), "b": (7,)}
+    start = {key: rng.standard_normal(shape).astype(dtype) for key, shape in shapes.items()}
+    steps = [{key: rng.standard_normal(shape).astype(dtype) for key, shape in shapes.items()} for _ in range(3)]
+    here, there = ({key: value.copy() for key, value in start.items()} for _ in range(2))
+    optimizer, fused = OPTIMIZERS[name](), OPTIMIZERS[name]()
+    for grads in steps:
+        with monkeypatch.context() as patch:
+            patch.setattr(choice, "on_gpu", lambda xp: False)
+            optimizer.step(here, grads)
+        fused.step(there, grads)
+    assert shim.launches == len(shapes) * len(steps)
+    states = optimizer.state_dict(), fused.state_dict()
+    for key, value in {**here, **states[0]}.items():
+        found = {**there, **states[1]}[key]
+        assert relative_error(np.asarray(found), np.asarray(value)) < bound, key
+
+
+def test_an_optimizer_of_ones_own_keeps_its_own_update(shim):
+    class Halves(rs.SGD):
+        def _update(self, param, grad, *arrays):
+            param *= 0.5
+
+    params, grads = {"W": np.ones((2, 3))}, {"W": np.ones((2, 3))}
+    Halves(0.1).step(params, grads)
+    assert (params["W"] == 0.5).all()
+    assert shim.launches == 0
