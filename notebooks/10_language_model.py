@@ -685,8 +685,11 @@ for name, given in {"τ = 0.3": {"temperature": 0.3}, **options}.items():
 #
 # ## Exercises
 #
+# `rs.teach.answer("10.1", value)` says whether the value that exercise 1 asks for in brackets is right; with the other
+# numbers likewise.
+#
 # **1.** A model's perplexity is 4 per character, and a word with its space has 5.5 characters on average. What is its
-# perplexity per word? Why must perplexities be compared over the same units only?
+# perplexity per word? Why must perplexities be compared over the same units only? (`"10.1"`: that perplexity.)
 #
 # <details><summary>Solution</summary>
 #
@@ -696,16 +699,19 @@ for name, given in {"τ = 0.3": {"temperature": 0.3}, **options}.items():
 # ```python
 # bits = np.log2(4) * 5.5
 # np.testing.assert_allclose(2**bits, 2048)
+# # answer 10.1: 4**5.5
 # ```
 # </details>
 #
 # **2.** Show that all $\pi$ may be multiplied by one number and the sampled loss stays as it is. What follows for a
-# sample in which all words are equally probable?
+# sample in which all words are equally probable? (`"10.2"`: the loss of a target with score 1 beside two others with
+# scores 0 and -1, where all $\pi$ are 0.3.)
 #
 # <details><summary>Solution</summary>
 #
 # $\log \pi_k + a$ takes $a$ from every score, and a softmax does not see it. So with equal $\pi$ no correction is
-# needed at all: the case of Jean et al.
+# needed at all: the case of Jean et al. With $\pi = 0.3$ the loss is
+# $-\log \frac{e^1}{e^1 + e^0 + e^{-1}} \approx 0.408$.
 #
 # ```python
 # s, none = rng.standard_normal(5), np.zeros((1, 1))
@@ -714,29 +720,42 @@ for name, given in {"τ = 0.3": {"temperature": 0.3}, **options}.items():
 #     for log_pi in (np.zeros(5), np.full(5, -1.7))
 # )
 # np.testing.assert_allclose(first, second, rtol=1e-14)
+# asked = -np.log(losses.softmax(np.array([1.0, 0.0, -1.0]))[0])
+# scores, log_03 = np.array([1.0, 0.0, -1.0]), np.full(3, np.log(0.3))
+# by_kernel = sampled_softmax.sampled_loss(none, np.zeros((3, 1)), scores, [0], [1, 2], log_03)[0]
+# np.testing.assert_allclose(by_kernel, asked, rtol=1e-14)
+# # answer 10.2: asked
 # ```
 # </details>
 #
-# **3.** What do temperature 0, top-k = 1 and a tiny top-p have in common?
+# **3.** What do temperature 0, top-k = 1 and a tiny top-p have in common? And what does top-p = 0.9 leave of
+# $p = (0.5, 0.3, 0.15, 0.05)$? (`"10.3"`: the four probabilities from which is drawn then.)
 #
 # <details><summary>Solution</summary>
 #
-# They leave the most probable character alone.
+# They leave the most probable character alone. Top-p = 0.9 keeps the smallest set that has at least 0.9 together, here
+# the first three, and divides by their sum 0.95: $(0.526, 0.316, 0.158, 0)$.
 #
 # ```python
 # shapes = ({"temperature": 0}, {"top_k": 1}, {"top_p": 1e-9})
 # assert len({lm.generate(prompt, 30, seed=seed, **shape).tobytes() for seed, shape in enumerate(shapes)}) == 1
+# nucleus = np.array([0.5, 0.3, 0.15, 0]) / 0.95
+# given = np.log([0.5, 0.3, 0.15, 0.05])
+# np.testing.assert_allclose(next_probabilities(given, top_p=0.9), nucleus, rtol=1e-12)
+# # answer 10.3: nucleus
 # ```
 # </details>
 #
 # **4.** Which perplexity has a text that the model wrote itself at temperature 1, in the mean? Is it lower or higher
-# than that of real text?
+# than that of real text? (`"10.4"`: both for a model that gives its three signs 1/2, 1/4 and 1/4 at every step; its own
+# text, and one in which the three are equally frequent.)
 #
 # <details><summary>Solution</summary>
 #
 # $e$ to the mean entropy of its own distributions, since each character is drawn from the one that judges it. Real text
 # is drawn from another distribution $q$, and the cross-entropy is $H(q) + \mathrm{KL}(q \,\|\, p)$. The model's own is
-# its entropy alone: usually lower, if the model has learned at all.
+# its entropy alone: usually lower, if the model has learned at all. With three signs it is 1.5 bits against $5/3$:
+# $2^{3/2} \approx 2.83$ and $2^{5/3} \approx 3.17$.
 #
 # ```python
 # own = lm.generate(prompt, 400, seed=0)
@@ -745,6 +764,10 @@ for name, given in {"τ = 0.3": {"temperature": 0.3}, **options}.items():
 # entropy = -(np.exp(log_p) * log_p).sum(axis=1)
 # surprise = -log_p[np.arange(400), own]
 # assert abs((surprise - entropy).mean()) < 4 * (surprise - entropy).std() / 20
+# thirds = np.array([1 / 2, 1 / 4, 1 / 4])
+# both = np.exp([-(q * np.log(thirds)).sum() for q in (thirds, np.full(3, 1 / 3))])
+# np.testing.assert_allclose(both, [2**1.5, 2 ** (5 / 3)], rtol=1e-14)
+# # answer 10.4: both
 # ```
 # </details>
 #
