@@ -143,15 +143,17 @@ def guarded(sources: list[str]) -> list[str]:
                 first.setdefault(each.id, each.lineno)
             elif each.id in awaited and each.id not in first:
                 needed.setdefault(awaited[each.id], each.id)
+        stops = []  # where the cell stops while a blank is open, and the message that it stops with
         for message in dict.fromkeys(awaited.values()):
             if message in needed:
                 found[-1] += f"if {needed[message]!r} not in globals():  # it comes from a blank above\n"
                 found[-1] += f"    raise NotImplementedError({message!r})\n"
-        stops = _outside_functions(source, tree)
+                stops = stops or [(0, message)]
+        stops += [(at, blank.message) for at, blank in _outside_functions(source, tree)]
         for name, line in first.items():
-            before = [blank for at, blank in stops if at < line]
+            before = [message for at, message in stops if at < line]
             if before and name not in bound:
-                awaited[name] = before[-1].message
+                awaited[name] = before[-1]
             elif not before:
                 awaited.pop(name, None)
                 bound.add(name)
