@@ -315,7 +315,7 @@ for passes, (value, words) in enumerate(written):
 # %% [markdown]
 # ## 4. What does the state remember?
 #
-# Three questions. **Does it need what lies far back?** Read the held-out text in pieces of $n$ characters, each from
+# **Does it need what lies far back?** Read the held-out text in pieces of $n$ characters, each from
 # the state zero, and see how much worse the model is when it lacks what came before.
 
 # %%
@@ -355,12 +355,15 @@ for cell, style in (("rnn", "o--"), ("lstm", "s-")):
     axes[1].plot(range(1, SPAN), influence[cell], style, ms=3, label=cell.upper())
 axes[0].set(xlabel="characters read from the state zero", ylabel="perplexity", xscale="log", yscale="log")
 axes[1].set(xlabel="k: characters before the one that is guessed", ylabel="divergence, nats", yscale="log")
+axes[0].set_xticks(lengths, [str(n) for n in lengths])
+axes[0].set_yticks([5, 6, 8, 10, 15], ["5", "6", "8", "10", "15"])
+axes[0].minorticks_off()
 axes[1].set_ylim(bottom=1e-8)  # single precision sees no less
 for ax in axes:
     ax.legend()
 plt.show()
 for cell, moved in influence.items():
-    figures = f"{moved[0]:.3f} nats at k = 1, {moved[9]:.5f} at 10, {moved[-1]:.6f} at {SPAN - 1}"
+    figures = f"{moved[0]:.3f} nats at k = 1, {moved[4]:.4f} at 5, {moved[9]:.5f} at 10"
     print(f"{cell}: one character matters {figures}")
 
 # %% [markdown]
@@ -369,6 +372,67 @@ for cell, moved in influence.items():
 # state zero once a pass.) On the right, in this run too: what a character adds fades by about the same factor at
 # every step, as notebook 3 has it for gradients. The LSTM's line falls less steeply than the vanilla network's: some
 # cells keep what they have seen.
+#
+# **Which characters does one guess depend on?** The curve is a mean over many places. For one sentence, ask it of every
+# guess and every character: put each of the other signs in its place, and see how much of the probability moves,
+# $\frac12 \sum_w |p(w) - p'(w)|$ in the mean. (This is linear in a small change where the divergence is quadratic, so
+# that small shares can be seen.)
+
+
+# %%
+def depends(model, ids):
+    """How much of the probability of the guess after t moves when the character at k is another: (T, T), [t, k]."""
+    T = len(ids)
+    moved = np.zeros((T, T))
+    p = losses.softmax(model.forward(ids[:, None])[0].astype(float))
+    for k in range(T):
+        others = np.tile(ids[:, None], V - 1)
+        others[k] = np.delete(np.arange(V), ids[k])
+        q = losses.softmax(model.forward(others)[0].astype(float))
+        moved[:, k] = np.abs(q - p).sum(axis=2).mean(axis=1) / 2
+    assert np.triu(moved, 1).max() < 1e-4  # none depends on what comes after it; single precision sees no less
+    return np.tril(moved)
+
+
+sentence = "i thought the acting was terrible"
+sentence_ids, shown_as = vocabulary.encode(list(sentence)), list(sentence.replace(" ", "␣"))
+fig, axes = plt.subplots(1, 2, figsize=(12, 5.2), layout="constrained")
+for ax, cell in zip(axes, models):
+    rs.plots.connectivity(shown_as, depends(models[cell], sentence_ids), ax=ax)
+    ax.tick_params(axis="x", rotation=0)
+    ax.set(title=cell.upper(), xlabel="character read", ylabel="guess after")
+plt.show()
+
+# %% [markdown]
+# Each row has its own scale: 1 is the character that this guess depends on most. In this run rows fade where their word
+# begins, the LSTM's more sharply than the vanilla network's. To see one guess, point at a character, or go from one to
+# the next with the tab key:
+
+# %%
+pages = {cell: rs.plots.connectivity(shown_as, depends(models[cell], sentence_ids)) for cell in models}
+HTML("".join(f"<b>{cell.upper()}</b>{page}" for cell, page in pages.items()))
+
+# %% [markdown]
+# Is it the border of the word, or just the distance? Compare at equal distances $k$: characters of the word in which
+# the guess falls, and characters of words before it.
+
+# %%
+at, word = np.arange(len(sentence)), np.cumsum([sign == " " for sign in sentence])
+letter = np.array(shown_as) != "␣"
+for seed, each in enumerate(lstms):
+    moved = depends(each, sentence_ids)
+    pairs = {}
+    for k in range(1, 5):
+        t = at[k:]
+        inside = (word[t] == word[t - k]) & letter[t] & letter[t - k]
+        pairs[k] = moved[t, t - k][inside].mean(), moved[t, t - k][word[t] != word[t - k]].mean()
+    row = ", ".join(f"k={k} {own:.2f} and {other:.2f}" for k, (own, other) in pairs.items())
+    print(f"seed {seed}, inside the word and across a space: {row}")
+    assert QUICK or all(own > 1.3 * other for own, other in pairs.values())
+
+# %% [markdown]
+# With each of five seeds a character of the same word counts for more than one as far back across a space: by then the
+# LSTM has let go of how the last word was spelled. (Nobody told it what a word is.)
 #
 # **Can a unit count?** Take a language in which the past matters for certain: brackets. Between them are letters; what
 # is open must be closed before the line ends, and the model is never told so.
@@ -561,6 +625,9 @@ for (name, milliseconds), style in zip(took.items(), ("o--", "s-")):
     ax.plot(sizes, milliseconds, style, label=name)
     print(f"{name:<14}" + ", ".join(f"V={size:,}: {each:.1f} ms" for size, each in zip(sizes, milliseconds)))
 ax.set(xlabel="words V", ylabel="ms for loss and gradients", xscale="log", yscale="log")
+ax.set_xticks(sizes, [f"{size:,}" for size in sizes])
+ax.set_yticks([10, 20, 50, 100, 200, 500, 1000], ["10", "20", "50", "100", "200", "500", "1,000"])
+ax.minorticks_off()
 ax.legend()
 plt.show()
 
@@ -685,8 +752,11 @@ for name, given in {"τ = 0.3": {"temperature": 0.3}, **options}.items():
 #
 # ## Exercises
 #
+# `rs.teach.answer("10.1", value)` says whether the value that exercise 1 asks for in brackets is right; with the other
+# numbers likewise.
+#
 # **1.** A model's perplexity is 4 per character, and a word with its space has 5.5 characters on average. What is its
-# perplexity per word? Why must perplexities be compared over the same units only?
+# perplexity per word? Why must perplexities be compared over the same units only? (`"10.1"`: that perplexity.)
 #
 # <details><summary>Solution</summary>
 #
@@ -696,16 +766,19 @@ for name, given in {"τ = 0.3": {"temperature": 0.3}, **options}.items():
 # ```python
 # bits = np.log2(4) * 5.5
 # np.testing.assert_allclose(2**bits, 2048)
+# # answer 10.1: 4**5.5
 # ```
 # </details>
 #
 # **2.** Show that all $\pi$ may be multiplied by one number and the sampled loss stays as it is. What follows for a
-# sample in which all words are equally probable?
+# sample in which all words are equally probable? (`"10.2"`: the loss of a target with score 1 beside two others with
+# scores 0 and -1, where all $\pi$ are 0.3.)
 #
 # <details><summary>Solution</summary>
 #
 # $\log \pi_k + a$ takes $a$ from every score, and a softmax does not see it. So with equal $\pi$ no correction is
-# needed at all: the case of Jean et al.
+# needed at all: the case of Jean et al. With $\pi = 0.3$ the loss is
+# $-\log \frac{e^1}{e^1 + e^0 + e^{-1}} \approx 0.408$.
 #
 # ```python
 # s, none = rng.standard_normal(5), np.zeros((1, 1))
@@ -714,29 +787,42 @@ for name, given in {"τ = 0.3": {"temperature": 0.3}, **options}.items():
 #     for log_pi in (np.zeros(5), np.full(5, -1.7))
 # )
 # np.testing.assert_allclose(first, second, rtol=1e-14)
+# asked = -np.log(losses.softmax(np.array([1.0, 0.0, -1.0]))[0])
+# scores, log_03 = np.array([1.0, 0.0, -1.0]), np.full(3, np.log(0.3))
+# by_kernel = sampled_softmax.sampled_loss(none, np.zeros((3, 1)), scores, [0], [1, 2], log_03)[0]
+# np.testing.assert_allclose(by_kernel, asked, rtol=1e-14)
+# # answer 10.2: asked
 # ```
 # </details>
 #
-# **3.** What do temperature 0, top-k = 1 and a tiny top-p have in common?
+# **3.** What do temperature 0, top-k = 1 and a tiny top-p have in common? And what does top-p = 0.9 leave of
+# $p = (0.5, 0.3, 0.15, 0.05)$? (`"10.3"`: the four probabilities from which is drawn then.)
 #
 # <details><summary>Solution</summary>
 #
-# They leave the most probable character alone.
+# They leave the most probable character alone. Top-p = 0.9 keeps the smallest set that has at least 0.9 together, here
+# the first three, and divides by their sum 0.95: $(0.526, 0.316, 0.158, 0)$.
 #
 # ```python
 # shapes = ({"temperature": 0}, {"top_k": 1}, {"top_p": 1e-9})
 # assert len({lm.generate(prompt, 30, seed=seed, **shape).tobytes() for seed, shape in enumerate(shapes)}) == 1
+# nucleus = np.array([0.5, 0.3, 0.15, 0]) / 0.95
+# given = np.log([0.5, 0.3, 0.15, 0.05])
+# np.testing.assert_allclose(next_probabilities(given, top_p=0.9), nucleus, rtol=1e-12)
+# # answer 10.3: nucleus
 # ```
 # </details>
 #
 # **4.** Which perplexity has a text that the model wrote itself at temperature 1, in the mean? Is it lower or higher
-# than that of real text?
+# than that of real text? (`"10.4"`: both for a model that gives its three signs 1/2, 1/4 and 1/4 at every step; its own
+# text, and one in which the three are equally frequent.)
 #
 # <details><summary>Solution</summary>
 #
 # $e$ to the mean entropy of its own distributions, since each character is drawn from the one that judges it. Real text
 # is drawn from another distribution $q$, and the cross-entropy is $H(q) + \mathrm{KL}(q \,\|\, p)$. The model's own is
-# its entropy alone: usually lower, if the model has learned at all.
+# its entropy alone: usually lower, if the model has learned at all. With three signs it is 1.5 bits against $5/3$:
+# $2^{3/2} \approx 2.83$ and $2^{5/3} \approx 3.17$.
 #
 # ```python
 # own = lm.generate(prompt, 400, seed=0)
@@ -745,6 +831,10 @@ for name, given in {"τ = 0.3": {"temperature": 0.3}, **options}.items():
 # entropy = -(np.exp(log_p) * log_p).sum(axis=1)
 # surprise = -log_p[np.arange(400), own]
 # assert abs((surprise - entropy).mean()) < 4 * (surprise - entropy).std() / 20
+# thirds = np.array([1 / 2, 1 / 4, 1 / 4])
+# both = np.exp([-(q * np.log(thirds)).sum() for q in (thirds, np.full(3, 1 / 3))])
+# np.testing.assert_allclose(both, [2**1.5, 2 ** (5 / 3)], rtol=1e-14)
+# # answer 10.4: both
 # ```
 # </details>
 #

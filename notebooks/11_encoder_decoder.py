@@ -507,22 +507,28 @@ np.testing.assert_allclose(ahead[1], tiny.translate(source, beam=2, max_length=4
 # %% [markdown]
 # ## Exercises
 #
+# `rs.teach.answer("11.1", value)` says whether the value that exercise 1 asks for in brackets is right; with the other
+# numbers likewise.
+#
 # **1.** Why does reading the source from its *end* make translation between languages of about the same word order
 # easier to learn (Sutskever et al. 2014), though the mean distance between a word and its translation stays the same?
+# (`"11.1"`: how many of 20 words come nearer to their translation.)
 #
 # <details><summary>Solution</summary>
 #
 # Without reversal every pair is $S$ steps apart. With it the first words are 1, 3, 5, … steps apart: some are near, so
-# that learning has where to begin. The mean of $1, 3, \dots, 2S - 1$ is $S$.
+# that learning has where to begin. The mean of $1, 3, \dots, 2S - 1$ is $S$; of 20 words the first ten come nearer.
 #
 # ```python
 # S = 20
-# assert np.mean(np.arange(1, 2 * S, 2)) == S
+# apart = np.arange(1, 2 * S, 2)
+# assert apart.mean() == S and apart.size == S
+# # answer 11.1: int((apart < S).sum())
 # ```
 # </details>
 #
 # **2.** A model says 50 signs, each right with probability 0.99 if all before it are right. With which probability is
-# all of it right? What does that say about accuracies under teacher forcing?
+# all of it right? What does that say about accuracies under teacher forcing? (`"11.2"`: that probability.)
 #
 # <details><summary>Solution</summary>
 #
@@ -531,13 +537,17 @@ np.testing.assert_allclose(ahead[1], tiny.translate(source, beam=2, max_length=4
 #
 # ```python
 # assert abs(0.99**50 - 0.605) < 0.001
+# # answer 11.2: 0.99**50
 # ```
 # </details>
 #
 # **3.** Under teacher forcing the decoder never reads its own mistakes. Scheduled sampling (`sampling=`) lets it. Check
-# that a model that is sure of one sign then reads that sign.
+# that a model that is sure of one sign then reads that sign. (`"11.3"`: the probability that it reads nothing but right
+# signs in the five steps after the start, with `sampling=0.5`, if the sign that it is sure of is always wrong.)
 #
 # <details><summary>Solution</summary>
+#
+# At each of the five steps the right sign is read with probability 0.5: $0.5^5 = 0.03125$.
 #
 # ```python
 # sure = rs.Seq2Seq(6, 6, 4, 4, sampling=0.5, seed=0)
@@ -545,11 +555,15 @@ np.testing.assert_allclose(ahead[1], tiny.translate(source, beam=2, max_length=4
 # sure.call(np.full((2, 500), 3), None, np.full((6, 500), 5), None, train=True)
 # share = (sure._read[1:] == 4).mean()
 # assert 0.45 < share < 0.55 and (sure._read[0] == 5).all()
+# untouched = (sure._read[1:] == 5).all(axis=0).mean()
+# assert abs(untouched - 0.5**5) < 4 * np.sqrt(0.5**5 / 500)
+# # answer 11.3: 0.5**5
 # ```
 # </details>
 #
 # **4.** Show that the sum of $\log p$ as score prefers a shorter output to a longer one whose every sign is more
-# probable.
+# probable. (`"11.4"`: for two signs of $p = 0.5$ and for five of $p = 0.7$ first the two sums, then the two means, an
+# array of two rows.)
 #
 # <details><summary>Solution</summary>
 #
@@ -558,6 +572,7 @@ np.testing.assert_allclose(ahead[1], tiny.translate(source, beam=2, max_length=4
 # ```python
 # short, long = np.log([0.5, 0.5]), np.log([0.7] * 5)
 # assert short.sum() > long.sum() and short.mean() < long.mean()
+# # answer 11.4: [[short.sum(), long.sum()], [short.mean(), long.mean()]]
 # ```
 # </details>
 #

@@ -473,12 +473,17 @@ print(f"correlation of the two {same:.2f}; they agree on the most important char
 #
 # ## Exercises
 #
+# `rs.teach.answer("12.1", value)` says whether the value that exercise 1 asks for in brackets is right; with the other
+# numbers likewise.
+#
 # **1.** Show that adding a number to all scores of a query changes neither weights nor gradients. Why does that mean
-# that a bias in the keys of dot attention would never learn anything?
+# that a bias in the keys of dot attention would never learn anything? (`"12.1"`: the gradient of a bias that is added
+# to all three keys of section 1.)
 #
 # <details><summary>Solution</summary>
 #
-# The softmax is that of differences. A bias $\beta$ of the keys adds $q \cdot \beta$ to all scores of a query.
+# The softmax is that of differences. A bias $\beta$ of the keys adds $q \cdot \beta$ to all scores of a query; its
+# gradient, $\sum_s \bar k_s = q \sum_s \bar e_s$, is 0.
 #
 # ```python
 # keys, query = rng.standard_normal((4, 1, 3)), rng.standard_normal((2, 1, 3))
@@ -488,10 +493,12 @@ print(f"correlation of the two {same:.2f}; they agree on the most important char
 # np.testing.assert_allclose(first, second, rtol=1e-12)
 # _, dkeys, _ = attention.dot_backward(cache, rng.standard_normal(first.shape))
 # np.testing.assert_allclose((dkeys.sum(axis=0) @ beta), 0, atol=1e-12)
+# np.testing.assert_allclose(dk.sum(), 0, atol=1e-14)
+# # answer 12.1: 0.0
 # ```
 # </details>
 #
-# **2.** What are the weights of a source of one step, and what is the gradient of its score?
+# **2.** What are the weights of a source of one step, and what is the gradient of its score? (`"12.2"`: the two.)
 #
 # <details><summary>Solution</summary>
 #
@@ -502,16 +509,20 @@ print(f"correlation of the two {same:.2f}; they agree on the most important char
 # _, weights, cache = attention.dot_forward(one, one, one)
 # dq, dk, _ = attention.dot_backward(cache, np.ones((1, 1, 3)))
 # assert weights.item() == 1 and not dq.any() and not dk.any()
+# # answer 12.2: [1, 0]
 # ```
 # </details>
 #
 # **3.** Scores grow with the number $A$ of entries: if those of $q$ and $k$ are independent with variance 1, that of $q
-# \cdot k$ is $A$. What does that do to the softmax and its gradient, and what is the remedy?
+# \cdot k$ is $A$. What does that do to the softmax and its gradient, and what is the remedy? (`"12.3"`: with two steps,
+# $\partial a_1 / \partial e_1$ where the scores are one standard deviation apart, for $A = 4$ and for $A = 400$.)
 #
 # <details><summary>Solution</summary>
 #
 # One weight comes near 1, the others near 0, and $a_s (\bar a_s - \dots)$ vanishes: the softmax is saturated. Vaswani
 # et al. (2017) divide the scores by $\sqrt A$; with a learned matrix in the keys, as here, training finds the scale.
+# With two steps whose scores are $d = \sqrt A$ apart it is $a_1 (1 - a_1) = \sigma(d) \sigma(-d)$: 0.105, and
+# $2 \cdot 10^{-9}$.
 #
 # ```python
 # sizes = []
@@ -523,6 +534,33 @@ print(f"correlation of the two {same:.2f}; they agree on the most important char
 #     da = rng.standard_normal(a.shape)
 #     sizes.append(np.abs(a * (da - (a * da).sum(axis=2, keepdims=True))).mean())
 # assert sizes[1] < 0.5 * sizes[0]
+# a_1, a_2 = losses.softmax(np.array([[2.0, 0.0], [20.0, 0.0]])).T
+# np.testing.assert_allclose(a_1 * a_2, [0.105, 2.06e-9], rtol=1e-3)
+# # answer 12.3: a_1 * a_2
+# ```
+# </details>
+#
+# **4.** The third step of section 1 is padding. What are the gradients of the three scores now, with the same upstream
+# gradient $\bar c = 1.5$? Which of them would be wrong if the weight of the padding were set to 0 after the softmax?
+# (`"12.4"`: the three gradients.)
+#
+# <details><summary>Solution</summary>
+#
+# The softmax goes over two steps, $a = (0.769, 0.231, 0)$: $\bar e_1 = -\bar e_2 = 1.5\, a_1 a_2 (v_1 - v_2) = -0.213$,
+# and 0 for the third. Cut off afterwards, all three would be wrong: each weight still depends on the score of the
+# padding, and so that score would have a gradient too.
+#
+# ```python
+# inputs = [np.reshape(each, (-1, 1, 1)) for each in (0.8, [1.0, -0.5, 0.3], [0.2, 1.0, -0.6])]
+# _, weights, cache = attention.dot_forward(*inputs, lengths=[2])
+# _, dkeys, _ = attention.dot_backward(cache, np.full((1, 1, 1), 1.5))
+# a_ = losses.softmax(np.array([0.8, -0.4]))
+# dscores = np.array([1.5 * a_[0] * a_[1] * (0.2 - 1.0), -1.5 * a_[0] * a_[1] * (0.2 - 1.0), 0])
+# np.testing.assert_allclose(dkeys.ravel(), dscores * 0.8, rtol=1e-12, atol=1e-15)
+# late = losses.softmax(np.array([0.8, -0.4, 0.24]))
+# dlate = late * (1.5 * np.array([0.2, 1.0, 0]) - 1.5 * (late[:2] @ [0.2, 1.0]))
+# assert (np.abs(dlate - dscores) > 0.01).all()
+# # answer 12.4: dscores
 # ```
 # </details>
 #

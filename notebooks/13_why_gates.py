@@ -393,8 +393,11 @@ if not QUICK:
 #
 # ## Exercises
 #
+# `rs.teach.answer("13.1", value)` says whether the value that exercise 1 asks for in brackets is right; with the other
+# numbers likewise.
+#
 # **1.** A forget gate is 0.9 at all steps. After how many steps is a tenth of a cell left? Which bias gives a time of
-# 100?
+# 100? (`"13.1"`: the two numbers, the first not rounded to whole steps.)
 #
 # <details><summary>Solution</summary>
 #
@@ -404,31 +407,42 @@ if not QUICK:
 # ```python
 # f = 0.1 ** (1 / 100)
 # assert round(np.log(0.1) / np.log(0.9)) == 22 and abs(np.log(f / (1 - f)) - 3.76) < 0.01
+# # answer 13.1: [np.log(0.1) / np.log(0.9), np.log(f / (1 - f))]
 # ```
 # </details>
 #
 # **2.** The ReLU RNN that starts at the identity keeps every gradient whole at the start. Why is it nevertheless hard
-# to train over many steps?
+# to train over many steps? (`"13.2"`: how many times larger a gradient may be after 100 steps, where the largest
+# singular value of $U$ has become 1.05.)
 #
 # <details><summary>Solution</summary>
 #
-# Nothing bounds it: where training makes the largest singular value of $U$ only 1.05, a gradient is 132 times as large
-# after 100 steps, and a state too.
+# Nothing bounds it: where training makes the largest singular value of $U$ only 1.05, a gradient may be
+# $1.05^{100} \approx 132$ times as large after 100 steps, and a state too.
 #
 # ```python
-# assert 130 < 1.05**100 < 133
+# relu = rs.RNN(1, 1, activation="relu", dtype="float64", seed=0)
+# relu.params["U_l0"][...] = 1.05
+# _, back_ = relu.call(np.zeros((100, 1, 1)), np.ones((1, 1, 1)))
+# np.testing.assert_allclose(back_(None, np.ones((1, 1, 1)))[1].item(), 1.05**100, rtol=1e-12)
+# # answer 13.2: 1.05**100
 # ```
 # </details>
 #
-# **3.** Show that the error of saying 1 in the adding problem is $1/6$.
+# **3.** Show that the error of saying 1 in the adding problem is $1/6$. How large is it for who keeps the second marked
+# number and has forgotten the first? (`"13.3"`: that error.)
 #
 # <details><summary>Solution</summary>
 #
-# The sum of two independent uniform numbers has mean 1 and variance $2/12$.
+# The sum of two independent uniform numbers has mean 1 and variance $2/12$. Who keeps one says it and a half, the mean
+# of the other; what is left is the other's variance, $1/12$.
 #
 # ```python
-# targets = PROBLEMS["adding"].draw(np.random.default_rng(0), 50_000, 10).targets
-# assert abs(((targets - 1) ** 2).mean() - 1 / 6) < 0.005
+# many = PROBLEMS["adding"].draw(np.random.default_rng(0), 50_000, 10)
+# assert abs(((many.targets - 1) ** 2).mean() - 1 / 6) < 0.005
+# second = (many.x[5:, :, 0] * many.x[5:, :, 1]).sum(axis=0)
+# assert abs(((many.targets[0] - second - 0.5) ** 2).mean() - 1 / 12) < 0.005
+# # answer 13.3: 1 / 12
 # ```
 # </details>
 #

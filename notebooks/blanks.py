@@ -1,16 +1,19 @@
 """The student edition of a notebook: blanks in place of marked lines, and no solutions.
 
 In a code cell the lines between `# BLANK: what to write` and `# END` are the learner's to write; both marks are
-indented as the lines are. In an exercise the solution is what stands in `<details>` under the summary "Solution"; a
-line `# answer 1.3: expression` in its Python block says what `rs.teach.answer("1.3", ...)` is to accept.
+indented as the lines are. A later cell that needs a name which a blank outside of functions leads to begins with lines
+that say so while this blank is open. In an exercise the solution is what stands in `<details>` under the summary
+"Solution"; a line `# answer 1.3: expression` in its Python block says what `rs.teach.answer("1.3", ...)` is to accept.
 """
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import copy
 import io
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,9 +113,10 @@ def student(notebook: Any) -> Any:
     """The edition to fill in, not yet run; the notebook itself stays as it is."""
     edition = copy.deepcopy(notebook)
     edition.cells = []
+    guards = iter(guarded([cell.source for cell in notebook.cells if cell.cell_type == "code"]))
     for cell in copy.deepcopy(notebook.cells):
         if cell.cell_type == "code":
-            cell.source, cell.outputs, cell.execution_count = opened(cell.source), [], None
+            cell.source, cell.outputs, cell.execution_count = next(guards) + opened(cell.source), [], None
             edition.cells.append(cell)
         elif cell.cell_type == "markdown":
             edition.cells += _without_solutions(cell)
@@ -123,6 +127,61 @@ def student(notebook: Any) -> Any:
     for number, cell in enumerate(edition.cells, 1):
         cell["id"] = f"cell-{number}"
     return edition
+
+
+def guarded(sources: list[str]) -> list[str]:
+    """For each code cell the lines to begin with: they name the open blanks above without which it lacks a name."""
+    found, bound = list[str](), set[str]()
+    awaited: dict[str, str] = {}  # a name, and the message of the blank that keeps its line from being reached
+    for source in sources:
+        found.append("")
+        tree = ast.parse(source)
+        first: dict[str, int] = {}  # a name that the cell binds, and its line
+        needed: dict[str, str] = {}  # the message of a blank, and a name that the cell lacks without it
+        for each in sorted(_names(tree), key=lambda name: (name.lineno, isinstance(name.ctx, ast.Store))):
+            if isinstance(each.ctx, ast.Store):
+                first.setdefault(each.id, each.lineno)
+            elif each.id in awaited and each.id not in first:
+                needed.setdefault(awaited[each.id], each.id)
+        stops = []  # where the cell stops while a blank is open, and the message that it stops with
+        for message in dict.fromkeys(awaited.values()):
+            if message in needed:
+                found[-1] += f"if {needed[message]!r} not in globals():  # it comes from a blank above\n"
+                found[-1] += f"    raise NotImplementedError({message!r})\n"
+                stops = stops or [(0, message)]
+        stops += [(at, blank.message) for at, blank in _outside_functions(source, tree)]
+        for name, line in first.items():
+            before = [message for at, message in stops if at < line]
+            if before and name not in bound:
+                awaited[name] = before[-1]
+            elif not before:
+                awaited.pop(name, None)
+                bound.add(name)
+    return found
+
+
+def _outside_functions(source: str, tree: ast.Module) -> list[tuple[int, Blank]]:
+    """The blanks that stop their cell itself when it runs, each with the line of its mark."""
+    inside = [(each.lineno, each.end_lineno or 0) for each in ast.walk(tree) if isinstance(each, ast.FunctionDef)]
+    marks = [at for at, line in enumerate(source.splitlines(), 1) if line.strip().startswith("# BLANK: ")]
+    return [(at, blank) for at, blank in zip(marks, blanks(source)) if not any(a <= at <= b for a, b in inside)]
+
+
+def _names(node: ast.AST) -> Iterator[ast.Name]:
+    """The names that code reads or binds, but those that its functions and comprehensions have for themselves."""
+    if isinstance(node, ast.Name):
+        yield node
+    for child in ast.iter_child_nodes(node):
+        names = list(_names(child))
+        if isinstance(
+            child, ast.FunctionDef | ast.Lambda | ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
+        ):
+            own = {each.id for each in names if isinstance(each.ctx, ast.Store)}
+            own |= {each.arg for each in ast.walk(child) if isinstance(each, ast.arg)}
+            names = [each for each in names if each.id not in own]
+        if isinstance(child, ast.FunctionDef | ast.ClassDef):
+            yield ast.Name(child.name, ast.Store(), lineno=child.lineno)
+        yield from names
 
 
 def _without_solutions(cell: Any) -> list[Any]:

@@ -5,7 +5,7 @@
     python notebooks/build.py --check         run at small size with solutions, compare the .ipynb files
     python notebooks/build.py --student       write the edition to fill in, not run, to notebooks/student/ (or --out)
     python notebooks/build.py --html          write a page of each .ipynb file as it is, to notebooks/html/ (or --out)
-    python notebooks/build.py --slides        likewise slides, to notebooks/slides/; a heading of level 2 begins one
+    python notebooks/build.py --slides        likewise slides, to notebooks/slides/; arrow keys turn them
 
 Needs the extra `notebooks`. A source is a `py:percent` script of jupytext; what a cell's header says of it
 (`# %% tags=["..."]`) is kept. Exercises end with solutions folded away in `<details>`; their Python blocks run as well
@@ -251,7 +251,7 @@ def main(arguments: list[str] | None = None) -> int:
     what.add_argument("--check", action="store_true", help="run at small size and compare, write nothing")
     what.add_argument("--student", action="store_true", help="write the edition to fill in, not run")
     what.add_argument("--html", action="store_true", help="write a page of each .ipynb file, which needs no network")
-    what.add_argument("--slides", action="store_true", help="write slides of each .ipynb file (reveal.js)")
+    what.add_argument("--slides", action="store_true", help="write slides of each .ipynb file, likewise")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where these write (default: a folder here)")
     options = parser.parse_args(arguments)
     editions = [name for name in ("student", "html", "slides") if getattr(options, name)]

@@ -1,6 +1,8 @@
 """Executed notebooks as pages and as slides: one file each, with formulas in MathML, which browsers draw by themselves.
 
-nbconvert makes the page and latex2mathml the formulas. A page needs no network; slides fetch reveal.js.
+nbconvert makes the page and latex2mathml the formulas. Slides are the same page cut into sections, one on the screen at
+a time: keys turn them and scroll through those that are longer, and each begins a sheet when they are printed. Neither
+needs a network.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from typing import Any
 
 import latex2mathml.converter
 import nbformat
-from nbconvert import HTMLExporter, SlidesExporter
+from nbconvert import HTMLExporter
 
 CODE = r"(?P<code>^(?P<fence>```+|~~~+).*?^(?P=fence)|(?P<tick>`+)(?!`).+?(?<!`)(?P=tick)(?!`))"
 FORMULA = re.compile(
@@ -22,12 +24,26 @@ UNUSED = re.compile(  # what would fetch MathJax and Mermaid, and scripts withou
     r'|<script type="module">(?:(?!</script>).)*?mermaid.*?</script>',
     re.DOTALL,
 )
-SPACED = (  # formulas and the rows of one apart, so that fractions do not run into each other
-    "<style>math[display=block] {margin: 0.7em 0} mtd[columnalign] {padding-top: 0.4em; padding-bottom: 0.4em}"
-    "mtd[columnalign=left] {text-align: left} mtd[columnalign=right] {text-align: right}</style>"
-)
+STYLE = """<style>
+math[display=block] {margin: 0.7em 0}
+mtd[columnalign] {padding-top: 0.4em; padding-bottom: 0.4em}
+mtd[columnalign=left] {text-align: left}
+mtd[columnalign=right] {text-align: right}
+.formula {display: block; overflow: auto hidden}
+.highlight pre, .jp-OutputArea-output {overflow-x: auto}
+.jp-RenderedText pre {word-break: normal; overflow-wrap: anywhere}
+details {margin-bottom: 1em}
+@media (max-width: 700px) {
+  :root {--jp-cell-prompt-width: 0px}
+  .jp-OutputPrompt {display: none}
+  .jp-RenderedText pre {white-space: pre}
+  .jp-RenderedImage img {max-width: max(100%, 640px)}
+}
+@media print {.highlight pre {white-space: pre-wrap}}
+</style>"""  # formulas apart from each other; code, tables and pictures too wide for the screen scroll
 BARS = {"Vert": "\u2016", "|": "\u2016", "vert": "|"}
 BIG_BAR = re.compile(r"(\\[Bb]igg?[lrm]?)\s*\\(?:[lr]?(Vert|vert)\b|(\|))")  # unknown to latex2mathml, without \big too
+ADDED = re.compile(r"<mo><mrow><mo>&#x0002B;</mo></mrow></mo><mo>&#x0003D;</mo>")  # what it makes of \\mathrel{+}=
 ICON_FONT = re.compile(r"""<link [^>]*href=["'][^"']*font-awesome[^>]*>""")  # what matplotlib's animations would fetch
 ICON = re.compile(r'<i class="fa fa-([a-z -]+)"></i>')
 SIGNS = {
@@ -41,6 +57,55 @@ SIGNS = {
     "fast-forward": "&gt;&gt;|",
     "plus": "+",
 }
+CELL = re.compile(r'<div class="jp-Cell [^>]*id="cell-id=([^"]+)">')
+SLIDES = """<style>
+:root {--jp-content-font-size1: 20px; --jp-code-font-size: 14px; --jp-cell-prompt-width: 0px}
+body.jp-Notebook {margin: 0; padding: 0; overflow: hidden}
+.jp-InputPrompt, .jp-OutputPrompt {display: none}
+main {display: flex; height: 100vh; overflow: auto hidden; scroll-snap-type: x mandatory; scrollbar-width: none}
+main > section {flex: 0 0 100vw; box-sizing: border-box; height: 100vh; padding: 2vh max(1vw, 50vw - 520px) 3em;
+  overflow: hidden auto; scroll-snap-align: start; scroll-snap-stop: always; outline: none}
+.slide-number {position: fixed; right: 1.5em; bottom: 0.5em; padding: 0 0.3em; background: white; color: #555;
+  font-family: sans-serif}
+@media print {
+  body.jp-Notebook {overflow: visible}
+  main, main > section {display: block; height: auto; overflow: visible}
+  main > section {break-after: page; padding: 0}
+  .slide-number {display: none}
+}
+</style>"""
+TURNING = """<div class="slide-number"></div>
+<script>
+const main = document.querySelector('main'), all = main.children, number = document.querySelector('.slide-number');
+let now = 0;
+const said = () => {
+  number.textContent = `${now + 1} / ${all.length}`;
+  history.replaceState(null, '', `#${now + 1}`);
+};
+const turn = k => {
+  now = Math.max(0, Math.min(k, all.length - 1));
+  main.scrollLeft = now * main.clientWidth;
+  all[now].focus({preventScroll: true});
+  said();
+};
+main.addEventListener('scroll', () => {now = Math.round(main.scrollLeft / main.clientWidth); said()});
+window.addEventListener('resize', () => turn(now));
+window.addEventListener('keydown', event => {
+  const typed = event.target.matches('input, select, textarea');
+  if (typed || event.ctrlKey || event.altKey || event.metaKey) return;
+  const slide = all[now], key = event.key;
+  if (key === ' ' && event.target.matches('button, summary, [tabindex="0"]')) return;
+  const to = {ArrowRight: now + 1, ArrowLeft: now - 1, Home: 0, End: all.length}[key];
+  const way = {PageDown: 1, PageUp: -1, ' ': event.shiftKey ? -1 : 1}[key];
+  if (to === undefined && way === undefined) return;
+  event.preventDefault();
+  const end = slide.scrollHeight - slide.clientHeight, left = way > 0 ? end - slide.scrollTop : slide.scrollTop;
+  if (to !== undefined) turn(to);
+  else if (left > 2) slide.scrollBy({top: 0.85 * way * slide.clientHeight});
+  else turn(now + way);
+});
+turn((parseInt(location.hash.slice(1)) || 1) - 1);
+</script>"""
 LINK = re.compile(r"""(href=["'])(\d\d_\w+)\.ipynb""")
 
 
@@ -53,10 +118,16 @@ def mathml(tex: str, display: bool) -> str:
         found = latex2mathml.converter.convert(text, display="block" if display else "inline")
     except Exception as error:  # its errors have no common base
         raise ValueError(f"formula {tex!r}: {type(error).__name__} {error}") from error
+    found = ADDED.sub('<mo lspace="0.28em" rspace="0.28em">+=</mo>', found)
     unknown = re.findall(r">\s*(\\(?:[A-Za-z]+|.)|&)\s*<", found)
     if unknown:
         raise ValueError(f"formula {tex!r}: {', '.join(unknown)} cannot be drawn")
     return found
+
+
+def formula(tex: str, display: bool) -> str:
+    """As it stands in a page: one on a line of its own can be scrolled."""
+    return f'<span class="formula">{mathml(tex, True)}</span>' if display else mathml(tex, False)
 
 
 def formulas(text: str) -> list[tuple[str, bool]]:
@@ -68,46 +139,71 @@ def formulas(text: str) -> list[tuple[str, bool]]:
 def page(notebook: Any, title: str, slides: bool = False) -> str:
     """The HTML of an executed notebook, which stays as it is; solutions are folded as they are there.
 
-    Slides begin at headings of level 1 and 2, unless cells say otherwise in `slideshow`. Raises ValueError for a
-    formula that cannot be drawn.
+    Slides begin at headings of level 1 and 2 and at texts after code, unless cells say otherwise in `slideshow`; what
+    is "skip" or "notes" there is left out. Raises ValueError for a formula that cannot be drawn.
     """
     drawn: list[str] = []
 
     def keep(match: re.Match[str]) -> str:
         if match["code"]:
             return match[0]
-        drawn.append(mathml(match["display"] or match["inline"], match["display"] is not None))
+        drawn.append(formula(match["display"] or match["inline"], match["display"] is not None))
         return f"FORMULA{len(drawn) - 1}X"
 
     shown = copy.deepcopy(notebook)
     if slides:
-        shown.cells = at_headings(shown.cells)
+        shown.cells = [cell for cell in slides_of(shown.cells) if kind_of(cell) not in ("skip", "notes")]
     for cell in shown.cells:
         if cell.cell_type == "markdown":
             cell.source = FORMULA.sub(keep, cell.source)
         for output in cell.get("outputs", []):
             if "text/latex" in output.get("data", {}):
                 tex = output.data.pop("text/latex").strip()
-                output.data["text/html"] = mathml(tex.strip("$"), tex.startswith("$$"))
-    exporter = SlidesExporter(reveal_scroll=True) if slides else HTMLExporter()
+                output.data["text/html"] = formula(tex.strip("$"), tex.startswith("$$"))
+    exporter = HTMLExporter()
     exporter.require_js_url = exporter.jquery_url = ""
     html, _ = exporter.from_notebook_node(shown, resources={"metadata": {"name": title}})
     html = ICON.sub(lambda match: SIGNS.get(match[1], ""), ICON_FONT.sub("", html))
-    html = UNUSED.sub("", html).replace("</head>", f"{SPACED}</head>", 1)
+    html = UNUSED.sub("", html).replace("</head>", f"{STYLE}{SLIDES if slides else ''}</head>", 1)
+    if slides:
+        html = in_sections(html, {cell.id for cell in shown.cells if kind_of(cell) in ("slide", "subslide")})
     html = re.sub(r"FORMULA(\d+)X", lambda match: drawn[int(match[1])], html)
     return LINK.sub(r"\1\2.slides.html" if slides else r"\1\2.html", html)
 
 
-def at_headings(cells: list[Any]) -> list[Any]:
-    """The cells with texts cut before each heading of level 2, and slides beginning at these and at level 1."""
-    found = []
+def slides_of(cells: list[Any]) -> list[Any]:
+    """The cells with texts cut before each heading of level 2, each with its kind: "slide" at headings, "subslide" at
+    a text after code, "-" for what goes on, or what it is said to be already."""
+    found: list[Any] = []
     for cell in cells:
         texts = [cell.source]
         if cell.cell_type == "markdown":
             texts = [text.strip() for text in re.split(r"^(?=## )", cell.source, flags=re.MULTILINE) if text.strip()]
         for text in texts:
             part = nbformat.from_dict({**cell, "source": text, "id": f"cell-{len(found) + 1}"})
-            heading = cell.cell_type == "markdown" and text.startswith(("# ", "## "))
-            part.metadata = {"slideshow": {"slide_type": "slide" if heading else "-"}, **cell.metadata}
+            kind = "-"
+            if cell.cell_type == "markdown" and text.startswith(("# ", "## ")):
+                kind = "slide"
+            elif cell.cell_type == "markdown" and found and found[-1].cell_type == "code":
+                kind = "subslide"
+            part.metadata = {"slideshow": {"slide_type": kind}, **cell.metadata}
             found.append(part)
     return found
+
+
+def kind_of(cell: Any) -> str:
+    return cell.metadata["slideshow"]["slide_type"]
+
+
+def in_sections(html: str, first: set[str]) -> str:
+    """A page with its cells in sections, each from a cell whose id is in `first` to the next, and what turns them."""
+    opened = 0
+
+    def begin(match: re.Match[str]) -> str:
+        nonlocal opened
+        if opened and match[1] not in first:
+            return match[0]
+        opened += 1
+        return f'{"</section>" * (opened > 1)}<section tabindex="-1">{match[0]}'
+
+    return CELL.sub(begin, html).replace("</main>", f"</section></main>{TURNING}", 1)

@@ -102,6 +102,33 @@ def test_marked_lines_become_blanks_at_their_indentation(blanks):
         assert blanks.filled(blanks.opened(text), text) == text
 
 
+def test_a_later_cell_says_which_blank_above_is_open(blanks):
+    nbformat = pytest.importorskip("nbformat")
+    cells = [
+        "start = 1\nk = 5",
+        "old = start\n# BLANK: the sum\nsum_ = 3\n# END\ntwice = 2 * sum_\nk = 6",
+        "for i in range(2):\n    # BLANK: the part\n    part = i\n    # END\nlast = part",
+        "def f(sum_):\n    # BLANK: inside\n    a = sum_\n    # END\n    return a",
+        "[twice for twice in range(k)] + [(lambda last: last)(f(2))]",
+        "print(start, old, [last * i for i in range(3)])",
+        "def g():\n    return twice + last\n\n\nmade = 1\nprint(g())",
+        "twice = 8",
+        "print(twice)",
+        "print(made)",  # by a cell that did not run either
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(each) for each in cells])
+    notebook.cells.insert(0, nbformat.v4.new_markdown_cell("# Small"))
+    said, names = [], {}
+    for cell in blanks.student(notebook).cells[1:]:
+        try:
+            exec(cell.source, names)
+            said.append("")
+        except NotImplementedError as error:
+            said.append(str(error).removeprefix("your code: "))
+    assert said == ["", "the sum", "the part", "", "inside", "the part", "the sum", "", "", "the sum"]
+    assert blanks.guarded(cells)[6].count("raise") == 2 and blanks.guarded(cells)[8] == ""
+
+
 @pytest.mark.parametrize(
     ("source", "told"),
     [

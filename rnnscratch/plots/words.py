@@ -109,7 +109,7 @@ def _connectivity_html(words: Sequence[str], shares: np.ndarray) -> str:
         events = f'onmouseover="{HOVER}" onfocus="{HOVER}"'
         number = f'<small style="{small}">{share:.2f}</small>'
         parts.append(f'<span tabindex="0" data-row="{row}" {events} style="{style}">{escape(str(word))}{number}</span>')
-    note = "Point at a word: how much each word read so far still counts in its state (1: the most)."
+    note = "Point at a word: how much each one read so far still counts there (1: the most)."
     return (
         '<div style="background: white; color: black; padding: 4px; font-family: sans-serif">'
         f'<div style="line-height: 1.5">{"".join(parts)}</div><small>{note}</small></div>'
