@@ -170,6 +170,7 @@ def add_predict(commands: Any) -> None:
     add("--encoding", help="of the file, where it is not UTF-8 and has no byte-order mark")
     add("--form", choices=("jsonl", "csv"), default="jsonl", help="of the output")
     add("--device", choices=("cpu", "gpu"), default="cpu", help="where the network computes")
+    add("--workers", type=int, default=1, metavar="N", help="processes that share the texts, for files of some size")
 
 
 def add_memory(commands: Any) -> None:
@@ -239,7 +240,7 @@ def command(arguments: Sequence[str] | None) -> int:
                 print(said)
         except BrokenPipeError:  # nobody reads further
             return 0
-        except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
+        except (ValueError, TypeError, OSError, ArithmeticError, RuntimeError, ImportError) as error:
             print(f"rnnscratch {name}: {error}", file=shown(sys.stderr))
             return 2
         return 0

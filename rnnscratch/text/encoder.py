@@ -10,14 +10,14 @@ from ..checks import check_choice
 from .clean import RECIPES, without_markup, words_of
 from .vocabulary import Vocabulary
 
-MOST, LONGEST = 2**18, 32  # pieces that are remembered, and their characters
+MOST, LONGEST = 2**17, 32  # pieces that are remembered, and their characters
 
 
 class Encoder:
     """`vocabulary.encode_all(clean_texts(texts, recipe))` in half the time or less.
 
     Each piece of text between white space is cleaned and looked up once, and remembered for these texts and the next,
-    in some 50 MB at most. Raises ValueError for another recipe.
+    in some 25 MB at most. Raises ValueError for another recipe.
 
     >>> encode = Encoder(Vocabulary(["<unk>", "good", "film"]), "default")
     >>> [ids.tolist() for ids in encode(["A good, GOOD film", ""])]
