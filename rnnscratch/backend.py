@@ -28,6 +28,8 @@ def get_array_module(*arrays: Any) -> Any:
     >>> get_array_module(np.zeros(2)).__name__
     'numpy'
     """
+    if len(arrays) == 1 and type(arrays[0]) is np.ndarray:  # at every step of a sequence
+        return np
     module = None
     for array in arrays:
         found = _module_of(array)

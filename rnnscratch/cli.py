@@ -22,7 +22,7 @@ from . import __version__, cli_texts
 from .cli_texts import HELP, WORKERS, add_option
 from .progress import shown
 
-ERRORS = (ValueError, OSError, RuntimeError, FloatingPointError)  # that say enough by their words
+ERRORS = (ValueError, OSError, RuntimeError, ArithmeticError)  # that say enough by their words
 
 
 def parser(defaults: Mapping[str, Any] | None = None) -> argparse.ArgumentParser:

@@ -105,6 +105,7 @@ def add_predict(commands: Any) -> None:
     add_columns(add)
     add("--form", choices=("jsonl", "csv"), default="jsonl", help="of the output")
     add("--device", choices=("cpu", "gpu"), default="cpu", help="where the network computes")
+    add("--workers", type=int, default=1, metavar="N", help="processes that share the texts, for files of some size")
 
 
 def train(**options: Any) -> str:

@@ -413,7 +413,7 @@ def first_non_finite(model: Any) -> str:
     return "all parameters and gradients are finite"
 
 
-def predict(model: Any, sequences: Any, batch_size: int = 256, max_length: int | None = None) -> np.ndarray:
+def predict(model: Any, sequences: Any, batch_size: int = 512, max_length: int | None = None) -> np.ndarray:
     """A classifier's logits (N,) or (N, K) of N sequences, in their order, on the host.
 
     Raises ValueError or TypeError for what are no sequences of its ids, FloatingPointError for logits not finite.

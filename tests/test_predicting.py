@@ -42,7 +42,7 @@ def same(found, wanted):
         np.testing.assert_allclose(list(ours.values()), list(theirs.values()), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("part", [1, 4, 4096])
+@pytest.mark.parametrize("part", [1, 4, 2048])
 def test_a_file_s_texts_get_the_classifier_s_labels(part, fitted, tmp_path, monkeypatch, capsys):
     clf, model = fitted
     monkeypatch.setattr(predicting, "PART", part)
@@ -96,8 +96,55 @@ def test_what_is_wrong_is_one_line_and_what_was_said_before_stays(fitted, tmp_pa
         predicting.predict_file(model, tmp_path / "it.jsonl", io.StringIO(), form="xml")
 
 
-def test_texts_are_read_no_further_than_they_are_asked_for(fitted):
+@pytest.mark.parametrize("form", ["jsonl", "csv"])
+def test_several_processes_write_what_one_writes(form, fitted, tmp_path, monkeypatch, capsys):
+    _, model = fitted
+    monkeypatch.setattr(predicting, "PART", 4)
+    path = tmp_path / "it.txt"
+    path.write_text("\n".join(f"{text} {'bad ' * (k % 5)}" for k, text in enumerate(TEXTS * 2)))
+    said = []
+    for workers in ("1", "2"):
+        assert cli.main(["predict", str(model), str(path), "--form", form, "--workers", workers]) == 0
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1] and len(said[0].splitlines()) == 2 * len(TEXTS) + (form == "csv")
+
+
+def test_what_goes_wrong_beside_or_in_several_processes_is_one_line(fitted, tmp_path, monkeypatch, capsys):
+    _, model = fitted
+    monkeypatch.setattr(predicting, "PART", 2)
+    path = tmp_path / "it.jsonl"
+    path.write_text('{"text": "good"}\n' * 12 + '{"text": 3}\n')
+    assert cli.main(["predict", str(model), str(path), "--workers", "2"]) == 2
+    said = capsys.readouterr()
+    assert len(said.out.splitlines()) == 12
+    assert "line 13: 'text' is 3, expected a string" in said.err
+    copy = tmp_path / "it.npz"
+    copy.write_bytes(model.read_bytes())
+    labels = predicting.Labels(copy)
+    copy.unlink()
+    with pytest.raises(RuntimeError, match="process"):
+        next(predicting.predict_rows(labels, iter(TEXTS), workers=2))
+    for workers, device, message in ((0, "cpu", "workers is 0"), (2, "gpu", "workers is 2, expected 1")):
+        with pytest.raises(ValueError, match=message):
+            predicting.predict_file(model, path, io.StringIO(), device=device, workers=workers)
+
+
+def test_weights_that_are_too_large_are_one_line(tmp_path, capsys):
+    model = rs.SequenceClassifier(3, 2, 2, cell="rnn", activation="relu", seed=0)
+    for array in model.params.values():
+        array[...] = 1e30
+    save_model(tmp_path / "it.npz", model, Vocabulary(["<unk>", "good", "bad"]), {"recipe": "default", "max_length": 5})
+    (tmp_path / "it.txt").write_text("good\n")
+    assert cli.main(["predict", str(tmp_path / "it.npz"), str(tmp_path / "it.txt")]) == 2
+    assert capsys.readouterr().err == (
+        "rnnscratch predict: the logits hold NaN or infinity: the weights are too large\n"
+    )
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_texts_are_read_no_further_than_they_are_asked_for(workers, fitted, monkeypatch):
     clf, model = fitted
+    monkeypatch.setattr(predicting, "PART", 64)
     read = []
 
     def endless():
@@ -105,5 +152,6 @@ def test_texts_are_read_no_further_than_they_are_asked_for(fitted):
             read.append(0)
             yield "good"
 
-    found = predicting.predict_rows(predicting.Labels(model), endless())
-    assert next(found)[0] == "yes" and len(read) == predicting.PART
+    found = predicting.predict_rows(predicting.Labels(model), endless(), workers)
+    assert next(found)[0] == "yes" and len(read) == 64 * (1 if workers == 1 else 2 * workers)
+    found.close()

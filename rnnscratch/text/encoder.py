@@ -10,14 +10,14 @@ import numpy as np
 from ..checks import check_choice
 from .clean import RECIPES, without_markup, words_of
 
-MOST, LONGEST = 2**18, 32  # pieces that are remembered, and their characters
+MOST, LONGEST = 2**17, 32  # pieces that are remembered, and their characters
 
 
 class Encoder:
     """`vocabulary.encode_all(clean_texts(texts, recipe))` in half the time or less.
 
     Each piece of text between white space is cleaned and looked up once, and remembered for these texts and the next,
-    in some 50 MB at most. In the place of a vocabulary may stand whatever has a number for each word, such as a dict
+    in some 25 MB at most. In the place of a vocabulary may stand whatever has a number for each word, such as a dict
     that gives new ones. Raises ValueError for another recipe.
 
     >>> from rnnscratch.text import Vocabulary

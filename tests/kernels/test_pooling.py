@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rnnscratch.kernels import pooling
+from rnnscratch.kernels.packing import pack
 
 POOLS = {
     "mean": (pooling.mean_forward, pooling.mean_backward),
@@ -30,6 +31,15 @@ def test_mean_and_max_are_those_of_the_real_steps(hs):
     for b, length in enumerate(LENGTHS):
         np.testing.assert_allclose(mean[b], hs[:length, b].mean(axis=0), rtol=1e-14)
         np.testing.assert_array_equal(largest[b], hs[:length, b].max(axis=0))
+
+
+@pytest.mark.parametrize("lengths", [LENGTHS, None])
+def test_of_packed_outputs_it_is_the_same_maximum(lengths, hs):
+    hs[1, 2, 0] = np.nan
+    for values in (hs, -np.abs(hs)):
+        largest, _ = pooling.max_forward(values, lengths)
+        assert np.isnan(largest[2, 0])
+        np.testing.assert_array_equal(pooling.packed_max(pack(values, lengths)), largest)
 
 
 def test_without_lengths_all_steps_count(hs):

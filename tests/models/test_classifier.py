@@ -132,6 +132,34 @@ def test_pooling_last_is_each_directions_state_after_its_whole_sequence(cell):
         np.testing.assert_allclose(logits[b], features @ model.params["dense.W"][:, 0] + model.params["dense.b"][0])
 
 
+@pytest.mark.parametrize(("num_layers", "bidirectional", "pooling"), [(1, False, "last"), (2, True, "mean+max")])
+@pytest.mark.parametrize("cell", CELLS)
+def test_prediction_that_looks_products_up_gives_what_forward_gives(
+    cell, num_layers, bidirectional, pooling, rng, monkeypatch
+):
+    options = {"num_layers": num_layers, "bidirectional": bidirectional, "pooling": pooling, "num_classes": 3}
+    model = small(cell=cell, dtype="float64", dropout=0.5, embedding_dropout=0.5, word_dropout=0.5, **options)
+    for array in model.params.values():
+        array[...] = rng.standard_normal(array.shape)
+    sequences = [rng.integers(0, 6, length) for length in rng.integers(1, 9, 20)]
+    right = [model.forward(ids[:, None])[0] for ids in sequences]
+    asked = []
+    products = type(model.recurrent).products
+    monkeypatch.setattr(
+        type(model.recurrent), "products", lambda layer, E: asked.append(products(layer, E)) or asked[-1]
+    )
+    for batch_size in (1, 7, 20):
+        np.testing.assert_allclose(training.predict(model, sequences, batch_size), right, rtol=1e-12, atol=1e-12)
+    if cell == "layer_norm":  # it does more with its inputs
+        assert asked == [None] * 3
+    else:
+        assert [each.shape for each in asked[0]] == [(len(model.recurrent.gates), 6, 3)] * (1 + bidirectional)
+    training.predict(model, [[1, 2]])
+    monkeypatch.setattr("rnnscratch.models.classifier.PRODUCTS", 6 * 3 - 1)
+    training.predict(model, sequences)
+    assert len(asked) == 3  # neither fewer tokens than words nor a table that is too large have one made
+
+
 def test_the_reports_parameter_count():
     model = SequenceClassifier(vocabulary_size=50, embedding_dim=7, hidden_size=5, seed=0)
     assert model.num_params == 50 * 7 + 4 * (7 + 5 + 1) * 5 + (5 + 1)
