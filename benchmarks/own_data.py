@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import csv
+import os
 import random
 import re
 import signal
@@ -69,7 +70,7 @@ def run(*arguments: str, watch: Path | None = None, kill: float | None = None) -
 
     "until" is the seconds until the file was there.
     """
-    with tempfile.TemporaryFile("w+") as out:
+    with tempfile.TemporaryFile() as out:
         start, peak, until = time.perf_counter(), 0.0, None
         process = subprocess.Popen([sys.executable, "-m", "rnnscratch.cli", *arguments], stdout=out)
         while process.poll() is None:
@@ -81,10 +82,11 @@ def run(*arguments: str, watch: Path | None = None, kill: float | None = None) -
                 process.kill()
             time.sleep(0.05)
         seconds = time.perf_counter() - start
-        out.seek(0)
+        out.seek(max(0, out.seek(0, os.SEEK_END) - 2000))
+        said = out.read().decode(errors="replace")
         if process.returncode != (0 if kill is None else -signal.SIGKILL):
-            raise RuntimeError(f"{' '.join(arguments)} ended with {process.returncode}: {out.read(1000)}")
-        return {"seconds": seconds, "until": until, "peak_mb": peak, "said": out.read(20_000)}
+            raise RuntimeError(f"{' '.join(arguments)} ended with {process.returncode}: {said}")
+        return {"seconds": seconds, "until": until, "peak_mb": peak, "said": said}
 
 
 def largest(process: int) -> float:
@@ -113,7 +115,7 @@ def measure(
     run(*common, str(folder / "killed.npz"), watch=prepared[1], kill=0.6 * learning)
     resumed = run(*common, str(folder / "killed.npz"), "--resume")
     same = (folder / "whole.npz").read_bytes() == (folder / "killed.npz").read_bytes()
-    said = run("predict", str(folder / "whole.npz"), str(path))
+    said = run("predict", str(folder / "whole.npz"), str(path), "--workers", "2")
     accuracy = re.search(r"test texts: .*?accuracy ([\d.]+)", whole["said"])
     assert accuracy is not None
     return {
@@ -156,13 +158,13 @@ def main() -> None:
         with tempfile.TemporaryDirectory(dir=given.folder) as folder:
             found = measure(Path(folder), given.data, rows, size, given.memory, given.options)
         files.append(found)
+        write(RESULTS / "own_data.json", {"machine": machine(1), "files": files})
         print(
             f"{found['texts']:,} texts, {found['bytes'] / 1e9:.2f} GB: trained in {found['train_seconds']:.0f} s with "
             f"{found['train_peak_mb']:.0f} MB, test accuracy {found['test_accuracy']:.2%}; killed and gone on with: "
             f"{'the same bytes' if found['same_bytes'] else 'OTHER BYTES'}; labelled at "
             f"{found['texts'] / found['predict_seconds']:,.0f} texts/s with {found['predict_peak_mb']:.0f} MB"
         )
-    write(RESULTS / "own_data.json", {"machine": machine(1), "files": files})
     if not all(found["same_bytes"] for found in files):
         sys.exit("a run that was killed ended with other bytes")
 
