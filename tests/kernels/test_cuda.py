@@ -93,10 +93,11 @@ def test_masks_directions_cut_chains_and_chunks(path, name, masked, backwards, s
             expected = right(*args)
             for one_chunk in (False, True):
                 with monkeypatch.context() as patch:
-                    patch.setattr(cuda, "on_gpu", lambda xp, answer=one_chunk: answer)
+                    if not one_chunk:
+                        patch.setattr(Plan, "whole", property(lambda plan: plan.chunks))
+                    assert (len(Plan(7, 5, lengths).whole) == 1) == one_chunk
                     shim.seed += 1
                     assert_close(both_ways(args[0], path, *args[1:]), expected)
-                    assert len(Plan(7, 5, lengths).chunks) == 1 or not one_chunk
         forward = both_ways(name, path, 7, 5, 5, lengths, masked, backwards, keep=False)
         assert_close(forward, {key: expected[key] for key in forward})
 
@@ -159,9 +160,7 @@ def test_launches(name, shim):
     own = bool(KERNELS[name].cell.own)  # two kernels a step each way, for two products
     for path, there_and_back in (("steps", 7 * (4 if own else 2)), ("sequence", 2)):
         shim.launches = 0
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(cuda, "on_gpu", lambda xp: True)
-            both_ways(name, path, 7, 3, 5, None)
+        both_ways(name, path, 7, 3, 5, None)
         assert shim.launches == there_and_back
 
 
