@@ -13,14 +13,13 @@ is ever reversed.
 
 from __future__ import annotations
 
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..backend import Array, get_array_module
 from ..checks import as_array, check_lengths
-from . import cuda
 
 CHUNK_ROWS = 1024  # rows (steps x sequences) in one chunk at most, but at least one step
 
@@ -103,12 +102,14 @@ class Plan:
             for name, each in indices.items():
                 setattr(self, name, moved[begin : begin + len(each)])
                 begin += len(each)
-        most = None if cuda.on_gpu(xp) else CHUNK_ROWS
-        if self.lengths is None:
-            self.chunks = equal_chunks(T, B, most)
-        else:
-            self.chunks = cut(counts.tolist(), starts, most)
+        self._cut = partial(equal_chunks, T, B) if self.lengths is None else partial(cut, counts.tolist(), starts)
+        self.chunks = self._cut(CHUNK_ROWS)
         self.longest = max(chunk.rows.stop - chunk.rows.start for chunk in self.chunks)
+
+    @cached_property
+    def whole(self) -> list[Chunk]:
+        """All steps as one chunk."""
+        return self._cut(None)
 
     @cached_property
     def layout(self) -> tuple[Array | None, Array | None]:

@@ -189,27 +189,28 @@ def run(
     added = joint - cell.apart  # and those to whose z it is added
     path = cuda.path_of(cell, xp, dtype, B, H).name
     all_slots = keep or path != "arrays"  # CUDA kernels have a slot for every step
+    chunks, longest = (plan.chunks, plan.longest) if path == "arrays" else (plan.whole, N)
     first, last = slice(0, B), slice(N, N + B) if plan.ends is None else plan.ends
     states = [xp.empty((B + N if all_slots else B, H), dtype) for _ in cell.states]
     for slots, initial in zip(states, state):
         # zeros where none is given: Eqs 65, 74
         initial = 0 if initial is None else initial if all_slots and backwards else plan.sort(initial)
         slots[last if all_slots and backwards else first] = initial
-    memory = Memory(cell, N if keep else plan.longest, H, mask is not None, xp, dtype, gate_major=path == "arrays")
+    memory = Memory(cell, N if keep else longest, H, mask is not None, xp, dtype, gate_major=path == "arrays")
     mask = None if mask is None else plan.sort(mask)
     twin = None
     if path != "arrays":
         twin = cuda.Forward(path, cell, plan, states, memory, U, weights, mask, backwards, keep)
-        z = memory.z if cell.keeps_gates else xp.empty((plan.longest, G * H), dtype)  # gate beside gate
+        z = memory.z if cell.keeps_gates else xp.empty((longest, G * H), dtype)  # gate beside gate
     else:
-        z, hU = xp.empty((G, plan.longest, H), dtype), xp.empty((joint, B, H), dtype)
+        z, hU = xp.empty((G, longest, H), dtype), xp.empty((joint, B, H), dtype)
     W_by_gate, b_by_gate = (W, None) if x.ndim == 1 else (by_gate(W, G), b.reshape(G, 1, H))
     U_by_gate = None if twin else xp.ascontiguousarray(by_gate(U, G)[:joint])
     hs: Array = None if all_slots else xp.empty((N, H), dtype) if out is None else out
     Prev, New = cell.views["prev"], cell.views["new"]
     have: dict[str, Any] = {"w": cell.further(weights, U)}
     asked = cell.asked[cell.step]
-    for chunk in reversed(plan.chunks) if backwards else plan.chunks:
+    for chunk in reversed(chunks) if backwards else chunks:
         size = chunk.rows.stop - chunk.rows.start
         if b_by_gate is None:
             for z_gate, products_of_gate in zip(z, W_by_gate):
@@ -295,9 +296,11 @@ def run_back(
     grads |= {name: xp.zeros_like(array) for name, array in weights.items()}
     U_T = xp.ascontiguousarray(U.T)  # a product with a view of U takes longer
     dU_joint, U_back = grads["U"][:, :joint], U_T[:joint]
-    s_chunk, dz_chunk = xp.empty((len(cell.slopes_as), plan.longest, H), dtype), xp.empty((plan.longest, G * H), dtype)
+    chunks, longest = (plan.chunks, plan.longest) if path == "arrays" else (plan.whole, plan.N)
+    s_chunk = xp.empty((len(cell.slopes_as), longest if path == "arrays" else 0, H), dtype)
+    dz_chunk = xp.empty((longest, G * H), dtype)
     dh_in, through_U = xp.empty((B, H), dtype), xp.empty((B, H), dtype)
-    aside = xp.empty((plan.longest if cell.apart else 0, H), dtype)  # dz of the last gate, where d.hU has its place
+    aside = xp.empty((longest if cell.apart else 0, H), dtype)  # dz of the last gate, where d.hU has its place
     twin = None
     if path != "arrays":
         cut = (lambda d, step: cut_chain(d, plan, step, truncate, backwards)) if truncate else None
@@ -309,7 +312,7 @@ def run_back(
     if backwards:
         prev_of, new_of = new_of, prev_of
     running: slice | None = None
-    for chunk in plan.chunks if backwards else reversed(plan.chunks):
+    for chunk in chunks if backwards else reversed(chunks):
         size = chunk.rows.stop - chunk.rows.start
         prev = [prev_of(slots, chunk.rows) for slots in states]
         h_in = prev[0] if mask is None else memory.h_in[chunk.rows]

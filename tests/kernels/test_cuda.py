@@ -93,10 +93,11 @@ def test_masks_directions_cut_chains_and_chunks(path, name, masked, backwards, s
             expected = right(*args)
             for one_chunk in (False, True):
                 with monkeypatch.context() as patch:
-                    patch.setattr(cuda, "on_gpu", lambda xp, answer=one_chunk: answer)
+                    if not one_chunk:
+                        patch.setattr(Plan, "whole", property(lambda plan: plan.chunks))
+                    assert (len(Plan(7, 5, lengths).whole) == 1) == one_chunk
                     shim.seed += 1
                     assert_close(both_ways(args[0], path, *args[1:]), expected)
-                    assert len(Plan(7, 5, lengths).chunks) == 1 or not one_chunk
         forward = both_ways(name, path, 7, 5, 5, lengths, masked, backwards, keep=False)
         assert_close(forward, {key: expected[key] for key in forward})
 
@@ -155,14 +156,21 @@ def test_a_kernel_without_one_of_its_barriers_is_caught(missing, shim, right, mo
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_launches(name, shim):
-    own = bool(KERNELS[name].cell.own)  # two kernels a step each way, for two products
-    for path, there_and_back in (("steps", 7 * (4 if own else 2)), ("sequence", 2)):
+def test_a_step_is_four_launches_there_and_back_and_a_sequence_two(name, shim, monkeypatch):
+    products, matmul = [], np.matmul
+    monkeypatch.setattr(np, "matmul", lambda *args, **options: products.append(1) or matmul(*args, **options))
+
+    def launches(path, T):
         shim.launches = 0
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(cuda, "on_gpu", lambda xp: True)
-            both_ways(name, path, 7, 3, 5, None)
-        assert shim.launches == there_and_back
+        products.clear()
+        both_ways(name, path, T, 3, 5, None)
+        return shim.launches + len(products) - 2  # x W and dz W^T, of all steps at once
+
+    # The GRU with the reset gate before the product needs two products each way, each with a kernel between.
+    a_step = 8 if KERNELS[name].cell.own else 4
+    assert launches("steps", 7) == 7 * a_step
+    assert launches("sequence", 7) == 2
+    assert [cuda.launches_a_step(KERNELS[name].cell, path, np) for path in cuda.PATHS] == [None, a_step, 0]
 
 
 NVCC = shutil.which("nvcc")
