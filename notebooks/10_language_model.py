@@ -399,6 +399,7 @@ sentence_ids, shown_as = vocabulary.encode(list(sentence)), list(sentence.replac
 fig, axes = plt.subplots(1, 2, figsize=(12, 5.2), layout="constrained")
 for ax, cell in zip(axes, models):
     rs.plots.connectivity(shown_as, depends(models[cell], sentence_ids), ax=ax)
+    ax.tick_params(axis="both", labelsize=8)
     ax.tick_params(axis="x", rotation=0)
     ax.set(title=cell.upper(), xlabel="character read", ylabel="guess after")
 plt.show()

@@ -32,11 +32,15 @@ mtd[columnalign=right] {text-align: right}
 .formula {display: block; overflow: auto hidden}
 .highlight pre, .jp-OutputArea-output {overflow-x: auto}
 .jp-RenderedText pre {word-break: normal; overflow-wrap: anywhere}
+.jp-RenderedHTML td pre {background: none}
 details {margin-bottom: 1em}
 @media (max-width: 700px) {
   :root {--jp-cell-prompt-width: 0px}
   .jp-OutputPrompt {display: none}
-  .jp-RenderedText pre {white-space: pre}
+  .jp-RenderedText pre, .jp-RenderedMarkdown pre, .jp-RenderedMarkdown pre code {white-space: pre; overflow-x: auto}
+  .jp-RenderedHTMLCommon table {display: block; overflow-x: auto}
+  .jp-RenderedHTML td {white-space: nowrap}
+  .jp-RenderedMarkdown p {overflow: auto hidden}
   .jp-RenderedImage img {max-width: max(100%, 640px)}
 }
 @media print {.highlight pre {white-space: pre-wrap}}

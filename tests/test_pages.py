@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -58,6 +60,11 @@ def test_formulas_are_found_outside_code_alone(pages):
     assert pages.formulas(TEXT) == [("a_1 < b", False), ("\\sum_{t=1}^T x_t", True), ("e", False)]
 
 
+def test_a_sign_of_two_characters_is_one(pages):
+    assert pages.mathml("a \\mathrel{+}= b", False).count("<mo") == 1
+    assert ">+=</mo>" in pages.mathml("a \\mathrel{+}= b", False)
+
+
 def test_lines_that_are_aligned_become_a_table(pages):
     found = pages.mathml("\\begin{aligned} a &= b \\\\[1ex] c &= d \\end{aligned}", True)
     assert found.count("<mtr>") == 2 and found.count("<mtd") == 4 and "1ex" not in found
@@ -108,22 +115,75 @@ def test_a_page_needs_no_network_and_no_script_for_its_formulas(pages):
     assert given.cells[0].source == TEXT and "text/latex" in given.cells[1].outputs[0].data
 
 
-def test_slides_begin_at_headings_unless_a_cell_says_otherwise(pages):
-    given = notebook("# Title\ntext\n\n## One\n\n### Part\n\n## Two", "more", "## Three", "aside")
+def test_slides_begin_at_headings_and_at_texts_after_code_unless_a_cell_says_otherwise(pages):
+    given = notebook("# Title\ntext\n\n## One\n\n### Part\n\n## Two", "more", "## Three", "aside", "after code")
+    given.cells.insert(4, nbformat.v4.new_code_cell("print(1)"))
     given.cells[2].metadata = {"slideshow": {"slide_type": "subslide"}, "tags": ["kept"]}
     given.cells[3].metadata = {"slideshow": {"slide_type": "notes"}}
-    cells = pages.at_headings(given.cells)
-    assert [(cell.source.splitlines()[0], cell.metadata["slideshow"]["slide_type"]) for cell in cells] == [
+    cells = pages.slides_of(given.cells)
+    assert [(cell.source.splitlines()[0], pages.kind_of(cell)) for cell in cells] == [
         ("# Title", "slide"),
         ("## One", "slide"),
         ("## Two", "slide"),
         ("more", "-"),
         ("## Three", "subslide"),
         ("aside", "notes"),
+        ("print(1)", "-"),
+        ("after code", "subslide"),
     ]
-    assert cells[4].metadata["tags"] == ["kept"]
+    assert cells[4].metadata["tags"] == ["kept"] and given.cells[0].source.startswith("# Title\ntext")
     html = pages.page(given, "01_small", slides=True)
-    assert html.count("<section>") == 3 + 4  # three stacks, the last of two slides
+    sections = re.findall(r'<section tabindex="-1">(.*?)</section>', html, re.DOTALL)
+    words = [" ".join(re.findall(r"Title|One|Two|more|Three|aside|print|after code", each)) for each in sections]
+    assert [re.sub(r"\b(\w+)( \1)+\b", r"\1", each) for each in words] == [
+        "Title",
+        "One",
+        "Two more",
+        "Three print",
+        "after code",
+    ]
+    assert html.count("<section") == html.count("</section>") == 5
+
+
+def test_slides_need_no_network_and_print_each_on_a_sheet_of_its_own(pages):
+    html = pages.page(notebook(TEXT, "## Third"), "01_small", slides=True)
+    assert not re.search(
+        r"""(src|href)\s*=\s*["']https?:|import\(|require\(|mathjax|reveal.js|cdnjs""", html, re.IGNORECASE
+    )
+    assert 'href="02_other.slides.html"' in html and html.count("<math ") == 3
+    printed = re.search(r"@media print \{(.*?)\n\}", html[html.index(".slide-number {position") :], re.DOTALL)[1]
+    assert "break-after: page" in printed and "overflow: visible" in printed
+
+
+def test_keys_turn_slides_and_scroll_through_long_ones(pages, tmp_path):
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if not browser:
+        pytest.skip("turning slides is tried in chromium, which is not here")
+    html = pages.page(notebook("# One", "## Two\n" + "line\n\n" * 60, "## Three"), "01_small", slides=True)
+    keys = ["ArrowRight", "PageDown", "PageUp", "ArrowLeft", "End", "ArrowRight", "PageUp", "Home", "ArrowLeft"]
+    trial = f"""<script>window.addEventListener('load', async () => {{
+      for (const key of {keys}) {{
+        all[now].dispatchEvent(new KeyboardEvent('keydown', {{key, bubbles: true}}));
+        await new Promise(done => setTimeout(done, 100));
+        document.title += `; ${{number.textContent}} ${{all[now].scrollTop > 0 ? 'down' : 'top'}} ${{location.hash}}`;
+      }}
+    }});</script></body>"""
+    (tmp_path / "slides.html").write_text(html.replace("</body>", trial), encoding="utf-8")
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--window-size=800,600", "--virtual-time-budget=5000"]
+    options += [f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", (tmp_path / "slides.html").as_uri()]
+    run = subprocess.run([browser, *options], capture_output=True, text=True, timeout=120, check=True)
+    title = re.search(r"<title>(.*?)</title>", run.stdout)[1]
+    assert title.split("; ")[1:] == [
+        "2 / 3 top #2",
+        "2 / 3 down #2",
+        "2 / 3 top #2",
+        "1 / 3 top #1",
+        "3 / 3 top #3",
+        "3 / 3 top #3",
+        "2 / 3 top #2",
+        "1 / 3 top #1",
+        "1 / 3 top #1",
+    ]
 
 
 def test_build_writes_pages_of_notebooks_that_are_up_to_date(pages, monkeypatch, tmp_path, capsys):
@@ -137,4 +197,4 @@ def test_build_writes_pages_of_notebooks_that_are_up_to_date(pages, monkeypatch,
     nbformat.write(build.read(tmp_path / "01_small.py"), tmp_path / "01_small.ipynb")
     assert build.main(["--html"]) == 0 == build.main(["--slides", "--out", str(tmp_path / "talk")])
     assert "<msub><mi>x</mi><mn>1</mn></msub>" in (tmp_path / "html" / "01_small.html").read_text()
-    assert "reveal.js" in (tmp_path / "talk" / "01_small.slides.html").read_text()
+    assert (tmp_path / "talk" / "01_small.slides.html").read_text().count("<section") == 1
