@@ -72,9 +72,7 @@ def test_to_cpu_fetches_arrays_only_and_names_what_holds_no_numbers():
 def cupy(monkeypatch):
     """A stand-in for CuPy, with a device."""
     module = types.ModuleType("cupy")
-    module.__version__ = "14.2.0"
-    module.is_available = lambda: True
-    module.asarray, module.arange = strict_xp.asarray, strict_xp.arange
+    vars(module).update({**vars(strict_xp), "__version__": "14.2.0", "is_available": lambda: True})
     monkeypatch.setitem(sys.modules, "cupy", module)
     return module
 
