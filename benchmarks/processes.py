@@ -94,7 +94,9 @@ def main() -> None:
             contestants: dict[str, Callable[[], Any]] = {"alone": partial(run, None)}
             contestants |= {backend: partial(carried, run, backend, count) for backend in BACKENDS}
             spent: dict[str, list[float]] = {each: [] for each in contestants}
-            turns = {each: partial(counted, function, spent[each]) for each, function in contestants.items()}
+            turns: dict[str, Callable[[], Any]] = {
+                each: partial(counted, function, spent[each]) for each, function in contestants.items()
+            }
             seconds = interleaved(turns, rounds)
             work = {each: statistics.median(found[1:]) for each, found in spent.items()}  # the first is a warm-up
             row = {"workload": name, "alone": statistics.median(seconds["alone"])}

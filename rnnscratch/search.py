@@ -9,6 +9,8 @@ that was not, come to the same trials. The journal holds finished trials only, e
 
 from __future__ import annotations
 
+import glob
+import json
 import math
 import os
 import time
@@ -31,7 +33,9 @@ from .files import as_json, open_regular, owned, place_to_write, reading, to_jso
 from .progress import progress_bar
 
 Row = dict[str, Any]
+ROW = {"trial", "state", "score", "epochs", "seconds", "error"}  # what stands in it beside the settings
 Objective = Callable[[dict[str, Any], Callable[..., None]], float]
+LINE = b'{"op_code":'  # what every line of a journal begins with
 STARTUP = 5  # trials by chance before TPE has something to learn from, and those to finish before any is pruned
 
 
@@ -82,7 +86,7 @@ def search(
     check_flags(prune=prune, resume=resume, progress=progress)
     check_sizes(least=0, seed=seed)
     first = [_check_given(optuna, f"given[{k}]", each, space) for k, each in enumerate(as_list("given", given))]
-    ranges = {name: as_json(vars(each)) | {"kind": type(each).__name__} for name, each in space.items()}
+    ranges = {name: json.loads(optuna.distributions.distribution_to_json(each)) for name, each in space.items()}
     wanted = {"about": about, "space": ranges, "given": first, "together": together, "monitor": monitor}
     wanted = as_json(wanted | {"prune": bool(prune), "seed": seed})
     place = place_to_write(journal)
@@ -179,9 +183,6 @@ def _check(optuna: Any, objectives: Any, space: Any, monitor: Any) -> None:
         raise TypeError(f"monitor is {monitor!r:.60}, expected the name of a figure")
 
 
-ROW = {"trial", "state", "score", "epochs", "seconds", "error"}
-
-
 def _check_given(optuna: Any, name: str, settings: Any, space: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(settings, Mapping) or settings.keys() != space.keys():
         raise ValueError(f"{name} is {settings!r:.100}, expected settings for {', '.join(space)}")
@@ -194,11 +195,11 @@ def _check_given(optuna: Any, name: str, settings: Any, space: Mapping[str, Any]
 
 def _claim(optuna: Any, place: Path, names: list[str], wanted: Any, resume: bool) -> dict[str, Any]:
     """The studies in the journal, of this search. Raises ValueError, before anything is written, for one of another."""
-    if place.exists():
-        _mend(place)
-        if place.stat().st_size and not resume:
-            raise ValueError(f"{place} holds a search already: go on with resume=True, or choose another file")
+    if place.exists() and place.stat().st_size and not resume:
+        raise ValueError(f"{place} holds a search already: go on with resume=True, or choose another file")
     with reading(place, "is no journal of a search, or damaged"):
+        if place.exists():
+            _mend(place)
         storage = _storage(optuna, place)
         there = {study.study_name: study for study in optuna.get_all_study_summaries(storage)}
     for name in names:
@@ -223,13 +224,21 @@ def _claim(optuna: Any, place: Path, names: list[str], wanted: Any, resume: bool
 
 
 def _mend(place: Path) -> None:
-    """Remove what a writer that was killed left: half a line at the end, and its lock. Nobody else is at work here."""
+    """Remove what a writer that was killed left: half a line at the end, and its lock. Nobody else is at work here.
+
+    Raises ValueError, before anything is changed, for a file with a line that is none of Optuna's.
+    """
     with open_regular(place) as file:
         content = file.read()
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
-        os.truncate(place, whole)
-    for left in place.parent.glob(f"{place.name}.lock*"):
+    *lines, half = content.split(b"\n")
+    for number, line in enumerate(lines, 1):
+        if not line.startswith(LINE) or not isinstance(json.loads(line), dict):
+            raise ValueError(f"line {number} is {line[:60]!r}")
+    if not half.startswith(LINE[: len(half)]):
+        raise ValueError(f"its end is {half[:60]!r}")
+    if half:
+        os.truncate(place, len(content) - len(half))
+    for left in place.parent.glob(f"{glob.escape(place.name)}.lock*"):
         left.unlink()
 
 

@@ -195,12 +195,13 @@ def finished(journal):
     return sum(json.loads(line)["op_code"] == 4 for line in lines if line.endswith(b"\n"))
 
 
-def test_half_a_line_and_a_lock_that_a_killed_writer_left_are_mended(tmp_path):
+@pytest.mark.parametrize("cut", [1, 40, 2000])
+def test_half_a_line_and_a_lock_that_a_killed_writer_left_are_mended(cut, tmp_path):
     right = search({"hill": hill}, SPACE, tmp_path / "right.log", trials=8, **QUIET)
     journal = tmp_path / "j.log"
     search({"hill": hill}, SPACE, journal, trials=5, **QUIET)
     whole = journal.read_bytes()
-    journal.write_bytes(whole[:-40])
+    journal.write_bytes(whole[:-cut])
     (tmp_path / "j.log.lock").touch()
     same(search({"hill": hill}, SPACE, journal, trials=8, resume=True, **QUIET), right)
     assert not (tmp_path / "j.log.lock").exists()
@@ -232,11 +233,17 @@ def test_the_journal_of_another_search_is_refused_and_left_as_it_is(tmp_path):
     assert journal.read_bytes() == before
 
 
-def test_what_is_no_journal_is_refused(tmp_path):
-    (tmp_path / "text.log").write_text("dear diary,\nnothing happened\n")
+@pytest.mark.parametrize(
+    "text", ["dear diary,\nnothing happened\n", "dear diary", '{"a": 1}\nx', '{"op_code":9}\n', "\n"]
+)
+def test_what_is_no_journal_is_refused_and_left_as_it_is(text, tmp_path):
+    (tmp_path / "text.log").write_text(text)
     with pytest.raises(ValueError, match=r"text\.log is no journal of a search, or damaged"):
         search({"hill": hill}, SPACE, tmp_path / "text.log", resume=True, **QUIET)
-    assert (tmp_path / "text.log").read_text() == "dear diary,\nnothing happened\n"
+    assert (tmp_path / "text.log").read_text() == text
+
+
+def test_a_study_of_another_kind_is_refused(tmp_path):
     storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(tmp_path / "own.log")))
     study = optuna.create_study(storage=storage, study_name="hill")
     study.add_trial(optuna.trial.create_trial(value=1.0))
