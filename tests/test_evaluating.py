@@ -199,7 +199,7 @@ def test_one_label_alone_and_all_right_end_well(two, tmp_path):
         ("it.jsonl", b"", "it.jsonl holds no text to evaluate$"),
         ("it.csv", b"text,sign\ngood,1\n", "line 1: there is no column 'label'; the columns are text, sign"),
         ("it.txt", b"good\n", "it.txt has a text a line and no labels"),
-        ("it.tsv", b"text\tlabel\ngood\n", "line 2: it has 1 columns, expected at least 2"),
+        ("it.tsv", b"text\tlabel\ngood\n", "line 2: it has 1 columns, so column 'label' is missing"),
     ],
 )
 def test_files_without_texts_or_labels_end_in_a_line(name, content, message, two, tmp_path):

@@ -298,7 +298,7 @@ def test_what_was_prepared_is_used_only_for_what_it_is_of(tmp_path, monkeypatch)
         ("text,label\n", {}, r"it\.csv has no rows, expected at least one text"),
         ("", {}, r"it\.csv is empty, expected a line with the names of columns"),
         ("text,class\ngood,a\n", {}, r"it\.csv, line 1: there is no column 'label'; the columns are text, class"),
-        ("text,label\ngood,a\nbad\n", {}, r"it\.csv, line 3: it has 1 columns, expected at least 2"),
+        ("text,label\ngood,a\nbad\n", {}, r"it\.csv, line 3: it has 1 columns, so column 'label' is missing"),
         ("text,label\n" + "".join(f"x,{k}\n" for k in range(1001)), {}, "more than 1,000 different labels"),
         ("text,label\ngood,a\nbad,b\n" * 1, {"memory": 1e-4}, "line 3 takes 0 MB, and 0 MB are left"),
         ("text,label\ngood,a\nbad,b\n", {"memory": 0}, "memory is 0, expected a number above 0"),

@@ -15,10 +15,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from ..checks import check_flags
 from ..files import open_regular, user_path
 
 FORMATS = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".txt": "lines"}
+SEPARATORS = {"csv": ",", "tsv": "\t"}
 FIELD = 2**24  # characters of a field at most
+SEPARATED = ";\t|,"  # what columns are separated by, in files of other programs
+QUOTES = (
+    "; if quotes mean nothing in this file, quotes=False or --no-quotes says so; if its columns are separated "
+    "otherwise, separator= or --separator"
+)
 MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
 
@@ -38,6 +45,8 @@ def read_rows(
     kind: str | None = None,
     encoding: str | None = None,
     group: str | None = None,
+    separator: str | None = None,
+    quotes: bool = True,
 ) -> Iterator[Row]:
     """The rows of a file, or of a binary stream such as `sys.stdin.buffer`, one after the other.
 
@@ -45,20 +54,51 @@ def read_rows(
     lines. `text` and `label` are the names of columns or JSON keys, or the numbers of columns, from 1, in a file
     without a line of names; lines have neither. Labels that JSON has as numbers or booleans become strings, as 1 or
     true. `encoding` where None is UTF-8, or what a byte-order mark says. Empty lines are passed over, empty texts stay.
+    `separator` stands between the columns of a CSV or TSV file, where it is no comma or tab. With quotes=False quotes
+    mean nothing there, and a row is a line.
 
     Raises FileNotFoundError or OSError for a file that cannot be read; ValueError, when it comes to them, for a missing
-    column or key, too few columns, quotes that do not end, bytes that are no text, and texts of more than 2**24
-    characters.
+    column or key, rows with fewer columns than asked for or more than the first row, quotes that do not end, bytes that
+    are no text, and texts of more than 2**24 characters.
     """
     name = "standard input" if hasattr(source, "read") else str(source)
-    if kind is None:
-        ending = "" if hasattr(source, "read") else Path(str(source)).suffix.lower()
-        kind = FORMATS.get(ending, "lines" if hasattr(source, "read") else "")
-    if kind not in FORMATS.values():
-        raise ValueError(f"{name}: its kind is {kind or 'unknown'}, expected one of {', '.join(FORMATS)}")
-    reader = {"csv": _table, "tsv": _table, "jsonl": _objects, "lines": _lines}[kind]
+    if text == label:
+        raise ValueError(f"text and label are both {text!r}, expected two columns")
+    check_flags(quotes=quotes)
+    kind = _kind(source, kind, name)
+    if separator is not None:
+        if kind not in SEPARATORS:
+            raise ValueError(f"separator is {separator!r}, but {name} is read as {kind}, which has none")
+        if not isinstance(separator, str) or len(separator) != 1 or separator in '\r\n"':
+            raise ValueError(f"separator is {separator!r}, expected one character, such as ;")
     with _opened(source, encoding, name) as stream:
-        yield from reader(stream, (text, label, group), name, kind)
+        if kind in SEPARATORS:
+            mark = separator or SEPARATORS[kind]
+            if quotes:
+                rows = csv.reader(stream, delimiter=mark, strict=True)
+            else:
+                rows = csv.reader(stream, delimiter=mark, quoting=csv.QUOTE_NONE)
+            yield from _table(rows, Wanted(text, label, group), name)
+        else:
+            yield from {"jsonl": _objects, "lines": _lines}[kind](stream, Wanted(text, label, group), name)
+
+
+def _kind(source: Any, kind: str | None, name: str) -> str:
+    """The kind that is given, or else that the ending says."""
+    kinds = ", ".join(dict.fromkeys(FORMATS.values()))
+    if kind is not None:
+        if kind not in FORMATS.values():
+            raise ValueError(f"kind is {kind!r}, expected one of {kinds}")
+        return kind
+    if hasattr(source, "read"):
+        return "lines"
+    ending = Path(str(source)).suffix.lower()
+    if ending not in FORMATS:
+        open_regular(user_path(source)).close()  # a name that is mistyped is said to be missing
+        raise ValueError(
+            f"{name} ends in {ending!r}, expected one of {', '.join(FORMATS)}, or its kind, by kind= or --kind: {kinds}"
+        )
+    return FORMATS[ending]
 
 
 @contextmanager
@@ -83,56 +123,83 @@ def _opened(source: Any, encoding: str | None, name: str) -> Iterator[IO[str]]:
             raw.close()
 
 
-Wanted = tuple[str, str | None, str | None]  # text, label, group
+class Wanted(NamedTuple):
+    """Columns or keys that are asked for."""
+
+    text: str
+    label: str | None
+    group: str | None
 
 
-def _table(stream: IO[str], columns: Wanted, name: str, kind: str) -> Iterator[Row]:
+def _table(rows: Any, columns: Wanted, name: str) -> Iterator[Row]:
     """Rows of CSV or TSV."""
-    rows = csv.reader(stream, delimiter="," if kind == "csv" else "\t", strict=True)
-    wanted = [column for column in columns if column is not None]
-    places: list[int] | None = None
-    if all(column.isdecimal() and int(column) > 0 for column in wanted):
-        places = [int(column) - 1 for column in wanted]
+    wanted = {role: column for role, column in zip(Wanted._fields, columns) if column is not None}
+    numbered = all(column.isdecimal() and int(column) > 0 for column in wanted.values())
+    places = [int(column) - 1 for column in wanted.values()] if numbered else []
+    width = first = 0
     while (row := _next(rows, name)) is not None:
         if not row:
             continue
-        if places is None:
-            places = [_place(row, column, name) for column in wanted]
-            continue
-        if len(row) <= max(places):
+        if not width:
+            width, first = len(row), rows.line_num
+            if not numbered:
+                places = [_place(row, column, role, name, rows) for role, column in wanted.items()]
+                continue
+        if any(row[width:]):
             raise ValueError(
-                f"{name}, line {rows.line_num}: it has {len(row)} columns, expected at least {max(places) + 1}"
+                f"{name}, line {rows.line_num}: it has {len(row)} columns, and line {first} has {width}; "
+                f"a text that holds {rows.dialect.delimiter!r} must be in quotes"
             )
+        for place, column in zip(places, wanted.values()):
+            if place >= len(row):
+                raise ValueError(
+                    f"{name}, line {rows.line_num}: it has {len(row)} columns, so column {column!r} is missing"
+                )
         found = iter([_sound(row[place], name, rows.line_num) for place in places])
         yield Row(rows.line_num, *(None if column is None else next(found) for column in columns))  # type: ignore[arg-type]
-    if places is None:
+    if not width and not numbered:
         raise ValueError(f"{name} is empty, expected a line with the names of columns")
 
 
 def _next(rows: Any, name: str) -> list[str] | None:
     """The next row, None at the end. csv's limit, which is the whole process's, is another while it is read."""
-    before = csv.field_size_limit(FIELD)
+    before, start = csv.field_size_limit(FIELD), rows.line_num + 1
     try:
         return next(rows, None)
     except csv.Error as error:
-        what = "a quote does not end" if "unexpected end of data" in str(error) else str(error)
-        raise ValueError(f"{name}, line {rows.line_num}: {what}") from None
+        what = str(error)
+        if "unexpected end of data" in what:
+            raise ValueError(f"{name}, line {start}: a quote that opens in this row does not end{QUOTES}") from None
+        if "expected after" in what:
+            what = f"a quote ends before its column does, where one within a text must be doubled{QUOTES}"
+        row = f"in the row from line {start}, " if rows.line_num > start else ""
+        raise ValueError(f"{name}, line {rows.line_num}: {row}{what}") from None
     except UnicodeError as error:
         raise _no_text(name, rows.line_num + 1, error) from None
     finally:
         csv.field_size_limit(before)
 
 
-def _place(names: list[str], column: str, name: str) -> int:
+def _place(names: list[str], column: str, role: str, name: str, rows: Any) -> int:
     """Where a column stands."""
     found = [each.strip() for each in names]
-    if found.count(column) != 1:
-        what = "there is no column" if column not in found else "there are several columns"
-        raise ValueError(f"{name}, line 1: {what} {column!r}; the columns are {', '.join(found):.300}")
-    return found.index(column)
+    if found.count(column) == 1:
+        return found.index(column)
+    what = "there is no column" if column not in found else "there are several columns"
+    hint = f"{role}= or --{role} names another"
+    line = rows.dialect.delimiter.join(found)
+    others = [mark for mark in SEPARATED if column in [each.strip(' "') for each in line.split(mark)]]
+    if column not in found and others:
+        hint = f"they are separated by {others[0]!r}: give that by separator= or --separator"
+    elif "\0" in line:
+        hint = "its bytes look like UTF-16: give the file's encoding"
+    elif column.isdecimal():
+        hint = "numbers count where all columns that are asked for are numbers from 1 on"
+    names_shown = ", ".join(found).replace("\0", "")
+    raise ValueError(f"{name}, line {rows.line_num}: {what} {column!r}; the columns are {names_shown:.300}; {hint}")
 
 
-def _objects(stream: IO[str], columns: Wanted, name: str, kind: str) -> Iterator[Row]:
+def _objects(stream: IO[str], columns: Wanted, name: str) -> Iterator[Row]:
     """Rows of JSON lines."""
     text, *further = columns
     for number, line in _numbered(stream, name):
@@ -144,13 +211,14 @@ def _objects(stream: IO[str], columns: Wanted, name: str, kind: str) -> Iterator
             raise ValueError(f"{name}, line {number}: it is no JSON: {error!s:.100}") from None
         if not isinstance(found, dict):
             raise ValueError(f"{name}, line {number}: it is {type(found).__name__}, expected an object")
-        for key in columns:
+        for role, key in zip(Wanted._fields, columns):
             if key is not None and key not in found:
                 raise ValueError(
-                    f"{name}, line {number}: there is no key {key!r}; the keys are {', '.join(found):.300}"
+                    f"{name}, line {number}: there is no key {key!r}; the keys are {', '.join(found):.300}; "
+                    f"{role}= or --{role} names another"
                 )
         if not isinstance(found[text], str):
-            raise ValueError(f"{name}, line {number}: {text!r} is {found[text]!r:.60}, expected a string")
+            raise ValueError(f"{name}, line {number}: {text!r} is {json.dumps(found[text]):.60}, expected a string")
         yield Row(
             number, found[text], *(None if key is None else _as_label(found[key], key, name, number) for key in further)
         )
@@ -162,14 +230,18 @@ def _as_label(value: Any, key: str, name: str, number: int) -> str:
         return value
     if isinstance(value, bool | int | float):
         return json.dumps(value)
-    raise ValueError(f"{name}, line {number}: {key!r} is {value!r:.60}, expected a string, a number or a boolean")
+    what = json.dumps(value)
+    raise ValueError(f"{name}, line {number}: {key!r} is {what:.60}, expected a string, a number or a boolean")
 
 
-def _lines(stream: IO[str], columns: Wanted, name: str, kind: str) -> Iterator[Row]:
+def _lines(stream: IO[str], columns: Wanted, name: str) -> Iterator[Row]:
     """A text a line; an empty line is an empty text."""
-    for argument, column in zip(("label", "group"), columns[1:]):
+    for role, column in zip(Wanted._fields[1:], columns[1:]):
         if column is not None:
-            raise ValueError(f"{name} has a text a line and no {argument}s, but {argument} is {column!r}")
+            raise ValueError(
+                f"{name} has a text a line and no {role}s, but {role} is {column!r}; if it is a table, say so by kind= "
+                "or --kind"
+            )
     for number, line in _numbered(stream, name):
         yield Row(number, line.rstrip("\r\n"), None)
 

@@ -79,11 +79,73 @@ def test_an_encoding_may_be_given(tmp_path):
 
 
 WRONG = {
-    "no column": ("it.csv", b"a,b\n1,2\n", {}, "it.csv, line 1: there is no column 'text'; the columns are a, b"),
+    "no column": (
+        "it.csv",
+        b"a,b\n1,2\n",
+        {},
+        "it.csv, line 1: there is no column 'text'; the columns are a, b; text= or --text",
+    ),
     "a column twice": ("it.csv", b"text,text\n1,2\n", {}, "there are several columns 'text'"),
-    "few columns": ("it.csv", b"a,text\n1,2\n3\n", {}, "it.csv, line 3: it has 1 columns, expected at least 2"),
-    "an open quote": ("it.csv", b'text\n"a\nb\n', {}, "it.csv, line 3: a quote does not end"),
-    "text after a quote": ("it.tsv", b'text\n"a" b\n', {}, "it.tsv, line 2: '\t' expected after '\"'"),
+    "few columns": ("it.csv", b"a,text\n1,2\n3\n", {}, "it.csv, line 3: it has 1 columns, so column 'text' is missing"),
+    "few columns in a file without names": (
+        "it.csv",
+        b"1,2\n",
+        {"text": "1", "label": "3"},
+        "it.csv, line 1: it has 2 columns, so column '3' is missing",
+    ),
+    "a comma without quotes": (
+        "it.csv",
+        b"label,text\ngood,a film\nbad,boring, dull\n",
+        {"label": "label"},
+        "it.csv, line 3: it has 3 columns, and line 1 has 2; a text that holds ',' must be in quotes",
+    ),
+    "a name beside a number": (
+        "it.csv",
+        b"text,label\n",
+        {"text": "1", "label": "label"},
+        "there is no column '1'; the columns are text, label; numbers count where all columns that are asked for are",
+    ),
+    "another column that is missing": (
+        "it.csv",
+        b"text,sign\n",
+        {"label": "label"},
+        "there is no column 'label'; the columns are text, sign; label= or --label names another",
+    ),
+    "semicolons": (
+        "it.csv",
+        b"text;label\na;b\n",
+        {},
+        "there is no column 'text'; the columns are text;label; they are separated by ';': give that by separator= or",
+    ),
+    "semicolons and quotes": ("it.csv", b'"text";"label"\n', {}, "if its columns are separated otherwise, separator="),
+    "two bytes a letter": (
+        "it.csv",
+        "text,label\n".encode("utf-16-le"),
+        {},
+        "line 1: there is no column 'text'; the columns are text, label; its bytes look like UTF-16: give the file's",
+    ),
+    "one column for both": ("it.csv", b"text\na\n", {"label": "text"}, "text and label are both 'text', expected two"),
+    "a separator that is a word": ("it.csv", b"text\na\n", {"separator": "tab"}, "separator is 'tab', expected one"),
+    "a separator where there is none": (
+        "it.jsonl",
+        b"{}\n",
+        {"separator": ";"},
+        "separator is ';', but",
+    ),
+    "an open quote": ("it.csv", b'text\na\n"a\nb\n', {}, "it.csv, line 3: a quote that opens in this row does not end"),
+    "text after a quote": (
+        "it.tsv",
+        b'text\n"a" b\n',
+        {},
+        "it.tsv, line 2: a quote ends before its column does, where one within a text must be doubled; if quotes mean "
+        "nothing in this file, quotes=False or --no-quotes says so",
+    ),
+    "text after a quote that swallowed a row": (
+        "it.tsv",
+        b'text\n"a\nb" c\n',
+        {},
+        "it.tsv, line 3: in the row from line 2, a quote ends before its column does",
+    ),
     "an empty table": ("it.csv", b"", {}, "it.csv is empty, expected a line with the names of columns"),
     "no json": ("it.jsonl", b'{"text": "a"}\n{"text": \n', {}, "it.jsonl, line 2: it is no JSON"),
     "no object": ("it.jsonl", b"[1]\n", {}, "it.jsonl, line 1: it is list, expected an object"),
@@ -93,11 +155,22 @@ WRONG = {
         "it.jsonl",
         b'{"text": "a", "label": null}\n',
         {"label": "label"},
-        "line 1: 'label' is None, expected a string, a number or a boolean",
+        "line 1: 'label' is null, expected a string, a number or a boolean",
     ),
     "nested too deeply": ("it.jsonl", b'{"text": ' + b"[" * 10**5 + b"\n", {}, "line 1: it is no JSON"),
-    "labels of lines": ("it.txt", b"a\n", {"label": "label"}, "has a text a line and no labels"),
-    "another ending": ("it.xlsx", b"a\n", {}, "its kind is unknown, expected one of .csv, .tsv"),
+    "labels of lines": (
+        "it.txt",
+        b"a\n",
+        {"label": "label"},
+        "has a text a line and no labels, but label is 'label'; if it is a",
+    ),
+    "another ending": (
+        "it.xlsx",
+        b"a\n",
+        {},
+        "it.xlsx ends in '.xlsx', expected one of .csv, .tsv, .jsonl, .ndjson, .txt",
+    ),
+    "another kind": ("it.csv", b"a\n", {"kind": "xml"}, "kind is 'xml', expected one of csv, tsv, jsonl, lines"),
 }
 
 
@@ -110,6 +183,31 @@ def test_what_is_wrong_is_named_with_its_place(case, tmp_path):
         list(read_rows(tmp_path / name, **options))
     assert message in str(caught.value)
     assert csv.field_size_limit() == before
+
+
+def test_a_missing_file_is_said_to_be_missing_whatever_its_ending(tmp_path):
+    with pytest.raises(FileNotFoundError, match="it.dat does not exist"):
+        list(read_rows(tmp_path / "it.dat"))
+
+
+def test_columns_may_be_separated_otherwise(tmp_path):
+    path = tmp_path / "it.csv"
+    path.write_bytes('\ufefftext;label\r\n"a; b, c";good\r\nd, e;bad\r\n;\r\n'.encode())
+    found = [(row.text, row.label) for row in read_rows(path, label="label", separator=";")]
+    assert found == [("a; b, c", "good"), ("d, e", "bad"), ("", "")]
+
+
+def test_quotes_may_mean_nothing():
+    content = b'text\tlabel\n"Great" film\tgood\n"a\tbad\n'
+    rows = read_rows(io.BytesIO(content), label="label", kind="tsv", quotes=False)
+    assert [(row.line, row.text, row.label) for row in rows] == [(2, '"Great" film', "good"), (3, '"a', "bad")]
+    with pytest.raises(TypeError, match="quotes is 'no', expected True or False"):
+        list(read_rows(io.BytesIO(content), kind="tsv", quotes="no"))
+
+
+def test_empty_columns_at_the_end_of_a_row_are_none():
+    content = b"text,label\na,good,,\n"
+    assert [row.label for row in read_rows(io.BytesIO(content), label="label", kind="csv")] == ["good"]
 
 
 def test_long_fields_are_read_and_endless_ones_refused(tmp_path, monkeypatch):
