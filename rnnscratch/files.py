@@ -112,11 +112,16 @@ def reading(path: str | os.PathLike[str], complaint: str = "does not fit togethe
 
 def name_file(error: OSError, path: str | os.PathLike[str]) -> None:
     """Let a system's error name the file that its user knows of, in place of none or of a hidden one beside it."""
-    hidden = error.filename is None or _HIDDEN.fullmatch(os.path.basename(os.fsdecode(error.filename)))
+    hidden = error.filename is None or is_hidden(os.path.basename(os.fsdecode(error.filename)))
     if error.errno is not None and hidden:
         error.filename = os.fspath(path)
         if error.filename2 is not None:
             del error.filename2
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file of that name is one that this module makes beside others: a temporary file, or a lock."""
+    return _HIDDEN.fullmatch(name) is not None
 
 
 def place_to_write(path: str | os.PathLike[str]) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sys
@@ -15,7 +16,7 @@ import numpy as np
 from .backend import blas_threads
 from .checks import check_flags, check_number, check_sizes
 from .experiments.pages import text_table
-from .files import load_arrays, owned, reading, save_arrays, user_path
+from .files import is_hidden, load_arrays, owned, reading, save_arrays, user_path
 from .progress import progress_bar, shown
 from .text import Vocabulary
 from .text.corpus import WORD_BYTES, Index, Stored, StoredBatches, Words, checksum, store
@@ -49,6 +50,7 @@ class Prepared(NamedTuple):
     vocabulary: Vocabulary
     ids: np.ndarray  # of the numbers of words in the training file
     parts: dict[str, Texts]
+    seed: int
 
 
 def fit_file(
@@ -61,6 +63,8 @@ def fit_file(
     group: str | None = None,
     kind: str | None = None,
     encoding: str | None = None,
+    separator: str | None = None,
+    quotes: bool = True,
     validation: str | os.PathLike[str] | None = None,
     test: str | os.PathLike[str] | None = None,
     memory: float = 1000.0,
@@ -70,14 +74,15 @@ def fit_file(
 ) -> Learned:
     """Learn the labels of the texts in a file, and write the classifier to `out`, as `TextClassifier.save` does.
 
-    text, label    columns or keys, kind and encoding those of `text.tables.read_rows`
+    text, label    columns or keys, kind, encoding, separator and quotes those of `text.tables.read_rows`
     validation     a file that chooses the best weights, else the share `validation_fraction` of the classifier is kept
                    aside for it, but of no more than `part` texts: of each label, or, with `group`, of whole groups,
                    the texts with one value there
     test           a file whose texts are judged once, at the end
-    memory         MB for what grows with the file, besides some 200: its words, and some 50 bytes a text. Where its
-                   words are more, the rarest go (`text.corpus.Words`); where its texts are more, it is refused. Words
-                   as numbers, four bytes each, lie in a folder beside `out` while it is learned, with a checkpoint
+    memory         MB for what grows with the files, besides some 100: half for the words of the training texts, half
+                   for all texts, 48 bytes each. Where there are more words, the rarest go (`text.corpus.Words`); where
+                   there are more texts, they are refused. Words as numbers, four bytes each, lie in the folder
+                   `out`.run while it is learned, with a checkpoint
     part           texts that are learned between two checkpoints at most, after each of which the validation texts are
                    judged
     resume         go on, to the same bits, with what another call with the same arguments left when it was stopped
@@ -86,7 +91,7 @@ def fit_file(
     With one part the classifier is what `TextClassifier.fit` learns from the same texts.
 
     Raises ValueError, with file, line and column, for what is wrong in a file; ValueError or TypeError for options, and
-    for a run that was stopped, or `out`, that are there without `resume`, or are of another run; OSError for files
+    where `out` is there, or a run that was stopped and is of other arguments, or is not to go on; OSError for files
     that cannot be read or written; NonFiniteLoss. What is wrong in the files is known before anything is learned.
     """
     classifier = TextClassifier() if classifier is None else classifier
@@ -94,28 +99,27 @@ def fit_file(
     check_flags(resume=resume)
     check_sizes(part=part)
     check_number("memory", memory, above=0.0)
+    if group is not None and validation is not None:
+        raise ValueError(f"group is {group!r}, by which validation texts are chosen, but validation is {validation}")
     out = user_path(out)
+    if out.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "Is a folder, expected the name of a new file", str(out))
     folder = out.with_name(out.name + ".run")
     sources = {"training": data, "validation": validation, "test": test}
-    columns = {"text": text, "label": label, "group": group, "kind": kind, "encoding": encoding}
+    columns: dict[str, Any] = {"text": text, "label": label, "group": group, "kind": kind, "encoding": encoding}
+    columns |= {"separator": separator, "quotes": bool(quotes)}
     with owned(out):
         if os.path.lexists(out):
-            raise ValueError(f"out is {out}, which is there already: give another, or remove it")
-        settings = {
-            "columns": columns,
-            "options": {name: getattr(classifier, name) for name in ("recipe", "min_count", "max_size")},
-            "validation_fraction": classifier.validation_fraction,
-            "seed": draw_seed(classifier.random_state),
-            "memory": float(memory),
-            "part": int(part),
-            "files": {name: checksum(user_path(path)) for name, path in sources.items() if path is not None},
-        }
+            rest = f"; {folder} is what its training left, and may be removed" if folder.exists() else ""
+            raise ValueError(f"out is {out}, which is there already: give another, or remove it{rest}")
+        settings = {**columns, **settings_of(classifier), "memory": float(memory), "part": int(part)}
+        settings |= {f"the file of {name} texts": described(path) for name, path in sources.items()}
         prepared = taken_over(folder, settings, resume)
         if prepared is None:
             prepared = prepare(folder, sources, columns, classifier, settings, progress)
         counts = counted(prepared)
         if progress:
-            print(table(counts), f"vocabulary: {len(prepared.vocabulary):,} words", sep="\n", file=shown(sys.stderr))
+            print(table(counts), notes(prepared), sep="\n", file=shown(sys.stderr))
         try:
             scores = learn(classifier, prepared, folder, part, progress)
         except KeyboardInterrupt as stop:
@@ -124,6 +128,23 @@ def fit_file(
         classifier.save(out)
         shutil.rmtree(folder)
     return Learned(classifier, counts, scores)
+
+
+def settings_of(classifier: TextClassifier) -> dict[str, Any]:
+    """The options of a classifier that its run must go on with, as JSON has them."""
+    options = classifier.get_params(deep=False)
+    del options["progress"]
+    found = {name: value.item() if isinstance(value, np.generic) else value for name, value in options.items()}
+    seed = found["random_state"]
+    return found | {
+        "embeddings": classifier.embeddings is not None,
+        "random_state": seed if isinstance(seed, int) else None,
+    }
+
+
+def described(path: str | os.PathLike[str] | None) -> str | None:
+    """What a file is known by when a run goes on."""
+    return None if path is None else "{:,} bytes of CRC-32 {:08x}".format(*checksum(user_path(path)))
 
 
 def taken_over(folder: Path, settings: dict[str, Any], resume: bool) -> Prepared | None:
@@ -137,16 +158,19 @@ def taken_over(folder: Path, settings: dict[str, Any], resume: bool) -> Prepared
         )
     header, arrays = load_arrays(path, FORMAT)
     with reading(path):
-        for name, value in settings.items():
-            if header["settings"].get(name) != value:
-                raise ValueError(
-                    f"it is of another run: {name} is {value!r:.300}, and was {header['settings'].get(name)!r:.300}"
-                )
+        before = dict(header["settings"])
+        others = [name for name, value in settings.items() if before.get(name) != value]
+        if others:
+            now, then = (", ".join(f"{name} {each.get(name)!r:.100}" for name in others) for each in (settings, before))
+            raise ValueError(
+                f"{path} is of another run, with {then:.300}, and now it is {now:.300}: give the same, or remove "
+                f"{folder} to begin again"
+            )
         parts = {
             name: Texts(file, *(arrays[f"{name}/{key}"] for key in Texts._fields[1:]))
             for name, file in header["parts"].items()
         }
-        return Prepared(header["classes"], Vocabulary(header["words"]), arrays["ids"], parts)
+        return Prepared(header["classes"], Vocabulary(header["words"]), arrays["ids"], parts, header["seed"])
 
 
 def prepare(
@@ -157,8 +181,16 @@ def prepare(
     settings: dict[str, Any],
     progress: bool,
 ) -> Prepared:
-    """Read the files into a new folder, which is removed if that fails."""
-    shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed before it had read its files
+    """Read the files into a new folder, which is removed if that fails.
+
+    Raises ValueError where the folder is there and holds what no run leaves there.
+    """
+    if folder.is_dir():  # of a run that was killed before it had read its files
+        own = {*sources, "checkpoint.npz"}
+        strange = [path.name for path in folder.iterdir() if path.name not in own and not is_hidden(path.name)]
+        if strange:
+            raise ValueError(f"{folder}, in which a run keeps its words, holds {strange[0]}, which is of none: move it")
+        shutil.rmtree(folder)
     folder.mkdir(parents=True)
     try:
         prepared = _prepare(folder, sources, columns, classifier, settings, progress)
@@ -168,6 +200,7 @@ def prepare(
         header = {
             "format": FORMAT,
             "settings": settings,
+            "seed": prepared.seed,
             "classes": prepared.classes,
             "words": prepared.vocabulary.words,
             "parts": {name: texts.file for name, texts in prepared.parts.items()},
@@ -187,17 +220,19 @@ def _prepare(
     settings: dict[str, Any],
     progress: bool,
 ) -> Prepared:
+    seed = draw_seed(classifier.random_state)
     share = 1e6 * settings["memory"] / 2  # for words, and for rows
 
-    def rows(name: str) -> Any:
-        found = read_rows(sources[name], **columns)
-        return progress_bar(found, progress, desc=f"reading {name} texts", unit=" texts", leave=False)
-
-    def stored(name: str, words: Words | Vocabulary, classes: list[str] | None = None) -> Index:
-        return store(rows(name), folder / name, classifier.recipe, words, str(sources[name]), classes, share)
+    def stored(
+        name: str, columns: dict[str, Any], words: Words | Vocabulary, left: float, classes: Any = None
+    ) -> Index:
+        rows = read_rows(sources[name], **columns)
+        shown_rows = progress_bar(rows, progress, desc=f"reading {name} texts", unit=" texts", leave=False)
+        return store(shown_rows, folder / name, classifier.recipe, words, str(sources[name]), classes, left)
 
     words = Words(max(1, int(share / WORD_BYTES)))
-    index = stored("training", words)
+    index = stored("training", columns, words, share)
+    share -= index.size(words)
     classes = sorted(index.labels)
     if len(classes) < 2:
         raise ValueError(f"{sources['training']} has the one label {classes[0]!r}, expected at least two")
@@ -206,9 +241,9 @@ def _prepare(
     if sources["validation"] is not None:
         train, held_out = np.arange(len(codes)), np.arange(0)
     elif columns["group"] is None:
-        train, held_out = split(codes, fraction, settings["seed"])
+        train, held_out = split(codes, fraction, seed)
     else:
-        train, held_out = split_groups(index.groups(), fraction, settings["seed"])
+        train, held_out = split_groups(index.groups(), fraction, seed)
     if len(lost := np.setdiff1d(np.arange(len(classes)), codes[train])):
         raise ValueError(
             f"the label {classes[lost[0]]!r} is in validation texts only, since all of it is in their groups: give "
@@ -229,10 +264,11 @@ def _prepare(
         parts["validation"] = Texts("training", starts, held_out, codes[held_out])
     for name in ("validation", "test"):
         if sources[name] is not None:
-            index = stored(name, vocabulary, classes)
+            index = stored(name, columns | {"group": None}, vocabulary, share, classes)
+            share -= index.size(vocabulary)
             codes = index.in_order(classes)
             parts[name] = Texts(name, index.starts(), np.arange(len(codes)), codes)
-    return Prepared(classes, vocabulary, ids, parts)
+    return Prepared(classes, vocabulary, ids, parts, seed)
 
 
 def split_groups(groups: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -266,7 +302,7 @@ def learn(
     classifier: TextClassifier, prepared: Prepared, folder: Path, part: int, progress: bool
 ) -> dict[str, float] | None:
     """Fit the classifier, with a checkpoint in the folder; its scores on the test texts."""
-    seed, size = draw_seed(classifier.random_state), classifier.batch_size
+    seed, size = prepared.seed, classifier.batch_size
     batches = {}
     with ExitStack() as files:
         for name, texts in prepared.parts.items():
@@ -302,6 +338,18 @@ def counted(prepared: Prepared) -> dict[str, dict[str, int]]:
     size = len(prepared.classes)
     found = {name: np.bincount(texts.codes, minlength=size) for name, texts in prepared.parts.items()}
     return {label: {name: int(counts[k]) for name, counts in found.items()} for k, label in enumerate(prepared.classes)}
+
+
+def notes(prepared: Prepared) -> str:
+    """A few lines on what is learned from."""
+    found = [f"vocabulary: {len(prepared.vocabulary):,} words"]
+    empty = {name: int((np.diff(texts.starts)[texts.rows] == 0).sum()) for name, texts in prepared.parts.items()}
+    if any(empty.values()):
+        shares = ", ".join(f"{count:,} of {name}" for name, count in empty.items() if count)
+        found.append(f"texts without a word: {shares}")
+    if "validation" not in prepared.parts:
+        found.append("no validation texts: the weights of the last epoch are kept")
+    return "\n".join(found)
 
 
 def table(counts: Mapping[str, Mapping[str, int]]) -> str:

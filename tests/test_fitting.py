@@ -224,7 +224,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_bits(tmp_path):
     refused = run(folder=tmp_path / "killed")
     assert refused.returncode == 2 and "it.npz.run holds a run that was stopped: go on with it by" in refused.stderr
     refused = run("--resume", "--seed", "1", folder=tmp_path / "killed")
-    assert refused.returncode == 2 and "it is of another run: seed is 1, and was 0" in refused.stderr
+    assert refused.returncode == 2 and "with random_state 0, and now it is random_state 1" in refused.stderr
     done = run("--resume", folder=tmp_path / "killed")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "killed" / "it.npz").read_bytes() == (tmp_path / "whole" / "it.npz").read_bytes()
@@ -264,10 +264,15 @@ def test_what_was_prepared_is_used_only_for_what_it_is_of(tmp_path, monkeypatch)
         with pytest.raises(KeyboardInterrupt, match="it.npz.run, and resume=True"):
             fit_file(data, out, small())
     for change, message in (
-        ({"classifier": small(recipe="report")}, "options is .*'report'.*, and was .*'default'"),
-        ({"part": 30}, "part is 30, and was 100000"),
-        ({"memory": 500}, "memory is 500.0, and was 1000.0"),
-        ({"classifier": small(hidden_size=7)}, "hidden_size"),
+        ({"classifier": small(recipe="report")}, "another run, with recipe 'default', and now it is recipe 'report': "),
+        ({"part": 30}, r"with part 100000, and now it is part 30: give the same, or remove .*it\.npz\.run to begin"),
+        ({"memory": 500}, "with memory 1000.0, and now it is memory 500.0: "),
+        ({"classifier": small(hidden_size=7, epochs=9)}, "with hidden_size 6, epochs 2, and now .* 7, epochs 9: "),
+        ({"text": "id"}, "with text 'text', and now it is text 'id': "),
+        (
+            {"test": data},
+            r"with the file of test texts None, and now it is the file of test texts '[\d,]+ bytes of CRC",
+        ),
     ):
         with pytest.raises(ValueError, match=message):
             fit_file(data, out, **{"classifier": small(), "resume": True, **change})
@@ -278,7 +283,7 @@ def test_what_was_prepared_is_used_only_for_what_it_is_of(tmp_path, monkeypatch)
         fit_file(data, out, small(), resume=True)
     words.write_bytes(before)
     write(data, ["other", *texts[1:]], labels)
-    with pytest.raises(ValueError, match="it is of another run: files is"):
+    with pytest.raises(ValueError, match="another run, with the file of training texts '.* bytes of CRC-32 .{8}', and"):
         fit_file(data, out, small(), resume=True)
     write(data, texts, labels)
     prepared = tmp_path / "it.npz.run" / "prepared.npz"
@@ -300,7 +305,14 @@ def test_what_was_prepared_is_used_only_for_what_it_is_of(tmp_path, monkeypatch)
         ("text,class\ngood,a\n", {}, r"it\.csv, line 1: there is no column 'label'; the columns are text, class"),
         ("text,label\ngood,a\nbad\n", {}, r"it\.csv, line 3: it has 1 columns, so column 'label' is missing"),
         ("text,label\n" + "".join(f"x,{k}\n" for k in range(1001)), {}, "more than 1,000 different labels"),
-        ("text,label\ngood,a\nbad,b\n" * 1, {"memory": 1e-4}, "line 3 takes 0 MB, and 0 MB are left"),
+        ("text,label\ngood,a\nbad,b\n" * 1, {"memory": 1e-4}, "line 3 takes 0.000128 MB, and 5e-05 MB are"),
+        (
+            "text,label\n",
+            {"group": "id", "validation": "it.csv"},
+            "group is 'id', by which validation texts are chosen",
+        ),
+        ("text,label\n", {"text": "label"}, "text and label are both 'label', expected two columns"),
+        ("text;label\n", {"separator": ";;"}, "separator is ';;', expected one character"),
         ("text,label\ngood,a\nbad,b\n", {"memory": 0}, "memory is 0, expected a number above 0"),
         ("text,label\ngood,a\nbad,b\n", {"part": 0}, "part is 0, expected at least 1"),
         ("text,label\ngood,a\nbad,b\n", {"group": "movie"}, "there is no column 'movie'"),
@@ -314,6 +326,82 @@ def test_what_is_wrong_with_a_file_is_said_and_leaves_nothing(content, options, 
     with pytest.raises((ValueError, OSError), match=message):
         fit_file(tmp_path / "it.csv", tmp_path / "it.npz", small(validation_fraction=0.5), **options)
     assert os.listdir(tmp_path) == ["it.csv"]
+
+
+def test_a_test_file_needs_no_groups(tmp_path):
+    texts, labels = some(60)
+    data = write(tmp_path / "it.csv", texts, labels, [k // 6 for k in range(60)])
+    (tmp_path / "test.csv").write_text("text;label\n")
+    test = tmp_path / "test.jsonl"
+    test.write_text(json.dumps({"text": "good", "label": "good"}) + "\n")
+    learned = fit_file(data, tmp_path / "it.npz", small(validation_fraction=0.2), group="id", test=test)
+    assert learned.counts["good"]["test"] == 1 and learned.scores["loss"] > 0
+
+
+def test_other_separators_teach_the_same(tmp_path):
+    texts, labels = some(60)
+    data = tmp_path / "it.csv"
+    with data.open("w", newline="", encoding="utf-8-sig") as file:
+        csv.writer(file, delimiter=";").writerows([("text", "label"), *zip(texts, labels)])
+    learned = fit_file(data, tmp_path / "it.npz", small(), separator=";")
+    same_weights(learned.classifier, small().fit(texts, labels))
+
+
+def test_chance_may_come_from_a_generator(tmp_path, monkeypatch):
+    texts, labels = some(60)
+    data = write(tmp_path / "it.csv", texts, labels)
+    wanted = small(random_state=np.random.default_rng(3)).fit(texts, labels)
+    learned = fit_file(data, tmp_path / "it.npz", small(random_state=np.random.default_rng(3)))
+    same_weights(learned.classifier, wanted)
+
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as changed:
+        changed.setattr("rnnscratch.training.train_on", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            fit_file(data, tmp_path / "two.npz", small(random_state=np.random.default_rng(3)))
+    learned = fit_file(data, tmp_path / "two.npz", small(random_state=None), resume=True)  # whose seed is drawn already
+    same_weights(learned.classifier, wanted)
+
+
+def test_nothing_of_the_user_s_is_removed(tmp_path):
+    data = write(tmp_path / "it.csv", *some(60))
+    (tmp_path / "it.npz.run").mkdir()
+    (tmp_path / "it.npz.run" / "diary.txt").write_text("mine")
+    with pytest.raises(
+        ValueError, match=r"it\.npz\.run, in which a run keeps its words, holds diary\.txt, which is of"
+    ):
+        fit_file(data, tmp_path / "it.npz", small(), resume=True)
+    assert (tmp_path / "it.npz.run" / "diary.txt").read_text() == "mine"
+    (tmp_path / "it.npz").write_text("")
+    with pytest.raises(
+        ValueError, match=r"there already: give another, or remove it; .*it\.npz\.run is what its train"
+    ):
+        fit_file(data, tmp_path / "it.npz", small())
+    with pytest.raises(IsADirectoryError, match="Is a folder, expected the name of a new file"):
+        fit_file(data, tmp_path, small())
+    assert sorted(os.listdir(tmp_path)) == ["it.csv", "it.npz", "it.npz.run"]
+
+
+def test_memory_is_of_all_files_together(tmp_path):
+    texts, labels = some(60)
+    data = write(tmp_path / "it.csv", texts, labels)
+    size = 1e-6 * (48 * 60 + 16 * 13)  # of rows and numbers of words
+    fit_file(data, tmp_path / "one.npz", small(), memory=2 * size)
+    with pytest.raises(
+        ValueError, match=r"it\.csv: what is held of the rows up to line 61 takes 0\.00288 MB, and 0 MB"
+    ):
+        fit_file(data, tmp_path / "two.npz", small(), memory=2 * size, test=data)
+
+
+def test_what_is_learned_from_is_told(tmp_path, capsys):
+    texts, labels = some(60)
+    fit_file(
+        write(tmp_path / "it.csv", texts, labels), tmp_path / "it.npz", small(validation_fraction=0), progress=True
+    )
+    said = capsys.readouterr().err
+    assert "texts without a word: 4 of training\nno validation texts: the weights of the last epoch are kept\n" in said
 
 
 def test_labels_of_the_test_file_must_be_known_before_anything_is_learned(tmp_path, monkeypatch):

@@ -78,6 +78,10 @@ class Index:
     def __len__(self) -> int:
         return len(self.codes)
 
+    def size(self, words: Words | Vocabulary) -> int:
+        """Bytes of memory, roughly, at most: of the rows, and of the numbers of their words."""
+        return ROW_BYTES * len(self) + NUMBER_BYTES * (words.given if isinstance(words, Words) else 0)
+
     def in_order(self, classes: Sequence[str]) -> np.ndarray:
         """The labels (N,) of all rows as positions in `classes`."""
         places = np.array([classes.index(label) for label in self.labels])
@@ -122,11 +126,10 @@ def store(
                 index.add(row, len(found))
             if len(index.labels) > CLASSES:
                 raise ValueError(f"{name} has more than {CLASSES:,} different labels: is it another column?")
-            need = ROW_BYTES * len(index) + NUMBER_BYTES * (words.given if isinstance(words, Words) else 0)
-            if need > memory:
+            if (need := index.size(words)) > memory:
                 raise ValueError(
-                    f"{name}: what is held of the rows up to line {part[-1].line:,} takes {need / 1e6:,.0f} MB, and "
-                    f"{memory / 1e6:,.0f} MB are left for it: more memory must be allowed"
+                    f"{name}: what is held of the rows up to line {part[-1].line:,} takes {need / 1e6:,.3g} MB, and "
+                    f"{memory / 1e6:,.3g} MB are left for it, half of memory: allow more by memory= or --memory"
                 )
     if not len(index):
         raise ValueError(f"{name} has no rows, expected at least one text")
@@ -193,9 +196,10 @@ class Stored(Sequence[np.ndarray]):
         if not length:
             return np.zeros(1, np.int64)
         self._file.seek(4 * (int(self.ends[index]) - length))
-        numbers = np.frombuffer(self._file.read(4 * length), np.int32)
-        if len(numbers) != length:
+        content = self._file.read(4 * length)
+        if len(content) != 4 * length:
             raise OSError(f"{self.path} ends within the words of row {int(self.rows[index]) + 1}")
+        numbers = np.frombuffer(content, np.int32)
         return numbers.astype(np.int64) if self.ids is None else self.ids[numbers]
 
     def __len__(self) -> int:
