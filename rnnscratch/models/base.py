@@ -79,7 +79,7 @@ class Model:
         check_module(name, ids, self.xp)
         return ids
 
-    def _targets(self, name: str, targets: np.ndarray, classes: int) -> Array:
+    def _targets(self, name: str, targets: Any, classes: int) -> Array:
         """What a loss is to meet, where the model is: classes, or the probabilities of all (B, K).
 
         A loss on the host says itself what is wrong with them; for one on a device they are checked before they are
