@@ -13,6 +13,8 @@ from close import close
 
 import rnnscratch as rs
 from rnnscratch import backend
+from rnnscratch.experiments.pretraining import Start
+from rnnscratch.experiments.probes import gradient_by_lag
 from rnnscratch.gradcheck import check_gradients
 from rnnscratch.hmm import CategoricalHMM, GaussianHMM
 from rnnscratch.layers import Attention, Dense, Embedding
@@ -166,6 +168,52 @@ def test_ids_on_the_host_are_checked_there_and_on_a_device_read_back(device):
         translator.forward(ids % 12, None, np.array([[1, 12]]), None)
 
 
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [("classifier, lstm", "labels"), ("classifier, noise", "labels"), ("seq2seq", "target_out")]
+    + [(f"language model{kind}", "targets") for kind in ("", ", sampled")],
+)
+def test_classes_that_there_are_not_are_refused_before_they_are_moved(name, changed, device):
+    """On a device their index would wrap around, and the loss would be a number."""
+    make, data, _ = MODELS[name]
+    for where in ("cpu", device):
+        model = make(where)
+        batch = batches_of(model, data)[0]
+        wrong = getattr(batch, changed).copy()
+        wrong.reshape(-1)[0] = 77
+        with pytest.raises(ValueError, match=rf"{'targets' if where == 'cpu' else changed}\[0\] is 77, expected "):
+            model.batch_loss(batch._replace(**{changed: wrong}), train=True)
+
+
+def test_probabilities_that_are_none_are_refused_before_they_are_moved(device):
+    model = SequenceClassifier(20, num_classes=3, device=device, **EMBED)
+    labels = np.full((24, 3), 1 / 3)
+    batch = batches_of(model, (SEQUENCES, labels))[0]
+    assert float(model.batch_loss(batch)[0].get()) > 0
+    wrong = batch.labels.copy()
+    wrong[1, 2] = 0.9
+    with pytest.raises(ValueError, match=r"labels\[1\] holds .* expected probabilities"):
+        model.batch_loss(batch._replace(labels=wrong))
+
+
+def test_evaluation_reads_back_logits_once_a_batch_and_once_whether_the_weights_are_finite(device):
+    model = classifier()(device)
+    batches = model.batches((SEQUENCES, LABELS), 6, 7, False, None)
+    start()
+    found = model.evaluate(batches)
+    assert strict_xp.moves["to_host"] == len(batches) + 1
+    assert found["loss"] == pytest.approx(classifier()("cpu").evaluate(batches)["loss"], rel=1e-12)
+    for name in ("recurrent.U_l0", "dense.W"):
+        model.params[name][...] = np.nan
+        with pytest.raises(FloatingPointError, match=f"{name} holds NaN"):
+            model.evaluate(batches)
+        model.params[name][...] = 1.0
+    for name in ("dense.W", "recurrent.U_l0"):  # the first is named
+        model.params[name][...] = np.nan
+        with pytest.raises(FloatingPointError, match=f"{name} holds NaN"):
+            model.evaluate(batches)
+
+
 def test_the_bare_kernel_moves_nothing(device):
     with pytest.raises(TypeError, match="different devices"):
         rs.kernels.embedding.forward(np.array([1]), strict_xp.asarray(np.ones((2, 3))))
@@ -250,6 +298,17 @@ def test_launches_and_allocations_a_step(name, rng):
         counts.append((strict_xp.moves["launches"], strict_xp.moves["allocations"]))
     steps = [(later - earlier) / 4 for earlier, later in zip(*counts)]
     assert steps[0] <= STEPS[name][0] and steps[1] <= STEPS[name][1], steps
+
+
+def test_a_network_on_a_device_starts_from_values_some_of_which_are_missing(device):
+    host, there = (classifier()(each) for each in ("cpu", device))
+    values = np.where(RNG.random((20, 3)) < 0.5, np.nan, RNG.standard_normal((20, 3)))
+    right = np.where(np.isnan(values), host.params["embedding.E"], values)
+    for model in (host, there):
+        Start({"embedding.E": values, "recurrent.W_l0_reverse": np.ones(1)}).give(model)
+    assert close(host.params["embedding.E"], right) and close(there.params["embedding.E"], right)
+    lags = [gradient_by_lag(model, SEQUENCES, 5, pooled) for model in (host, there) for pooled in (False, True)]
+    np.testing.assert_allclose(lags[2:], lags[:2], rtol=1e-9)
 
 
 def test_gradients_are_checked_on_the_host(device):

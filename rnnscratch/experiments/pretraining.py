@@ -41,8 +41,8 @@ class Start:
         for name, values in self.params.items():
             if name not in model.params:  # of the direction in which it does not read
                 continue
-            known = model.xp.asarray(~np.isnan(values))
-            model.params[name][known] = model.xp.asarray(values)[known]
+            param = model.params[name]
+            param[...] = model.xp.asarray(np.where(np.isnan(values), to_cpu(param), values))
 
 
 def starting_point(settings: Any, prepared: Prepared, cell: str, progress: bool) -> Start:

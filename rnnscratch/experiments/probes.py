@@ -36,7 +36,7 @@ def gradient_by_lag(
         return np.full(lags, np.nan)
     xp, layer = model.xp, model.recurrent
     ids, _ = pad(long)
-    outputs, state = layer.forward(model.embedding.forward(xp.asarray(ids)))
+    outputs, state = layer.forward(model.embedding.forward(ids))
     h = state[0] if isinstance(state, tuple) else state
     r = np.random.default_rng(0).standard_normal(h.shape[1:]).astype(h.dtype)
     if pooled:

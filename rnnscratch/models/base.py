@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Array, get_array_module, to_cpu
-from ..checks import as_array, check_ids, check_module, check_shape
+from ..checks import are_soft, as_array, check_distribution, check_ids, check_module, check_shape, non_finite
 from ..kernels.packing import Packed, Plan
 from ..layers import Dropout, Embedding, Layer, Recurrent
 
@@ -79,6 +79,18 @@ class Model:
         check_module(name, ids, self.xp)
         return ids
 
+    def _targets(self, name: str, targets: Any, classes: int) -> Array:
+        """What a loss is to meet, where the model is: classes, or the probabilities of all (B, K).
+
+        A loss on the host says itself what is wrong with them; for one on a device they are checked before they are
+        moved. Raises TypeError or ValueError for others.
+        """
+        if self.xp is not np and are_soft(targets):
+            check_distribution(name, targets, classes)
+        elif self.xp is not np:
+            check_ids(targets, classes, name)
+        return self.xp.asarray(targets)
+
     def config(self) -> dict[str, Any]:
         """The constructor's arguments, without the seed, as plain values that JSON can hold."""
         return dict(self._config)
@@ -120,9 +132,9 @@ class Model:
 
     def check_weights(self) -> None:
         """Raise FloatingPointError, naming the first parameter that holds NaN or infinity."""
-        for name, array in self.params.items():
-            if not to_cpu(self.xp.isfinite(array).all()):
-                raise FloatingPointError(f"{name} holds NaN or infinity, expected weights that are numbers")
+        spoilt = non_finite(dict(reversed(self.params.items())))  # of which it finds the last
+        if spoilt is not None:
+            raise FloatingPointError(f"{spoilt} holds NaN or infinity, expected weights that are numbers")
 
     def _check_logits(self, logits: Array) -> None:
         if not to_cpu(get_array_module(logits).isfinite(logits).all()):

@@ -252,7 +252,7 @@ class SequenceClassifier(NoisyModel):
         """
         if train and (self.adversarial or self.virtual):
             return self._noisy_loss(batch)
-        labels = self.xp.asarray(batch.labels)
+        labels = self._targets("labels", batch.labels, self.num_classes)
         logits = self.forward(batch.ids, batch.lengths, train)
         loss, dlogits = self.loss(logits, labels, self.label_smoothing if train else 0.0)
         return loss, lambda: self.backward(dlogits), {"accuracy": (decide(logits) == hard(labels)).mean()}
@@ -306,7 +306,7 @@ class SequenceClassifier(NoisyModel):
     def evaluate(self, batches: Batches) -> dict[str, float]:
         """Loss, accuracy, precision, recall and F1 on labelled batches."""
         logits, labels = self.predict_batches(batches), np.asarray(batches.labels)
-        loss, _ = self.loss(self.xp.asarray(logits), self.xp.asarray(labels))
+        loss, _ = self.loss(logits, labels)
         scores = classification_scores(hard(labels), decide(logits), np.arange(self.num_classes))
         return {"loss": float(loss), **scores}
 

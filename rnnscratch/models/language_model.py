@@ -163,7 +163,9 @@ class LanguageModel(Model):
             loss, (dh, words, dW, db) = sampled_softmax.sampled_loss(hs.data, W, b, targets, samples, log_pi)
         else:
             words = None
-            loss, (dh, dW, db) = sampled_softmax.full_loss(hs.data, W, b, self.xp.asarray(targets))
+            loss, (dh, dW, db) = sampled_softmax.full_loss(
+                hs.data, W, b, self._targets("targets", targets, self.vocabulary_size)
+            )
 
         def back() -> None:
             self._each_layer("_start_from_zero")
@@ -210,7 +212,9 @@ class LanguageModel(Model):
         W, b = self._output()
         for batch in batches:
             (hs, state), _ = self._features(batch.ids, state if batch.start else None, batch.lengths, False, False)
-            loss = sampled_softmax.full_score(hs.data, W, b, self.xp.asarray(hs.plan.pack(batch.targets)))
+            loss = sampled_softmax.full_score(
+                hs.data, W, b, self._targets("targets", hs.plan.pack(batch.targets), self.vocabulary_size)
+            )
             total, count = total + float(to_cpu(loss)) * hs.plan.N, count + hs.plan.N
         loss = total / count
         if not math.isfinite(loss):

@@ -28,6 +28,7 @@ class NoisyModel(Model):
     virtual: float
     noise_weight: float
     label_smoothing: float
+    num_classes: int
     dtype: Any
     _noises: dict[str, Any] = {}  # of the last training pass
 
@@ -114,11 +115,12 @@ class NoisyModel(Model):
     def _known_loss(self, logits: Array, labels: np.ndarray, known: np.ndarray) -> tuple[Array, Array]:
         """The loss of the labelled sequences, divided by the number of all, and its gradient."""
         if len(known) == len(labels):
-            return self.loss(logits, self.xp.asarray(labels), self.label_smoothing)
+            return self.loss(logits, self._targets("labels", labels, self.num_classes), self.label_smoothing)
         share, places, dlogits = len(known) / len(labels), self.xp.asarray(known), self.xp.zeros_like(logits)
         if not len(known):
             return dlogits.sum(), dlogits
-        loss, dknown = self.loss(logits[places], self.xp.asarray(labels[known]), self.label_smoothing)
+        seen = self._targets("labels", labels[known], self.num_classes)
+        loss, dknown = self.loss(logits[places], seen, self.label_smoothing)
         dlogits[places] = dknown * share
         return loss * share, dlogits
 

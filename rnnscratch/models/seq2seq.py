@@ -166,7 +166,7 @@ class Seq2Seq(Model):
         """The mean loss of the batch's target ids, its way back, and how many are right: see `training.Trainable`."""
         given = (batch.source, batch.source_lengths, batch.target_in, batch.target_lengths)
         (hs, _), features_back = self._features(*given, train, keep)
-        targets = hs.plan.pack(self.xp.asarray(batch.target_out))
+        targets = self._targets("target_out", hs.plan.pack(batch.target_out), self.target_size)
         logits, dense_back = self.dense.call(hs.data, train, keep)
         loss, dlogits = losses.softmax_cross_entropy(logits, targets)
 
