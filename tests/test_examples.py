@@ -12,6 +12,7 @@ import pytest
 import rnnscratch.checkpoints
 import rnnscratch.experiments.translation
 import rnnscratch.training
+from rnnscratch import files
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -265,3 +266,11 @@ def test_the_memory_example_is_the_command(tmp_path, capsys, monkeypatch):
     ]
     assert module.main([*arguments, "--updates", "0.02", "--out", str(tmp_path)]) == 0
     assert "latching, T = 4" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("example", [char_lm, seq2seq], ids=["char_lm", "seq2seq"])
+def test_a_folder_in_which_another_works_is_refused_before_any_work(example, tmp_path):
+    with files.owned(tmp_path):
+        with pytest.raises(SystemExit, match=r"is in use by process .*, or choose another folder with --out"):
+            example("--out", tmp_path)
+        assert [path.name for path in tmp_path.iterdir()] == [".lock"]

@@ -12,6 +12,7 @@ from cells import complex_step, relative_error
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rnnscratch import layers
 from rnnscratch.gradcheck import check_gradients
 from rnnscratch.layers import (
     GRU,
@@ -756,3 +757,12 @@ def test_wrong_arguments_of_attention_are_named():
     layer.forward(q, memory)
     with pytest.raises(ValueError, match="dcontext has shape"):
         layer.backward(memory)
+
+
+@pytest.mark.parametrize("size", [0, -1, 1.5, None])
+def test_sizes_of_starting_weights_are_named(size):
+    rng = np.random.default_rng(0)
+    with pytest.raises((TypeError, ValueError), match="^size is "):
+        layers.orthogonal(size, rng)
+    with pytest.raises((TypeError, ValueError), match="^outputs is "):
+        layers.glorot_uniform(2, size, rng)

@@ -605,3 +605,9 @@ def test_an_average_weighs_later_steps_by_its_decay_and_the_start_not_at_all(dec
 def test_a_decay_that_cannot_be_is_named(decay):
     with pytest.raises((ValueError, TypeError), match="decay is .*, expected a number"):
         opt.Average(decay)
+
+
+@pytest.mark.parametrize("grads", [None, True, [np.ones(2)], np.ones(2), "W"])
+def test_gradients_that_are_no_dict_are_named(grads):
+    with pytest.raises(TypeError, match="grads is .*, expected a dict of arrays by name"):
+        opt.clip_gradients(grads, max_norm=1.0)
