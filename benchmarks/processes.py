@@ -88,7 +88,7 @@ def main() -> None:
         f"{'workload':<42} {'alone, s':>9} {'loky':>6} {'dask':>6} {'work':>6} {'work':>6}   {count} processes to one"
     )
     workers = {"n_workers": count, "threads_per_worker": 1, "processes": True}
-    with LocalCluster(**workers, dashboard_address=None) as cluster, Client(cluster):
+    with LocalCluster(**workers, dashboard_address=":0") as cluster, Client(cluster):
         for name, make in WORKLOADS.items():
             run = make()
             contestants: dict[str, Callable[[], Any]] = {"alone": partial(run, None)}

@@ -245,7 +245,8 @@ def full_runs(count: int, folder: Path, rng: random.Random) -> Count:
 
 def kill_commands(count: int, folder: Path, rng: random.Random) -> Count:
     """Kill the commands at any time, and resume them: they end with the outcome of one that was left in peace."""
-    code = "import sys; print('begun', flush=True); from rnnscratch.cli import main; sys.exit(main())"
+    code = "import os, sys; print('begun', flush=True); sys.stderr = open(os.devnull, 'w')\n"
+    code += "from rnnscratch.cli import main; sys.exit(main())"
     wrong, done = [], 0
     for name, arguments in commands(folder).items():
         begun = time.perf_counter()

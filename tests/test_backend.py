@@ -265,3 +265,14 @@ def test_what_makes_no_array_of_numbers_is_refused():
     for wrong in ({"a": 1}, [[1], [1, 2]], ["a"]):
         with pytest.raises(TypeError, match=f"array is {type(wrong).__name__}, expected an array of numbers"):
             backend.to_cpu(wrong)
+
+
+@pytest.mark.parametrize("device", [np.array([1.0, 2.0]), np.zeros(0), None, 3, "tpu"])
+def test_a_device_that_is_none_is_named(device):
+    with pytest.raises(ValueError, match="device is .*, expected 'cpu' or 'gpu'"):
+        backend.module_for(device)
+
+
+def test_a_dtype_that_cannot_be_written_is_named():
+    with pytest.raises(TypeError, match="dtype is .*ud800.*, expected one of"):
+        backend.check_dtype("\ud800")

@@ -291,7 +291,7 @@ def test_explain_reads_all_lines_of_standard_input_as_one_text(judged):
         (["evaluate", "none.npz", "it.csv"], "evaluate: .*none.npz does not exist"),
         (["evaluate", "it.npz", "none.csv"], "evaluate: .*none.csv"),
         (
-            ["evaluate", "it.npz", "it.csv", "--label", "text"],
+            ["evaluate", "it.npz", "it.csv", "--label", "text", "--text", "label"],
             "evaluate: it.csv, line 2: the label 'a good film' is none",
         ),
         (["evaluate", "it.npz", "it.csv", "--names", "1"], "evaluate: --names has '1', expected A=B"),

@@ -13,6 +13,7 @@ import rnnscratch.checkpoints
 import rnnscratch.experiments.results
 import rnnscratch.experiments.translation
 import rnnscratch.training
+from rnnscratch import files
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -324,3 +325,11 @@ def test_the_search_on_imdb_begins_with_the_defaults_goes_on_and_tests_once(revi
         main([*options, "--trials", "2"])
     with pytest.raises(SystemExit, match=r"imdb_search: .*search\.log is that of another search: about is"):
         main([*options, "--trials", "2", "--epochs", "1", "--resume"])
+
+
+@pytest.mark.parametrize("example", [char_lm, seq2seq], ids=["char_lm", "seq2seq"])
+def test_a_folder_in_which_another_works_is_refused_before_any_work(example, tmp_path):
+    with files.owned(tmp_path):
+        with pytest.raises(SystemExit, match=r"is in use by process .*, or choose another folder with --out"):
+            example("--out", tmp_path)
+        assert [path.name for path in tmp_path.iterdir()] == [".lock"]

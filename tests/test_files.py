@@ -182,6 +182,7 @@ def test_a_tilde_is_the_home_folder_to_write_and_to_read(tmp_path, monkeypatch):
         (["a"], TypeError, r"path is \['a'\], expected"),
         ("", ValueError, "path is '', expected the name of a file or folder"),
         ("a\0b", ValueError, r"path is 'a\\x00b', expected"),
+        ("a\ud800", ValueError, r"path is 'a\\ud800', which no file here can be called"),
     ],
 )
 def test_what_is_no_path_is_named(path, error, message):
@@ -419,6 +420,7 @@ def test_where_no_owner_can_be_written_the_error_names_the_file(call, tmp_path, 
     monkeypatch.setattr(os, call, refuse)
     with pytest.raises(OSError, match=r"No space left: '.*/file'"), files.owned(tmp_path / "file"):
         pytest.fail("it was taken")
+    assert names(tmp_path) == []
 
 
 @pytest.mark.parametrize(

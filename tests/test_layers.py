@@ -13,6 +13,7 @@ from close import close
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rnnscratch import layers
 from rnnscratch.gradcheck import check_gradients
 from rnnscratch.kernels import sequence
 from rnnscratch.layers import (
@@ -773,3 +774,12 @@ def test_explain_counts_the_bytes_that_a_call_keeps(make, lengths, monkeypatch):
     found = layer.explain(x, lengths)
     assert found.bytes_kept == sum(array.nbytes for array in kept)
     assert found[:3] == ("arrays", "on the CPU the array code is the fast path", 0)
+
+
+@pytest.mark.parametrize("size", [0, -1, 1.5, None])
+def test_sizes_of_starting_weights_are_named(size):
+    rng = np.random.default_rng(0)
+    with pytest.raises((TypeError, ValueError), match="^size is "):
+        layers.orthogonal(size, rng)
+    with pytest.raises((TypeError, ValueError), match="^outputs is "):
+        layers.glorot_uniform(2, size, rng)

@@ -37,7 +37,7 @@ def cluster():
     from distributed import Client, LocalCluster
 
     workers = {"n_workers": 2, "threads_per_worker": 1, "processes": True}
-    with LocalCluster(**workers, dashboard_address=None) as cluster, Client(cluster) as client:
+    with LocalCluster(**workers, dashboard_address=":0") as cluster, Client(cluster) as client:
         yield client
 
 

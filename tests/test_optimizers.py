@@ -626,3 +626,9 @@ def test_the_norm_and_other_numbers_are_read_back_together(rng):
     strict_xp.moves["to_host"] = 0
     assert opt.norm_and(grads, loss, right, 2.5) == [5.0, float(np.float32(0.1)), 3.0, 2.5]
     assert strict_xp.moves["to_host"] == 1
+
+
+@pytest.mark.parametrize("grads", [None, True, [np.ones(2)], np.ones(2), "W"])
+def test_gradients_that_are_no_dict_are_named(grads):
+    with pytest.raises(TypeError, match="grads is .*, expected a dict of arrays by name"):
+        opt.clip_gradients(grads, max_norm=1.0)

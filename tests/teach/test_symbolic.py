@@ -101,6 +101,10 @@ def test_parameters_are_counted_as_the_report_does():
 
 
 def test_wrong_input_is_named():
+    with pytest.raises(ValueError, match="cell is 'elman', expected one of 'rnn'"):
+        symbolic.kernel_gradients("elman", {})
+    with pytest.raises(ValueError, match="values has no U, W, b, h0, v, expected all that rnn computes with"):
+        symbolic.kernel_gradients("rnn", {"x": [[1]]})
     with pytest.raises(ValueError, match="cell is 'elman', expected one of 'rnn', 'lstm'"):
         symbolic.unroll("elman")
     with pytest.raises(ValueError, match="T is 0, expected at least 1"):

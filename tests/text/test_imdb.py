@@ -282,10 +282,10 @@ def test_a_small_archive_takes_little_memory_and_time(
 ) -> None:
     path = _bomb(kind, tmp_path / "bomb.tar.gz")
     assert path.stat().st_size < 2**20
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(ValueError, match=r"bomb\.tar\.gz"):
         load_imdb(path)
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
     monkeypatch.setattr(imdb, "UNPACKED_LIMIT", 2**20)
     monkeypatch.setattr(imdb, "UNPACKED_RATIO", 1)  # to trace memory takes long
     tracemalloc.start()
