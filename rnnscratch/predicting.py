@@ -35,6 +35,8 @@ class Labels:
         extra: dict[str, Any] = {}
         if not isinstance(classifier, TextClassifier):
             path = user_path(classifier)
+            if path.suffix in (".onnx", ".safetensors"):
+                raise ValueError(f"{path} holds no words and labels: give the .npz that it was converted from")
             model, vocabulary, extra = load_model(path, device)
             if "text_classifier" in extra:
                 classifier = TextClassifier.load(path, device)
@@ -83,8 +85,8 @@ def predict_file(
     """Write the predictions for a file, or a stream of lines, to `target`, a line for each text; returns how many.
 
     form "jsonl": {"label": ..., "probabilities": {class: p, ...}}; "csv": label and a column for each class. `how` is
-    text, kind and encoding of `text.tables.read_rows`. Raises what that raises, and ValueError or OSError for the
-    model's file; what was written before stays.
+    text, kind, encoding, separator and quotes of `text.tables.read_rows`. Raises what that raises, and ValueError or
+    OSError for the model's file; what was written before stays.
     """
     if form not in FORMS:
         raise ValueError(f"form is {form!r}, expected {' or '.join(FORMS)}")
