@@ -219,7 +219,7 @@ def command(arguments: Sequence[str] | None) -> int:
             print(f"\nrnnscratch {name}: {how}", file=shown(sys.stderr))
             return 130
         except (*ERRORS, TypeError, ImportError) as error:
-            print(f"rnnscratch {name}: {error}", file=shown(sys.stderr))
+            print(f"rnnscratch {name}: {told(error)}", file=shown(sys.stderr))
             return 2
         return 0
     resume, out = options.pop("resume"), options.pop("out")
@@ -227,7 +227,7 @@ def command(arguments: Sequence[str] | None) -> int:
         job = imdb_job(options) if name == "imdb" else memory_job(options)
         folder = user_path(out) if out else default_folder(Path("runs"), name, resume)
     except ERRORS as error:
-        print(f"rnnscratch {name}: {error}", file=shown(sys.stderr))
+        print(f"rnnscratch {name}: {told(error)}", file=shown(sys.stderr))
         return 2
     try:
         summary = job(folder, resume)
@@ -236,10 +236,17 @@ def command(arguments: Sequence[str] | None) -> int:
         print(message, file=shown(sys.stderr))
         return 130
     except ERRORS as error:
-        print(f"rnnscratch {name}: {error}", file=shown(sys.stderr))
+        print(f"rnnscratch {name}: {told(error)}", file=shown(sys.stderr))
         return 2
     print(f"\n{summary}\n\nreport: {folder / 'report.html'}", file=shown(sys.stdout))
     return 0
+
+
+def told(error: Exception) -> str:
+    """An error in words: of the system's, the file and what is wrong with it."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return str(error)
 
 
 def info() -> str:
@@ -255,7 +262,10 @@ def convert(source: str, target: str) -> str:
     """What `rnnscratch convert` does and says."""
     from .interchange import convert as done
 
-    return f"{done(source, target)!r}\nwritten to {target}"
+    said = f"{done(source, target)!r}\nwritten to {target}"
+    if Path(source).suffix == ".npz" != Path(target).suffix:
+        said += f"; words and labels, where it has them, stay in {source}: TextClassifier.encode gives the ids of texts"
+    return said
 
 
 SMALL: dict[str, Callable[..., str]] = {  # without a run folder

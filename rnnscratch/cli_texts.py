@@ -16,9 +16,32 @@ from .progress import shown
 
 WORKERS = 2  # that train a network together on the CPU: a number of its own, so that bits are the same on all machines
 HELP = {
-    "pooling": "what the dense layer sees of a review",
-    "bidirectional": "read reviews in both directions",
+    "cell": "of the recurrent layers",
+    "embedding_dim": "numbers in a word's vector",
+    "hidden_size": "hidden units of a layer",
+    "pooling": "what the dense layer sees of a text's hidden states",
+    "dropout": "share of what the dense layer sees, and of what is between layers, that is dropped in training",
+    "embedding_dropout": "share of the word vectors' numbers that is dropped",
+    "recipe": "how texts are cleaned; report: without stop words, among them not",
+    "min_count": "how often a word must come in the training texts to be known",
+    "max_size": "most frequent words that are known, at most",
+    "max_length": "last words of a text that are read",
+    "epochs": "passes over the training texts",
+    "batch_size": "texts of an update",
+    "learning_rate": "the largest; it rises, then falls",
+    "clip_norm": "norm to which longer gradients are cut",
+    "num_layers": "recurrent layers, one upon another",
+    "bidirectional": "read texts in both directions",
     "device": "where the networks compute",
+    "word_dropout": "share of the words that is left out",
+    "recurrent_dropout": "share of the hidden state that is dropped between steps",
+    "activation": "of the rnn cell",
+    "reset_after": "the GRU's reset gate after the product, as in PyTorch",
+    "freeze": "leave the word vectors as they are at first",
+    "label_smoothing": "share of each label that goes to all labels",
+    "adversarial": "size of the noise on word vectors that raises the loss the most; 0: none",
+    "virtual": "likewise, that changes the probabilities the most",
+    "noise_weight": "weight of the loss under that noise",
 }
 
 
@@ -37,6 +60,14 @@ def letters_missing(command: str, instead: str) -> Iterator[None]:
         print(message, file=shown(sys.stderr))
 
 
+class Formatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Help with the defaults, where there are any."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        nothing = action.default is None or action.default == []
+        return action.help if nothing else super()._get_help_string(action)
+
+
 def add_option(add: Callable[..., Any], name: str, value: Any, choices: Mapping[str, Any], **how: Any) -> None:
     """An option for a setting of this name, of the kind that its default value has."""
     kind: dict[str, Any] = {"type": type(value), "choices": choices.get(name)}
@@ -52,6 +83,13 @@ def add_columns(add: Callable[..., Any]) -> None:
     )
     add("--kind", choices=("csv", "tsv", "jsonl", "lines"), help="of the file, where its ending does not say it")
     add("--encoding", help="of the file, where it is not UTF-8 and has no byte-order mark")
+    add("--separator", metavar="C", help="between columns, where it is no comma or tab, such as ';'")
+    add(
+        "--quotes",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="quotes enclose texts with commas or line ends; --no-quotes: they are letters as others",
+    )
 
 
 def add_train(commands: Any) -> None:
@@ -64,7 +102,8 @@ def add_train(commands: Any) -> None:
         "train",
         help="learn from a file of labelled texts",
         description="Learn to label texts from a file of texts and their labels, which may be larger than memory.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        usage="%(prog)s FILE --out MODEL [--text NAME] [--label NAME] [--test FILE] [options]",
+        formatter_class=Formatter,
     )
     add = train.add_argument
     add("data", metavar="FILE", help=".csv, .tsv or .jsonl, with a text and a label in each row")
@@ -76,9 +115,14 @@ def add_train(commands: Any) -> None:
         metavar="NAME",
         help="column or key by which texts belong together, so that validation gets all or none",
     )
-    add("--validation", default="0.1", metavar="F", help="share of the texts, or a file, that chooses the best weights")
+    add(
+        "--validation",
+        default="0.1",
+        metavar="F",
+        help="share of the texts (0: none), or a file, that chooses the epoch whose weights are kept",
+    )
     add("--test", metavar="FILE", help="a file that is judged once, at the end")
-    add("--memory", type=float, default=1000.0, metavar="MB", help="for what grows with the file")
+    add("--memory", type=float, default=1000.0, metavar="MB", help="for what grows with the files, beside the rest")
     add("--part", type=int, default=100_000, metavar="N", help="texts between two checkpoints and validations, at most")
     add("--resume", action="store_true", help="go on with a run that was stopped")
     add("--seed", type=int, default=0, help="of all chance")
@@ -88,7 +132,7 @@ def add_train(commands: Any) -> None:
         if option.init and name not in ("validation_fraction", "random_state", "progress", "embeddings", "workers"):
             add_option(add, name, value, choices, default=value, help=HELP.get(name, "of TextClassifier"))
     add("--embeddings", metavar="VECTORS", help="first vectors of words: of Word2Vec.save, or word2vec's .txt or .bin")
-    add("--workers", type=int, metavar="N", help=f"processes that train together; where None {WORKERS}, on a GPU 1")
+    add("--workers", type=int, metavar="N", help=f"processes that train together (default: {WORKERS}, on a GPU 1)")
 
 
 def add_predict(commands: Any) -> None:
@@ -97,7 +141,7 @@ def add_predict(commands: Any) -> None:
         "predict",
         help="label the texts of a file",
         description="Write the label and the probabilities of each text of a file, or of each line of standard input.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=Formatter,
     )
     add = predict.add_argument
     add("model", metavar="MODEL", help="what TextClassifier.save wrote, or a model.npz of a run of rnnscratch imdb")
@@ -113,6 +157,8 @@ def train(**options: Any) -> str:
     from .fitting import fit_file
     from .text_classifier import TextClassifier
 
+    if options["data"] == "-":
+        raise ValueError("FILE is -, but training reads a file, not standard input, so that it may go on")
     own = {option.name for option in dataclasses.fields(TextClassifier)}
     given = {name: options.pop(name) for name in own & options.keys()}
     if given["workers"] is None:
@@ -125,10 +171,18 @@ def train(**options: Any) -> str:
     out = options["out"]
     classifier = TextClassifier(**given, random_state=options.pop("seed"))
     learned = fit_file(options.pop("data"), options.pop("out"), classifier, **options, progress=True)
-    said = [str(classifier.history_)]
+    said = [str(shorter(classifier.history_))]
+    if "validation_loss" in classifier.history_.rows[0]:
+        said.append(f"kept: the weights after epoch {classifier.history_.best_epoch}, of the lowest validation loss")
     if learned.scores is not None:
         said.append("test texts: " + ", ".join(f"{name} {value:.4f}" for name, value in learned.scores.items()))
     return "\n\n".join([*said, f"written to {out}"])
+
+
+def shorter(history: Any) -> Any:
+    """The figures of each epoch that a line of a terminal has room for."""
+    names = ("epoch", "loss", "accuracy", "validation_loss", "validation_accuracy", "seconds")
+    return type(history)({name: row[name] for name in names if name in row} for row in history.rows)
 
 
 def read_vectors(path: str) -> Any:
@@ -154,7 +208,7 @@ def add_evaluate(commands: Any) -> None:
         "evaluate",
         help="say how well the labels of a file are found",
         description="Label the texts of a file, and compare with the labels that it has: accuracy, F1, confusions.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=Formatter,
     )
     add = evaluate.add_argument
     add("model", metavar="MODEL", help="what TextClassifier.save wrote, or a model.npz of a run of rnnscratch imdb")
@@ -196,7 +250,7 @@ def add_explain(commands: Any) -> None:
         help="show which words of a text speak for its label",
         description="Show how much each word of a text speaks for a label: gradient times input, and as its check "
         "occlusion, the change where the unknown word stands in the word's place.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=Formatter,
     )
     add = explain.add_argument
     add("model", metavar="MODEL", help="what TextClassifier.save wrote, or a model.npz of a run of rnnscratch imdb")

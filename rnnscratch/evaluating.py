@@ -35,6 +35,7 @@ from .text.tables import Row, read_rows
 from .text_classifier import TextClassifier
 
 UNKNOWN = ("refuse", "skip")  # what may be done with a label that the classifier does not know
+OTHERS = (".pdf", ".png", ".svg", ".json", ".csv", ".txt", ".md")  # endings of what is no report
 SHOWN = 10  # labels of a confusion matrix that is drawn, and confusions that are listed of a larger one
 ERRORS = 10  # texts that are shown
 
@@ -129,8 +130,9 @@ def evaluate(
     """Label the texts of a file, or of a stream, and compare with the labels that it has.
 
     `classifier` is a fitted `TextClassifier`, or the path of its file or of one of a run of `rnnscratch imdb`; `how` is
-    text, kind and encoding of `text.tables.read_rows`, and `label` as there. `names` gives, by what stands in the file,
-    the classifier's names. With `unknown` "skip" texts with another label are passed over and counted.
+    text, kind, encoding, separator and quotes of `text.tables.read_rows`, and `label` as there. `names` gives, by what
+    stands in the file, the classifier's names. With `unknown` "skip" texts with another label are passed over and
+    counted.
 
     Raises what `read_rows` and reading the classifier raise; ValueError, naming line and labels, for one that the
     classifier does not know, and where there is no text.
@@ -285,8 +287,10 @@ def confusions(found: Evaluation) -> list[list[str]]:
 def place_of_report(out: str | os.PathLike[str]) -> Path:
     """Where the report goes: `out` where that ends in .html or .htm, else evaluation.html in that folder.
 
-    Raises OSError where it cannot be.
+    Raises ValueError for the ending of another kind of file, and OSError where it cannot be.
     """
+    if Path(out).suffix.lower() in OTHERS and not Path(out).is_dir():
+        raise ValueError(f"out is {out}, expected a file that ends in .html, or a folder")
     return place_to_write(out if Path(out).suffix.lower() in (".html", ".htm") else Path(out) / "evaluation.html")
 
 

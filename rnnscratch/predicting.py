@@ -42,6 +42,8 @@ class Labels:
         extra: dict[str, Any] = {}
         if not isinstance(classifier, TextClassifier):
             self.path = path = user_path(classifier)
+            if path.suffix in (".onnx", ".safetensors"):
+                raise ValueError(f"{path} holds no words and labels: give the .npz that it was converted from")
             model, vocabulary, extra = load_model(path, device)
             if "text_classifier" in extra:
                 classifier = TextClassifier.load(path, device)
@@ -143,9 +145,9 @@ def predict_file(
 
     form "jsonl": {"label": ..., "probabilities": {class: p, ...}}; "csv": label and a column for each class. So many
     `workers`, processes of their own where they are above 1, clean and classify; they change nothing in what is
-    written, but for rounding where layers have 256 units or more. `how` is text, kind and encoding of
-    `text.tables.read_rows`. Raises what that raises, and ValueError or OSError for the model's file; what was written
-    before stays.
+    written, but for rounding where layers have 256 units or more. `how` is text, kind, encoding, separator and
+    quotes of `text.tables.read_rows`. Raises what that raises, and ValueError or OSError for the model's file; what
+    was written before stays.
     """
     check_sizes(workers=workers)
     if workers > 1 and device != "cpu":

@@ -34,7 +34,7 @@ from .models.logits import probabilities
 from .models.saved import load_model, save_model
 from .optimizers import Adam
 from .schedules import cosine_schedule, warm_up
-from .text import Vocabulary, clean_texts
+from .text import Vocabulary, clean_texts, keep_last, pad
 from .text.clean import RECIPES
 from .text.encoder import Encoder
 from .training import Callback, fit, predict
@@ -222,6 +222,17 @@ class TextClassifier(Estimator):
             table = model.embedding.params["E"]
             table[model.xp.asarray(rows)] = model.xp.asarray(vectors.astype(table.dtype))
         return model
+
+    @also_by_name
+    def encode(self, X: Any) -> tuple[np.ndarray, np.ndarray]:
+        """What the network reads of N texts X: token ids (T, N), 0 past each end, and lengths (N,), int32 as ONNX has
+        them. They are the inputs of its ONNX graph, whose logits are (N,) for two classes, of the second one, else (N,
+        K), in the order of `classes_`.
+        """
+        self._check_fitted()
+        ids = self.vocabulary_.encode_all(clean_texts(check_texts(X), self.recipe))
+        padded, lengths = pad([keep_last(text, self.max_length) for text in ids])
+        return padded, lengths.astype(np.int32)
 
     @also_by_name
     def predict_proba(self, X: Any) -> np.ndarray:

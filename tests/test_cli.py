@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -294,8 +295,21 @@ def test_explain_reads_all_lines_of_standard_input_as_one_text(judged):
             ["evaluate", "it.npz", "it.csv", "--label", "text", "--text", "label"],
             "evaluate: it.csv, line 2: the label 'a good film' is none",
         ),
+        (["evaluate", "it.npz", "it.csv", "--label", "text"], "evaluate: text and label are both 'text', expected two"),
+        (["evaluate", "it.npz", "it.csv", "--out", "it.pdf"], "evaluate: out is it.pdf, expected a file that ends in"),
+        (["evaluate", "it.npz", "."], r"evaluate: \.: Is a folder, expected a file"),
+        (
+            ["predict", "it.onnx", "it.csv"],
+            "predict: it.onnx holds no words and labels: give the .npz that it was conv",
+        ),
+        (["predict", "it.npz", "it.csv", "--text", "review"], "predict: .* text= or --text names another"),
+        (["train", "-", "--out", "new.npz"], "train: FILE is -, but training reads a file, not standard input"),
+        (["train", "it.csv", "--out", "it.csv/new.npz"], "train: .*it.csv: Is no folder"),
         (["evaluate", "it.npz", "it.csv", "--names", "1"], "evaluate: --names has '1', expected A=B"),
-        (["evaluate", "it.npz", "it.csv", "--out", "it.npz/here"], "evaluate: .*Not a directory"),
+        (
+            ["evaluate", "it.npz", "it.csv", "--out", "it.npz/here"],
+            "evaluate: .*it.npz/here: Not a directory",
+        ),
         (["explain", "none.npz", "good"], "explain: .*none.npz does not exist"),
         (["explain", "it.npz", "good", "--label", "perhaps"], "explain: label is 'perhaps', expected one of no, yes"),
         (["explain", "it.npz", "good", "--out", "it.pdf"], "explain: it.pdf ends in '.pdf', expected one of .html"),
@@ -324,6 +338,58 @@ def test_judging_ends_well_where_nobody_reads_it_or_it_is_interrupted(arguments,
     )
     process = command(*arguments, folder=judged, first=first)
     assert process.communicate()[1] == f"\nrnnscratch {arguments[0]}: stopped\n" and process.returncode == 130
+
+
+def test_train_says_which_epoch_is_kept_in_lines_that_a_terminal_has_room_for(judged, tmp_path, capsys):
+    arguments = ["train", str(judged / "it.csv"), "--epochs", "3", "--hidden-size", "4", "--workers", "1"]
+    assert cli.main([*arguments, "--out", str(tmp_path / "one.npz")]) == 0
+    out = capsys.readouterr().out
+    rows = [line.split() for line in out.splitlines()[:4]]
+    assert rows[0] == ["epoch", "loss", "accuracy", "validation_loss", "validation_accuracy", "seconds"]
+    best = min(rows[1:], key=lambda row: float(row[3]))[0]
+    assert f"\nkept: the weights after epoch {best}, of the lowest validation loss\n" in out
+    assert max(map(len, out.splitlines()[:4])) <= 126
+    assert cli.main([*arguments, "--out", str(tmp_path / "two.npz"), "--validation", "0"]) == 0
+    out, error = capsys.readouterr()
+    assert "kept" not in out and "no validation texts: the weights of the last epoch are kept" in error
+
+
+def test_files_of_other_programs_go_through_all_commands(judged, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "it.csv").write_text("text;label\n" + '"Good" film, a;no\n"a bad film;yes\n' * 8)
+    options = ["it.csv", "--separator", ";", "--no-quotes"]
+    small = ["--epochs", "1", "--hidden-size", "4", "--workers", "1"]
+    assert cli.main(["train", *options, "--text", "1", "--label", "2", "--out", "it.npz", *small]) == 0
+    assert re.search(r"^ *label +1 ", capsys.readouterr().err, re.M)  # the line of names is a row
+    assert cli.main(["predict", str(judged / "it.npz"), *options]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert [json.loads(line)["label"] for line in said[:2]] == ["yes", "no"]
+    assert cli.main(["evaluate", str(judged / "it.npz"), *options, "--unknown", "skip", "--form", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["texts"] == 16
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["train", "it.csv", "--out", "locked/it.npz"], ["evaluate", "it.npz", "it.csv", "--out", "locked/it.html"]],
+)
+def test_the_system_s_errors_are_told_in_words(arguments, judged, monkeypatch, capsys):
+    monkeypatch.chdir(judged)
+
+    def refused(path, *_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied", os.fspath(path))
+
+    monkeypatch.setattr(Path, "mkdir", refused)
+    assert cli.main(arguments) == 2
+    assert capsys.readouterr().err == f"rnnscratch {arguments[0]}: {judged / 'locked'}: Permission denied\n"
+
+
+def test_the_help_of_train_explains_each_option(capsys):
+    for arguments in (["train", "--help"], ["train", "it.csv"]):
+        with pytest.raises(SystemExit):
+            cli.main(arguments)
+    said, error = capsys.readouterr()
+    assert "of TextClassifier" not in said and "None" not in said and "(default: 0.002)" in said
+    assert error.count("\n") == 2 and "the following arguments are required: --out" in error
 
 
 @pytest.mark.parametrize("name", ["evaluate", "explain"])

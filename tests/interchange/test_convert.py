@@ -31,6 +31,27 @@ def test_a_model_goes_round_through_all_formats(tmp_path, capsys):
     assert vocabulary.words == words.words and extra == {"recipe": "default"}
 
 
+@pytest.mark.parametrize("labels", [["no", "yes"], ["no", "so so", "yes"]])
+def test_a_text_classifier_s_graph_says_of_texts_what_it_says(labels, tmp_path, capsys):
+    runtime = pytest.importorskip("onnxruntime", reason="ONNX Runtime comes with the test extra")
+    clf = rs.TextClassifier(epochs=1, hidden_size=4, max_length=3, validation_fraction=0.0)
+    clf.fit(["good film", "a bad film", "fair"] * 6, [labels[k % len(labels)] for k in range(18)])
+    clf.save(tmp_path / "clf.npz")
+    assert cli.main(["convert", str(tmp_path / "clf.npz"), str(tmp_path / "clf.onnx")]) == 0
+    assert f"words and labels, where it has them, stay in {tmp_path / 'clf.npz'}: " in capsys.readouterr().out
+    texts = ["such a good film, a film", "", "bad <br /> film", "unheard"]
+    ids, lengths = clf.encode(texts)
+    assert (ids.dtype, lengths.dtype) == (np.int64, np.int32) and lengths.tolist() == [3, 1, 2, 1]
+    assert ids.T.tolist()[0] == clf.vocabulary_.encode(["film", "a", "film"]).tolist() and ids[:, 1].tolist() == [0] * 3
+    (logits,) = runtime.InferenceSession(str(tmp_path / "clf.onnx")).run(None, {"ids": ids, "lengths": lengths})
+    p = clf.predict_proba(texts)
+    if len(labels) == 2:
+        np.testing.assert_allclose(1 / (1 + np.exp(-logits)), p[:, 1], atol=1e-6)
+    else:
+        found = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        np.testing.assert_allclose(found, p, atol=1e-6)
+
+
 def test_what_cannot_be_converted_is_named_and_leaves_the_old_file(tmp_path, capsys):
     rs.interchange.save_safetensors(tmp_path / "layer.safetensors", rs.LayerNormLSTM(3, 4, seed=0))
     (tmp_path / "old.onnx").write_bytes(b"old")
