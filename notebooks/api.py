@@ -213,7 +213,8 @@ def written(parameter: inspect.Parameter) -> str:
     if parameter.default is empty:
         return name
     default = parameter.default
-    shown = default.__qualname__ if callable(default) and hasattr(default, "__qualname__") else repr(default)
+    named = "__name__" if inspect.ismodule(default) else "__qualname__" if callable(default) else ""
+    shown = getattr(default, named, repr(default))
     return f"{name} = {shown}"
 
 

@@ -136,3 +136,8 @@ def test_a_page_with_faults_is_neither_written_nor_right(api, tmp_path, monkeypa
     monkeypatch.setattr(api, "PAGE", tmp_path / "api.html")
     assert api.main([], lambda: {"s": [api.Entry("bare", bare, "s")]}) == 1
     assert capsys.readouterr().out == "s.bare has no docstring\n" and not api.PAGE.exists()
+
+
+def test_no_place_of_this_machine_is_in_the_page(api):
+    page = (Path(api.__file__).parent / "api.html").read_text(encoding="utf-8")
+    assert "site-packages" not in page and "xp: Any = numpy" in page
