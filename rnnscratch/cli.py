@@ -338,9 +338,15 @@ def interrupts_kept() -> Iterator[None]:
         came.append(number)
         raise KeyboardInterrupt
 
+    def interrupt_again() -> None:
+        if hasattr(signal, "pthread_kill"):  # ends what the main thread waits for, too
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        else:
+            _thread.interrupt_main()
+
     def dropped(unraisable: Any) -> None:
         if isinstance(unraisable.exc_value, KeyboardInterrupt):
-            again = threading.Timer(0.05, _thread.interrupt_main)  # not before this is over
+            again = threading.Timer(0.05, interrupt_again)  # not before this is over
             again.daemon = True
             again.start()
         elif not came:

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-import multiprocessing
 import os
-import signal
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
 from itertools import islice
 from typing import IO, Any
 
@@ -21,6 +17,7 @@ from .files import user_path
 from .models.classifier import SequenceClassifier
 from .models.logits import probabilities
 from .models.saved import load_model
+from .processes import as_done
 from .progress import progress_bar
 from .text import clean_texts
 from .text.encoder import Encoder
@@ -81,7 +78,7 @@ class Labels:
 def predict_rows(labels: Labels, texts: Iterator[str], workers: int = 1) -> Iterator[tuple[str, list[float]]]:
     """The most probable label of each text, and the probability of each class.
 
-    `PART` texts are held at a time, with `workers` above 1 up to two parts for each process.
+    `PART` texts are held at a time, with `workers` above 1 a part for each process and one more.
     """
     parts = iter(lambda: list(islice(texts, PART)), [])
     for rows in map(labels.probabilities, parts) if workers == 1 else shared(labels, parts, workers):
@@ -91,33 +88,28 @@ def predict_rows(labels: Labels, texts: Iterator[str], workers: int = 1) -> Iter
 
 def shared(labels: Labels, parts: Iterator[list[str]], workers: int) -> Iterator[np.ndarray]:
     """`labels.probabilities` of each part, in their order, by so many processes, each of which loads the model."""
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), begin, (str(labels.path), workers))
-    try:
-        asked: deque[Future[np.ndarray]] = deque()
-        error: Exception | None = None
-        more = True
-        while more or asked:
-            try:
-                part = next(parts, None) if more else None
-            except (ValueError, OSError) as found:  # which waits for the answers to what was read before
-                part, error = None, found
-            more = part is not None
-            if part is not None:
-                asked.append(pool.submit(work, part))
-            if len(asked) == 2 * workers or (asked and not more):
-                yield asked.popleft().result()
-        if error is not None:
-            raise error
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in list((pool._processes or {}).values()):
-            process.terminate()
+    errors: list[Exception] = []
+
+    def read() -> Iterator[list[str]]:
+        try:
+            yield from parts
+        except (ValueError, OSError) as error:  # which waits for the answers to what was read before
+            errors.append(error)
+
+    found: dict[int, np.ndarray] = {}
+    awaited = 0
+    for number, rows in as_done(work, read(), workers, begin, str(labels.path), workers):
+        found[number] = rows
+        while awaited in found:
+            yield found.pop(awaited)
+            awaited += 1
+    for error in errors:
+        raise error
 
 
 def begin(path: str, workers: int) -> None:
     """What a process of `shared` does first."""
     global _mine
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started it is interrupted, and then ends it
     _mine = Labels(path), workers
 
 

