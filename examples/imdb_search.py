@@ -32,6 +32,7 @@ from rnnscratch.files import owned
 from rnnscratch.progress import say
 from rnnscratch.search import best, search, table, write_page
 from rnnscratch.text.batches import Batches
+from rnnscratch.text.imdb import find_imdb
 
 CELLS = ("rnn", "lstm", "gru")
 SPACE = {
@@ -115,6 +116,7 @@ def run(options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
     """Search, then train and test what was found."""
     settings = imdb.Settings(data=options.data, quick=options.quick, epochs=options.epochs, models=tuple(options.cells))
     settings.check()
+    find_imdb(options.data)
     settings, progress = settings.of_quick(), not options.quiet
     options.out.mkdir(parents=True, exist_ok=True)
     with owned(options.out), ExitStack() as stack:

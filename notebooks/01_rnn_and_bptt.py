@@ -395,6 +395,13 @@ rs.plots.unrolled(rs.teach.trace(layer, x_rows, state, dhs), ax=ax)
 plt.show()
 
 # %% [markdown]
+# In which order? Move the slider, or press the button: first the values run forward through all steps, then the
+# gradients run back. Stop at "backward, step 2" and say which two numbers have just met in $h_2$.
+
+# %%
+rs.plots.animate_unrolled(rs.teach.trace(layer, x_rows, state, dhs))
+
+# %% [markdown]
 # ## 8. Algorithm 1 against one pass
 #
 # The report's Algorithm 1 has two loops: for every $t$ it walks back through up to $N$ earlier steps. With

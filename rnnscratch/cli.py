@@ -236,6 +236,9 @@ def command(arguments: Sequence[str] | None) -> int:
         print(message, file=shown(sys.stderr))
         return 130
     except ERRORS as error:
+        if not out:
+            with contextlib.suppress(OSError):  # there is something in it
+                folder.rmdir()
         print(f"rnnscratch {name}: {told(error)}", file=shown(sys.stderr))
         return 2
     print(f"\n{summary}\n\nreport: {folder / 'report.html'}", file=shown(sys.stdout))

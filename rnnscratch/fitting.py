@@ -113,13 +113,14 @@ def fit_file(
             rest = f"; {folder} is what its training left, and may be removed" if folder.exists() else ""
             raise ValueError(f"out is {out}, which is there already: give another, or remove it{rest}")
         settings = {**columns, **settings_of(classifier), "memory": float(memory), "part": int(part)}
+        before = states(sources)
         settings |= {f"the file of {name} texts": described(path) for name, path in sources.items()}
         prepared = taken_over(folder, settings, resume)
         if prepared is None:
-            prepared = prepare(folder, sources, columns, classifier, settings, progress)
+            prepared = prepare(folder, sources, columns, classifier, settings, before, progress)
         counts = counted(prepared)
         if progress:
-            print(table(counts), notes(prepared), sep="\n", file=shown(sys.stderr))
+            print(table(counts), notes(prepared, label.isdecimal()), sep="\n", file=shown(sys.stderr))
         try:
             scores = learn(classifier, prepared, folder, part, progress)
         except KeyboardInterrupt as stop:
@@ -145,6 +146,13 @@ def settings_of(classifier: TextClassifier) -> dict[str, Any]:
 def described(path: str | os.PathLike[str] | None) -> str | None:
     """What a file is known by when a run goes on."""
     return None if path is None else "{:,} bytes of CRC-32 {:08x}".format(*checksum(user_path(path)))
+
+
+def states(sources: Mapping[str, Any]) -> dict[str, Any]:
+    """What shows of each file whether it is written to."""
+    there = {name: user_path(path) for name, path in sources.items() if path is not None and user_path(path).exists()}
+    found = {name: path.stat() for name, path in there.items()}
+    return {name: (state.st_size, state.st_mtime_ns, state.st_ino) for name, state in found.items()}
 
 
 def taken_over(folder: Path, settings: dict[str, Any], resume: bool) -> Prepared | None:
@@ -179,11 +187,13 @@ def prepare(
     columns: dict[str, Any],
     classifier: TextClassifier,
     settings: dict[str, Any],
+    before: dict[str, Any],
     progress: bool,
 ) -> Prepared:
     """Read the files into a new folder, which is removed if that fails.
 
-    Raises ValueError where the folder is there and holds what no run leaves there.
+    Raises ValueError where the folder is there and holds what no run leaves there, and where a file is not in its state
+    of `before` any more.
     """
     if folder.is_dir():  # of a run that was killed before it had read its files
         own = {*sources, "checkpoint.npz"}
@@ -194,6 +204,9 @@ def prepare(
     folder.mkdir(parents=True)
     try:
         prepared = _prepare(folder, sources, columns, classifier, settings, progress)
+        for name, now in states(sources).items():
+            if now != before[name]:
+                raise ValueError(f"{sources[name]} changed while it was read, expected a file that nobody writes to")
         arrays = {
             f"{name}/{key}": getattr(texts, key) for name, texts in prepared.parts.items() for key in Texts._fields[1:]
         }
@@ -340,9 +353,16 @@ def counted(prepared: Prepared) -> dict[str, dict[str, int]]:
     return {label: {name: int(counts[k]) for name, counts in found.items()} for k, label in enumerate(prepared.classes)}
 
 
-def notes(prepared: Prepared) -> str:
-    """A few lines on what is learned from."""
+def notes(prepared: Prepared, numbered: bool) -> str:
+    """A few lines on what is learned from; of a file whose columns are `numbered` the first row is looked at."""
     found = [f"vocabulary: {len(prepared.vocabulary):,} words"]
+    parts = [texts for texts in prepared.parts.values() if texts.file == "training"]
+    first = next(texts.codes[texts.rows == 0] for texts in parts if (texts.rows == 0).any())
+    if numbered and sum((texts.codes == first).sum() for texts in parts) == 1:
+        found.append(
+            f"the label {prepared.classes[first.item()]!r} is that of the first line alone: if that holds the names of "
+            "columns, give names and not numbers"
+        )
     empty = {name: int((np.diff(texts.starts)[texts.rows] == 0).sum()) for name, texts in prepared.parts.items()}
     if any(empty.values()):
         shares = ", ".join(f"{count:,} of {name}" for name, count in empty.items() if count)

@@ -241,6 +241,16 @@ def test_wrong_settings_take_no_folder(tmp_path, monkeypatch, capsys):
     assert "epochs is 0" in capsys.readouterr().err and list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("out", [["--out", "new"], []])
+def test_a_run_that_cannot_begin_leaves_no_new_folder(out, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "old").mkdir()
+    for arguments in (out, ["--out", "old"]):
+        assert cli.main(["imdb", "--data", "nowhere", *arguments]) == 2 and "nowhere" in capsys.readouterr().err
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")}
+    assert left == ({"old"} if out else {"old", "runs"})
+
+
 def test_evaluate_prints_a_table_or_json_and_writes_the_report(judged, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(judged)
     assert cli.main(["evaluate", "it.npz", "it.csv", "--out", str(tmp_path / "report")]) == 0

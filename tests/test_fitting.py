@@ -404,6 +404,35 @@ def test_what_is_learned_from_is_told(tmp_path, capsys):
     assert "texts without a word: 4 of training\nno validation texts: the weights of the last epoch are kept\n" in said
 
 
+def test_a_line_of_names_that_is_taken_for_a_row_is_told(tmp_path, capsys):
+    path = write(tmp_path / "it.csv", *some(60))
+    fit_file(path, tmp_path / "numbers.npz", small(epochs=1), text="1", label="2", progress=True)
+    assert "the label 'label' is that of the first line alone: if that holds the names of columns, give names" in (
+        capsys.readouterr().err
+    )
+    fit_file(path, tmp_path / "names.npz", small(epochs=1), progress=True)
+    path.write_text(path.read_text().split("\n", 1)[1])
+    fit_file(path, tmp_path / "no_names.npz", small(epochs=1), text="1", label="2", progress=True)
+    assert "first line" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("which", ["training", "test"])
+def test_a_file_that_changes_while_it_is_read_is_told(which, tmp_path, monkeypatch):
+    files = {name: write(tmp_path / f"{name}.csv", *some(60, k)) for k, name in enumerate(("training", "test"))}
+    read = fitting.read_rows
+
+    def slow(source, **columns):
+        yield from read(source, **columns)
+        if source == files[which]:
+            with source.open("a") as file:
+                file.write("one more,good,7\n")
+
+    monkeypatch.setattr(fitting, "read_rows", slow)
+    with pytest.raises(ValueError, match=rf"{which}\.csv changed while it was read"):
+        fit_file(files["training"], tmp_path / "it.npz", small(epochs=1), test=files["test"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["test.csv", "training.csv"]
+
+
 def test_labels_of_the_test_file_must_be_known_before_anything_is_learned(tmp_path, monkeypatch):
     texts, labels = some(60)
     data = write(tmp_path / "it.csv", texts, labels)

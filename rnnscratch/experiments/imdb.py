@@ -21,6 +21,7 @@ from ..models.classifier import CELLS, configuration
 from ..progress import say
 from ..text import ImdbData, Reviews, Vocabulary, clean_texts, load_imdb, validation_split
 from ..text.clean import RECIPES
+from ..text.imdb import find_imdb
 from .contestants import BASELINES, row_of, train_baseline, train_hmm, train_network
 from .pretraining import CHOICES as STARTS
 from .recipe import variants
@@ -152,9 +153,12 @@ def run(settings: Settings, out: str | Path, resume: bool = False, progress: boo
 
     `resume` continues a run that was stopped: finished models are kept, the one that was cut off goes on from its
     checkpoint. Raises ValueError for wrong settings, or a folder that holds another run or is damaged, naming the file,
-    OSError when it cannot be written or another process is at work in it; all before anything is changed.
+    OSError when it cannot be written, another process is at work in it, or there are no reviews; all before anything is
+    changed.
     """
     settings.check()
+    if settings.data or not settings.download:
+        find_imdb(settings.data)
     out = user_path(out)
     out.mkdir(parents=True, exist_ok=True)
     with owned(out, "choose another folder with --out"):

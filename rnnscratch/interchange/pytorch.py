@@ -12,6 +12,7 @@ PyTorch's recurrent modules take (T, B, D) as ours do, unless they are made with
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -48,6 +49,11 @@ def from_torch(
     projection, bias-free halves, embeddings with max_norm, and names or shapes that do not fit together. The rows of an
     embedding's padding_idx are rows like others here.
     """
+    if isinstance(source, (str, os.PathLike)):
+        raise TypeError(
+            f"source is the path {str(source)!r}, expected a module or its state dict: torch.load reads one from a "
+            "file of PyTorch, and safetensors are read by rs.interchange.load_safetensors"
+        )
     if like is not None:
         return _model_like(like, source, prefix)
     options: dict[str, Any] = {"nonlinearity": nonlinearity}

