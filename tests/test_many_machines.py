@@ -85,7 +85,7 @@ def test_cross_validation_and_what_rests_on_it_come_to_the_serial_figures(elsewh
 
 def every_figure(clf, folds, n_jobs):
     options = {"cv": folds, "groups": MOVIES, "n_jobs": n_jobs}
-    pipeline = make_pipeline(FunctionTransformer(np.char.upper), clf)
+    pipeline = make_pipeline(FunctionTransformer(np.asarray, kw_args={"dtype": "U9"}), clf)
     chosen = RandomizedSearchCV(
         clf, {"learning_rate": [1e-9, 0.01, 0.05]}, n_iter=2, cv=2, random_state=0, n_jobs=n_jobs
     )
