@@ -3,7 +3,8 @@
 A block between `<!-- figures: NAME -->` and `<!-- end -->` is what the function of that name here makes of the files.
 `--check` writes nothing and says which block differs. `--take RUN` first copies the rows of a run of the main job
 (runs/imdb) into results/imdb.json, `--take-ablation RUN` those of its networks without each ingredient;
-`--take-seq2seq RUN` and `--take-memory RUN` copy those of examples/seq2seq.py and of `rnnscratch memory`.
+`--take-seq2seq RUN`, `--take-memory RUN` and `--take-search RUN` copy those of examples/seq2seq.py, of
+`rnnscratch memory` and of examples/imdb_search.py.
 """
 
 from __future__ import annotations
@@ -284,6 +285,41 @@ def own_data() -> str:
     return f"{table(head, rows)}\n\n{wrapped(remark)}"
 
 
+def processes() -> str:
+    """How many times as fast joblib's processes and a Dask cluster's are as one, and the work that it costs."""
+    found = load("processes")
+    rows = [
+        [row["workload"], f"{row['alone']:.2f}", *(f"{row[name]:.2f}" for name in ("loky", "dask"))]
+        + [f"{row[f'work, {name}']:.2f}" for name in ("loky", "dask")]
+        for row in found["rows"]
+    ]
+    head = ["Workload", "One process, s", "loky", "Dask", "work, loky", "work, Dask"]
+    remark = (
+        "Times as fast as one process, and the CPU seconds of all together over its own; all processes were there "
+        f"before. On {on(found['machine'])}."
+    )
+    return f"{table(head, rows)}\n\n{wrapped(remark)}"
+
+
+def imdb_search() -> str:
+    """What examples/imdb_search.py found for each cell."""
+    found = load("imdb_search")
+    rows = []
+    for row in found["rows"]:
+        best, own = row["best"], row["own"]
+        settings = f"{best['hidden']}, {best['dropout']:.2f}, {best['learning_rate']:.4f}"
+        rows.append(
+            [row["cell"].upper(), f"{own['score']:.2%}", f"{best['score']:.2%}", settings, f"{row['accuracy']:.2%}"]
+        )
+    head = ["Cell", "Validation, own settings", "Best trial", "its H, dropout, rate", "Test, best trial's settings"]
+    first = found["rows"][0]
+    remark = (
+        f"{first['trials']} trials of each cell on {first['data']}, {first['validation_size']:,} validation reviews; "
+        f"the best of several trials is partly luck. One seed; trained anew for the test. On {on(found['machine'])}."
+    )
+    return f"{table(head, rows)}\n\n{wrapped(remark)}"
+
+
 def word2vec() -> str:
     """Word vectors beside gensim's: thousands of words a second, accuracy, and what the tree costs."""
     found = load("word2vec")
@@ -350,7 +386,10 @@ def contestants(worth: dict[str, Any]) -> list[str]:
 
 BLOCKS: dict[str, Callable[[], str]] = {
     each.__name__: each
-    for each in (imdb, cells, training, threads, language_model, memory, word2vec, seq2seq, long_memory, own_data)
+    for each in (
+        *(imdb, cells, training, threads, language_model, memory, word2vec, seq2seq, long_memory, own_data),
+        *(imdb_search, processes),
+    )
 }
 
 
@@ -416,6 +455,14 @@ def take_seq2seq(run: Path) -> None:
     write(RESULTS / "seq2seq.json", {"machine": {key: machine(1)[key] for key in OF_A_MACHINE}, "rows": rows})
 
 
+def take_search(run: Path) -> None:
+    """Copy what examples/imdb_search.py found."""
+    from .report import machine, write
+
+    rows = json.loads((run / "results.json").read_text(encoding="utf-8"))
+    write(RESULTS / "imdb_search.json", {"machine": {key: machine(1)[key] for key in OF_A_MACHINE}, "rows": rows})
+
+
 def take_memory(run: Path) -> None:
     """Copy what became of each run of `rnnscratch memory`, and the time from the first's start to the last's end."""
     from .report import machine, write
@@ -444,10 +491,11 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; 1 if README.md differs")
     parser.add_argument("--take", type=Path, metavar="RUN", help="the folder of a run of the main job on all models")
     parser.add_argument("--take-ablation", type=Path, metavar="RUN", help="the folder of a run with --ablation")
-    for name, job in (("seq2seq", take_seq2seq), ("memory", take_memory)):
+    for name, job in (("seq2seq", take_seq2seq), ("memory", take_memory), ("search", take_search)):
         parser.add_argument(f"--take-{name}", type=Path, metavar="RUN", help=job.__doc__)
     options = parser.parse_args()
     jobs = {"take": take, "take_ablation": take_ablation, "take_seq2seq": take_seq2seq, "take_memory": take_memory}
+    jobs |= {"take_search": take_search}
     for name, job in jobs.items():
         if getattr(options, name):
             job(getattr(options, name))

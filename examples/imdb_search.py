@@ -13,6 +13,7 @@ judged on validation reviews; the best settings of each cell are then trained on
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
@@ -28,7 +29,7 @@ from rnnscratch.experiments.contestants import learn, train_network
 from rnnscratch.experiments.pretraining import Start, starting_point
 from rnnscratch.experiments.results import NAMES, Lessons, Outcome, Prepared, interval
 from rnnscratch.experiments.teacher import lessons
-from rnnscratch.files import owned
+from rnnscratch.files import atomic_write, owned
 from rnnscratch.progress import say
 from rnnscratch.search import best, search, table, write_page
 from rnnscratch.text.batches import Batches
@@ -112,6 +113,23 @@ def sentence(cell: str, rows: Sequence[dict[str, Any]], outcome: Outcome | None,
     return found
 
 
+def row_of(cell: str, rows: Sequence[dict[str, Any]], outcome: Outcome, prepared: Prepared) -> dict[str, Any]:
+    """What results.json says of a cell: the trials, the comparison's own settings, the best, and its test."""
+    chosen = best(rows)
+    assert chosen is not None
+    own = {name: rows[0][name] for name in (*SPACE, "score")}
+    return {
+        "cell": cell,
+        "data": prepared.data.describe(),
+        "trials": len(rows),
+        "own": own,
+        "best": {name: chosen[name] for name in own},
+        "validation_size": len(prepared.validation_ids),
+        "accuracy": outcome.row["accuracy"],
+        "test_size": outcome.row["test_size"],
+    }
+
+
 def run(options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
     """Search, then train and test what was found."""
     settings = imdb.Settings(data=options.data, quick=options.quick, epochs=options.epochs, models=tuple(options.cells))
@@ -143,12 +161,16 @@ def run(options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
         page = options.out / "search.html"
         words = [prepared.data.describe() + ".", *(sentence(cell, found[cell], None, prepared) for cell in found)]
         write_page(page, found, SPACE, "RNN, LSTM and GRU on IMDB reviews: a search", words)
+        results = []
         for place, (cell, rows) in enumerate(found.items(), 1):
             chosen = best(rows)
             if chosen is not None:
                 outcome = final(settings, prepared, cell, chosen, options.out, progress)
                 words[place] = sentence(cell, rows, outcome, prepared)
+                results.append(row_of(cell, rows, outcome, prepared))
         write_page(page, found, SPACE, "RNN, LSTM and GRU on IMDB reviews: a search", words)
+        with atomic_write(options.out / "results.json") as file:
+            json.dump(results, file, indent=1)
     for said, (cell, rows) in zip(words[1:], found.items()):
         say(f"\n{NAMES[cell]}\n{table(rows)}\n{said}")
     say(f"\n{page} has tables and pictures")

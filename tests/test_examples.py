@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 from pathlib import Path
 
@@ -318,6 +319,11 @@ def test_the_search_on_imdb_begins_with_the_defaults_goes_on_and_tests_once(revi
     for path in outcomes:  # trained once more, the chosen network is the one that was chosen
         row = rnnscratch.experiments.results.Outcome.load(path, path.parent.name.partition("-")[0], 0).row
         assert row["validation_accuracy"] == max(each["score"] for each in found[row["model"]])
+    for row in json.loads((tmp_path / "out" / "results.json").read_text()):
+        trials = found[row["cell"]]
+        assert row["own"] == {name: trials[0][name] for name in row["own"]} and row["trials"] == 2
+        assert row["best"] == {name: max(trials, key=lambda each: each["score"])[name] for name in row["own"]}
+        assert row["test_size"] == 40 and f"Tested once: {row['accuracy']:.2%}" in printed
     again = main([*options, "--trials", "2", "--resume"])
     assert again == found and outcomes == {path: path.stat().st_mtime_ns for path in outcomes}
     assert capsys.readouterr().out == printed
