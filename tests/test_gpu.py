@@ -19,7 +19,7 @@ pytestmark = [
     pytest.mark.skipif(not rs.gpu_available(), reason="no CUDA device on which CuPy runs a kernel"),
 ]
 BOUNDS = {"float64": 1e-12, "float32": 1e-5}
-SIZES = [(1, 1, 1), (9, 3, 7), (5, 65, 33), (9, 3, 100), (20, 5, 128), (3, 4, 129)]  # T, B, H
+SIZES = [(1, 1, 1), (9, 3, 7), (5, 65, 33), (9, 3, 100), (20, 5, 128), (3, 4, 129), (4, 150, 260)]  # T, B, H
 WAYS = [(name, path) for name, kernel in KERNELS.items() for path in cuda.PATHS if path == "arrays" or kernel.cell.twin]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shutil
 import subprocess
@@ -12,12 +13,12 @@ from cells import KERNELS, draw, relative_error, upstream
 
 import rnnscratch as rs
 from rnnscratch.kernels import cuda
-from rnnscratch.kernels.cuda import choice, source
+from rnnscratch.kernels.cuda import choice, grids, source
 from rnnscratch.kernels.packing import Plan
 from rnnscratch.kernels.sequence import run, run_back
 
 NAMES = [name for name, kernel in KERNELS.items() if kernel.cell.twin]
-PATHS = ("steps", "sequence")
+PATHS = ("steps", "sequence", "grid")
 SEEDS = (0, 1, 2)
 
 
@@ -128,31 +129,76 @@ def test_float32_is_as_exact_as_float32_can_be(name, path, shim, right):
     )
 
 
-def caught(name, shim, expected):
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize("name", NAMES)
+def test_few_blocks_take_their_sequences_one_tile_after_the_other(name, backwards, shim, right, monkeypatch):
+    B, H = 21, 9
+    monkeypatch.setattr(choice, "THREADS", 16)
+    monkeypatch.setattr(choice, "device", lambda: (6, 227 * 1024))
+    shape = choice.division(KERNELS[name].cell, np.dtype(float), H, B)
+    # the last tile of units and the last group are not full; a block has more sequences than it takes at a time
+    assert shape.tiles * shape.units > H and shape.groups * shape.sequences > B and shape.groups > 1
+    assert shape.sequences > shape.rows_forward or shape.sequences > shape.rows_backward, shape
+    for lengths in (None, ragged(4, B)):
+        for truncate in (None, 2):
+            args = name, 4, B, H, lengths, True, backwards, truncate
+            for seed in SEEDS:
+                shim.seed = seed
+                assert_close(both_ways(args[0], "grid", *args[1:]), right(*args))
+
+
+def caught(name, path, shim, expected):
     """Whether a wrong kernel shows: by another result, or other bits in another order of the threads."""
     for seed in SEEDS:
         shim.seed = seed
-        found = both_ways(name, "sequence", 5, 4, 7, [5, 2, 4, 3])
+        found = both_ways(name, path, 5, 4, 7, [5, 2, 4, 3])
         if not all(relative_error(found[key], value) < 1e-12 for key, value in expected.items()):
             return True
     return False
 
 
-BARRIER = "__syncthreads();"
+BARRIER, WAIT = "__syncthreads();", "if (s > begin || pass) group.wait();"
 
 
-@pytest.mark.parametrize("missing", range(source.source("sequence.cu").count(BARRIER)))
-def test_a_kernel_without_one_of_its_barriers_is_caught(missing, shim, right, monkeypatch):
-    def without(text):
-        parts = text.split(BARRIER)
-        return BARRIER.join([*parts[:missing], ";".join(parts[missing : missing + 2]), *parts[missing + 2 :]])
+def nth_replaced(text, old, new, n):
+    """The text with `new` in place of the n-th `old`."""
+    parts = text.split(old)
+    return old.join([*parts[:n], new.join(parts[n : n + 2]), *parts[n + 2 :]])
 
+
+WRONG = [("sequence", BARRIER, ";", n) for n in range(source.source("sequence.cu").count(BARRIER))] + [
+    ("grid", BARRIER, ";", n) for n in range(source.source("grid.cu").count(BARRIER))
+]
+# Without a wait of the blocks for one another: between steps, or between the two products of a step; there, and back.
+WRONG += [("grid", WAIT, f"if ({left}) group.wait();", n) for left in ("pass", "s > begin") for n in (0, 1)]
+
+
+@pytest.mark.parametrize(("path", "old", "new", "n"), WRONG)
+def test_a_kernel_without_one_of_its_barriers_is_caught(path, old, new, n, shim, right, monkeypatch):
     monkeypatch.setattr(choice, "rows_of", lambda cell, dtype, B: 2)
     expected = right("gru", 5, 4, 7, [5, 2, 4, 3])
-    assert not caught("gru", shim, expected)
-    shim.change = without
+    assert not caught("gru", path, shim, expected)
+    shim.change = lambda text: nth_replaced(text, old, new, n)
+    assert shim.change(source.source(f"{path}.cu")) != source.source(f"{path}.cu")
     source.module.cache_clear()
-    assert caught("gru", shim, expected)
+    assert caught("gru", path, shim, expected)
+
+
+@pytest.mark.parametrize(("multiprocessors", "shared"), [(132, 227), (108, 163), (46, 99), (20, 64)])
+def test_all_blocks_run_at_once_and_have_all_units_and_sequences(multiprocessors, shared):
+    batches = 1, 5, 64, 128, 1000
+    for G, size, H in itertools.product((1, 3, 4), (4, 8), (1, 7, 100, 129, 256, 500, 512, 1024)):
+        fits = [grids.divide(G, H, B, size, multiprocessors, shared * 1024, 512) for B in batches]
+        for B, grid in zip(batches, fits):
+            if grid is None:
+                least = (-(-H // multiprocessors) + 1) * G * H * size  # a multiprocessor's share, in pairs of units
+                assert least > shared * 1024 // 4 and fits.count(None) == len(fits), (G, size, H)
+                continue
+            assert grid.tiles * grid.groups <= multiprocessors
+            assert (grid.tiles - 1) * grid.units < H <= grid.tiles * grid.units
+            assert (grid.groups - 1) * grid.sequences < B <= grid.groups * grid.sequences
+            assert max(grid.bytes_forward, grid.bytes_backward) <= shared * 1024
+            assert G * grid.units * H * size < min(grid.bytes_forward, grid.bytes_backward)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -169,8 +215,8 @@ def test_a_step_is_four_launches_there_and_back_and_a_sequence_two(name, shim, m
     # The GRU with the reset gate before the product needs two products each way, each with a kernel between.
     a_step = 8 if KERNELS[name].cell.own else 4
     assert launches("steps", 7) == 7 * a_step
-    assert launches("sequence", 7) == 2
-    assert [cuda.launches_a_step(KERNELS[name].cell, path, np) for path in cuda.PATHS] == [None, a_step, 0]
+    assert launches("sequence", 7) == launches("grid", 7) == 2
+    assert [cuda.launches_a_step(KERNELS[name].cell, path, np) for path in cuda.PATHS] == [None, a_step, 0, 0]
 
 
 NVCC = shutil.which("nvcc")
@@ -186,6 +232,9 @@ def test_no_register_is_spilled(name, architecture, tmp_path, monkeypatch):
     for scalar, H, B in [("f", 128, 512), ("d", 128, 64)]:
         shape = choice.fit(cell, np.dtype(scalar), H, B)
         jobs.append(("sequence.cu", (*source.defines(cell, np.dtype(scalar)), *choice.sizes(shape, H))))
+    for scalar, H, B in [("f", 512, 64), ("f", 129, 64), ("d", 256, 64)]:
+        division = choice.division(cell, np.dtype(scalar), H, B)
+        jobs.append(("grid.cu", (*source.defines(cell, np.dtype(scalar)), *grids.sizes(division, H))))
     for file, defines in jobs:
         text = tmp_path / "kernel.cu"
         text.write_text(source.source(file))
@@ -201,8 +250,19 @@ def test_the_path_is_chosen_said_and_can_be_forced(monkeypatch):
     assert cuda.path_of(lstm, np, f4, 3, 8).name == "arrays"
     monkeypatch.setattr(choice, "on_gpu", lambda xp: True)
     monkeypatch.setattr(choice, "device", lambda: (132, 227 * 1024))
+    monkeypatch.setattr(choice, "launches_together", lambda: True)
     assert cuda.path_of(lstm, np, f4, 64, 128).name == "sequence"
-    assert cuda.path_of(lstm, np, f4, 64, 129) == ("steps", "H = 129 > 128: U does not fit into a multiprocessor")
+    assert cuda.path_of(lstm, np, f4, 64, 129) == (
+        "grid",
+        "H = 129 > 128: U stays in 132 multiprocessors for all steps",
+    )
+    assert cuda.path_of(lstm, np, f4, 64, 512).name == "grid"
+    assert cuda.path_of(lstm, np, f4, 128, 512) == (
+        "steps",
+        "a step has 1048576 multiplications with U for each of 128 multiprocessors, more than 524288: "
+        "large products are cuBLAS's",
+    )
+    assert cuda.path_of(lstm, np, f4, 1, 3000).why == "H = 3000: U does not fit into the device's 132 multiprocessors"
     assert cuda.path_of(lstm, np, f4, 5000, 128).name == "steps"
     assert "complex128" in cuda.path_of(lstm, np, np.dtype(complex), 64, 128).why
     assert cuda.path_of(KERNELS["layer_norm"].cell, np, f4, 64, 128) == ("arrays", "the cell has no CUDA twin")
@@ -210,7 +270,13 @@ def test_the_path_is_chosen_said_and_can_be_forced(monkeypatch):
         assert cuda.path_of(lstm, np, f4, 64, 128) == ("arrays", "as forced")
     with cuda.use("sequence"), pytest.raises(ValueError, match="path is 'sequence', but H = 300 > 128"):
         cuda.path_of(lstm, np, f4, 64, 300)
-    with pytest.raises(ValueError, match="path is 'graph', expected one of 'arrays', 'steps', 'sequence' or None"):
+    with cuda.use("grid"):
+        assert cuda.path_of(lstm, np, f4, 128, 512) == ("grid", "as forced")
+        with pytest.raises(ValueError, match="path is 'grid', but H = 3000: U does not fit"):
+            cuda.path_of(lstm, np, f4, 1, 3000)
+    monkeypatch.setattr(choice, "launches_together", lambda: False)
+    assert "cannot launch" in cuda.path_of(lstm, np, f4, 64, 512).why
+    with pytest.raises(ValueError, match="expected one of 'arrays', 'steps', 'sequence', 'grid' or None"):
         with cuda.use("graph"):
             pass
 

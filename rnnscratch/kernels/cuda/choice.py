@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from .grids import THREADS, WORK, Grid, divide
+
 if TYPE_CHECKING:
     from ..sequence import Cell
 
-PATHS = ("arrays", "steps", "sequence")
+PATHS = ("arrays", "steps", "sequence", "grid")
 LARGEST = 128  # hidden units of the whole-sequence kernel
 WAVES = (
     8  # blocks that a multiprocessor may have to run one after the other before steps over the whole batch are faster
@@ -52,7 +54,7 @@ class Fit(NamedTuple):
 
 @contextmanager
 def use(path: str | None) -> Iterator[None]:
-    """Within, cells on a GPU run so: "arrays", "steps" or "sequence"; None is the automatic choice.
+    """Within, cells on a GPU run so: "arrays", "steps", "sequence" or "grid"; None is the automatic choice.
 
     Raises ValueError for another name; a cell that cannot be run so raises ValueError when it is called.
     """
@@ -70,7 +72,7 @@ def path_of(cell: Cell, xp: Any, dtype: np.dtype, B: int, H: int) -> Way:
     forced = _forced.get()
     if not on_gpu(xp):
         return Way("arrays", "on the CPU the array code is the fast path")
-    obstacles = {"arrays": None, "steps": None, "sequence": None} | obstacles_of(cell, dtype, H)
+    obstacles = dict.fromkeys(PATHS) | obstacles_of(cell, dtype, H)
     if forced is not None:
         if obstacles[forced]:
             raise ValueError(f"path is {forced!r}, but {obstacles[forced]}")
@@ -78,7 +80,7 @@ def path_of(cell: Cell, xp: Any, dtype: np.dtype, B: int, H: int) -> Way:
     if obstacles["steps"]:
         return Way("arrays", obstacles["steps"])
     if obstacles["sequence"]:
-        return Way("steps", obstacles["sequence"])
+        return grid_or_steps(cell, dtype, B, H, obstacles)
     rows, multiprocessors = fit(cell, dtype, H, B).rows, device()[0]
     if WAVES * rows * multiprocessors < B:
         why = (
@@ -88,9 +90,22 @@ def path_of(cell: Cell, xp: Any, dtype: np.dtype, B: int, H: int) -> Way:
     return Way("sequence", f"H = {H} <= {LARGEST}: U stays in registers and shared memory for all steps")
 
 
+def grid_or_steps(cell: Cell, dtype: np.dtype, B: int, H: int, obstacles: dict[str, str | None]) -> Way:
+    """The way of a cell that is too large for one multiprocessor."""
+    if obstacles["grid"]:
+        return Way("steps", obstacles["grid"])
+    shape = division(cell, dtype, H, B)
+    assert shape is not None
+    blocks, work = shape.tiles * shape.groups, shape.sequences * shape.units * len(cell.gates) * H
+    if work > WORK:
+        why = f"a step has {work} multiplications with U for each of {blocks} multiprocessors, more than {WORK}"
+        return Way("steps", f"{why}: large products are cuBLAS's")
+    return Way("grid", f"H = {H} > {LARGEST}: U stays in {blocks} multiprocessors for all steps")
+
+
 def launches_a_step(cell: Cell, path: str, xp: Any) -> int | None:
     """Those that each further step adds, there and back; a product with U is one."""
-    if path == "sequence" or not on_gpu(xp):
+    if path in ("sequence", "grid") or not on_gpu(xp):
         return 0
     return None if path == "arrays" else 8 if cell.own else 4
 
@@ -98,14 +113,17 @@ def launches_a_step(cell: Cell, path: str, xp: Any) -> int | None:
 def obstacles_of(cell: Cell, dtype: np.dtype, H: int) -> dict[str, str | None]:
     """Why a path cannot be taken, by its name."""
     if not cell.twin:
-        return dict.fromkeys(("steps", "sequence"), "the cell has no CUDA twin")
+        return dict.fromkeys(PATHS[1:], "the cell has no CUDA twin")
     if np.dtype(dtype).char not in SCALARS:
-        return dict.fromkeys(
-            ("steps", "sequence"), f"the CUDA kernels take float32 and float64, not {np.dtype(dtype).name}"
-        )
+        return dict.fromkeys(PATHS[1:], f"the CUDA kernels take float32 and float64, not {np.dtype(dtype).name}")
+    found: dict[str, str | None] = {}
     if H > LARGEST:
-        return {"sequence": f"H = {H} > {LARGEST}: U does not fit into a multiprocessor"}
-    return {}
+        found["sequence"] = f"H = {H} > {LARGEST}: U does not fit into a multiprocessor"
+    if not launches_together():
+        found["grid"] = "the device cannot launch blocks that wait for one another"
+    elif division(cell, dtype, H, 1) is None:
+        found["grid"] = f"H = {H}: U does not fit into the device's {device()[0]} multiprocessors"
+    return found
 
 
 def on_gpu(xp: Any) -> bool:
@@ -120,6 +138,20 @@ def device() -> tuple[int, int]:
 
     attributes = cupy.cuda.Device().attributes
     return attributes["MultiProcessorCount"], attributes["MaxSharedMemoryPerBlockOptin"]
+
+
+@lru_cache(maxsize=1)
+def launches_together() -> bool:
+    """Whether the device can launch blocks that wait for one another, and these can wait as grid.cu's do."""
+    import cupy
+
+    attributes = cupy.cuda.Device().attributes
+    return bool(attributes["CooperativeLaunch"]) and attributes["ComputeCapabilityMajor"] >= 7
+
+
+def division(cell: Cell, dtype: np.dtype, H: int, B: int) -> Grid | None:
+    """How the kernel whose blocks wait for one another uses this device; None where it cannot."""
+    return divide(len(cell.gates), H, B, np.dtype(dtype).itemsize, *device(), THREADS)
 
 
 def fit(cell: Cell, dtype: np.dtype, H: int, B: int) -> Fit:

@@ -29,7 +29,8 @@ class Pass:
         backwards: bool,
     ):
         xp = plan.xp
-        self.cell, self.plan, self.memory, self.U, self.backwards = cell, plan, memory, U, backwards
+        self.path, self.cell, self.plan, self.memory = path, cell, plan, memory
+        self.U, self.backwards = U, backwards
         self.H, self.joint = len(U), (len(cell.gates) - len(cell.own)) * len(U)
         self.h, self.c = (*states, None)[:2]
         self.kept = (*memory.arrays, None)[0]
