@@ -147,6 +147,17 @@ def test_few_blocks_take_their_sequences_one_tile_after_the_other(name, backward
                 assert_close(both_ways(args[0], "grid", *args[1:]), right(*args))
 
 
+@pytest.mark.parametrize("name", ["lstm", "gru"])
+def test_blocks_as_large_as_a_gpus_share_the_products_of_many_rows(name, shim, right, monkeypatch):
+    monkeypatch.setattr(choice, "THREADS", 512)
+    monkeypatch.setattr(choice, "device", lambda: (4, 227 * 1024))
+    shape = choice.division(KERNELS[name].cell, np.dtype(float), 30, 40)
+    assert (shape.threads, shape.tiles * shape.groups) == (512, 4) and shape.rows_forward >= 16, shape
+    for seed in SEEDS:
+        shim.seed = seed
+        assert_close(both_ways(name, "grid", 3, 40, 30, ragged(3, 40)), right(name, 3, 40, 30, ragged(3, 40)))
+
+
 def caught(name, path, shim, expected):
     """Whether a wrong kernel shows: by another result, or other bits in another order of the threads."""
     for seed in SEEDS:

@@ -142,11 +142,11 @@ def device() -> tuple[int, int]:
 
 @lru_cache(maxsize=1)
 def launches_together() -> bool:
-    """Whether the device can launch blocks that wait for one another, and these can wait as grid.cu's do."""
+    """Whether the device launches blocks that wait for one another, and has the instruction that grid.cu waits with."""
     import cupy
 
-    attributes = cupy.cuda.Device().attributes
-    return bool(attributes["CooperativeLaunch"]) and attributes["ComputeCapabilityMajor"] >= 7
+    gpu = cupy.cuda.Device()
+    return int(gpu.compute_capability) >= 70 and bool(gpu.attributes["CooperativeLaunch"])
 
 
 def division(cell: Cell, dtype: np.dtype, H: int, B: int) -> Grid | None:
