@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,12 +13,13 @@ from cells import KERNELS, draw, relative_error, upstream
 
 import rnnscratch as rs
 from rnnscratch.kernels import cuda
-from rnnscratch.kernels.cuda import choice, source
+from rnnscratch.kernels.cuda import choice, layer_norm, source
 from rnnscratch.kernels.packing import Plan
 from rnnscratch.kernels.sequence import run, run_back
 
 NAMES = [name for name, kernel in KERNELS.items() if kernel.cell.twin]
-PATHS = ("steps", "sequence")
+ELEMENTWISE = [name for name in NAMES if not KERNELS[name].cell.by_row]  # those of step.cu and sequence.cu
+WAYS = [*(("steps", name) for name in NAMES), *(("sequence", name) for name in ELEMENTWISE)]
 SEEDS = (0, 1, 2)
 
 
@@ -66,8 +68,7 @@ def right():
 
 
 @pytest.mark.parametrize("H", [1, 7, 8, 33, 64])
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(("path", "name"), WAYS)
 def test_a_pass_equals_the_array_code_in_any_order_of_the_threads(path, name, H, shim, right, monkeypatch):
     for T, B in [(1, 1), (1, 3), (2, 5), (9, 1), (9, 3)] if H < 33 else [(2, 5), (9, 3)]:
         for lengths in (None, ragged(T, B)) if T > 1 else (None,):
@@ -84,8 +85,7 @@ def test_a_pass_equals_the_array_code_in_any_order_of_the_threads(path, name, H,
 
 @pytest.mark.parametrize("backwards", [False, True])
 @pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(("path", "name"), WAYS)
 def test_masks_directions_cut_chains_and_chunks(path, name, masked, backwards, shim, right, monkeypatch):
     for lengths in (None, [2, 7, 7, 1, 5]):
         for truncate in (None, 3):
@@ -103,7 +103,7 @@ def test_masks_directions_cut_chains_and_chunks(path, name, masked, backwards, s
 
 
 @pytest.mark.parametrize("in_registers", [4, 12])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ELEMENTWISE)
 def test_U_may_lie_in_three_kinds_of_memory_and_two_sequences_share_it(name, in_registers, shim, right, monkeypatch):
     H, gates = 22, len(KERNELS[name].cell.gates)
     monkeypatch.setattr(choice, "registers_of", lambda columns, size: in_registers)
@@ -118,8 +118,7 @@ def test_U_may_lie_in_three_kinds_of_memory_and_two_sequences_share_it(name, in_
         assert_close(both_ways(name, "sequence", 4, 5, H, lengths, masked=True), expected)
 
 
-@pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("path", "name"), WAYS)
 def test_float32_is_as_exact_as_float32_can_be(name, path, shim, right):
     assert_close(
         both_ways(name, path, 9, 3, 33, ragged(9, 3), dtype=np.float32),
@@ -128,35 +127,51 @@ def test_float32_is_as_exact_as_float32_can_be(name, path, shim, right):
     )
 
 
-def caught(name, shim, expected):
-    """Whether a wrong kernel shows: by another result, or other bits in another order of the threads."""
+@pytest.mark.parametrize("threads", [32, 64])
+def test_a_thread_may_have_several_units_of_a_row(threads, shim, right, monkeypatch):
+    monkeypatch.setattr(layer_norm, "THREADS", threads)
+    for H in (33, 70):
+        assert layer_norm.threads_of(H) <= threads
+        for seed in SEEDS:
+            shim.seed = seed
+            found = both_ways("layer_norm", "steps", 4, 5, H, [2, 4, 4, 1, 3], masked=True)
+            assert_close(found, right("layer_norm", 4, 5, H, [2, 4, 4, 1, 3], masked=True))
+
+
+def caught(name, path, shim, expected):
+    """Whether a wrong kernel shows, in one of some orders of the threads, by another result."""
     for seed in SEEDS:
         shim.seed = seed
-        found = both_ways(name, "sequence", 5, 4, 7, [5, 2, 4, 3])
+        found = both_ways(name, path, 5, 4, 7, [5, 2, 4, 3])
         if not all(relative_error(found[key], value) < 1e-12 for key, value in expected.items()):
             return True
     return False
 
 
 BARRIER = "__syncthreads();"
+BARRIERS = [
+    (file, name, path, missing)
+    for file, name, path in [("sequence.cu", "gru", "sequence"), ("layer_norm.cu", "layer_norm", "steps")]
+    for missing in range(source.source(file).count(BARRIER))
+]
 
 
-@pytest.mark.parametrize("missing", range(source.source("sequence.cu").count(BARRIER)))
-def test_a_kernel_without_one_of_its_barriers_is_caught(missing, shim, right, monkeypatch):
+@pytest.mark.parametrize(("file", "name", "path", "missing"), BARRIERS)
+def test_a_kernel_without_one_of_its_barriers_is_caught(file, name, path, missing, shim, right, monkeypatch):
     def without(text):
         parts = text.split(BARRIER)
         return BARRIER.join([*parts[:missing], ";".join(parts[missing : missing + 2]), *parts[missing + 2 :]])
 
     monkeypatch.setattr(choice, "rows_of", lambda cell, dtype, B: 2)
-    expected = right("gru", 5, 4, 7, [5, 2, 4, 3])
-    assert not caught("gru", shim, expected)
+    expected = right(name, 5, 4, 7, [5, 2, 4, 3])
+    assert not caught(name, path, shim, expected)
     shim.change = without
     source.module.cache_clear()
-    assert caught("gru", shim, expected)
+    assert caught(name, path, shim, expected)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_step_is_four_launches_there_and_back_and_a_sequence_two(name, shim, monkeypatch):
+def test_a_further_step_is_four_launches_there_and_back_and_a_sequence_two(name, shim, monkeypatch):
     products, matmul = [], np.matmul
     monkeypatch.setattr(np, "matmul", lambda *args, **options: products.append(1) or matmul(*args, **options))
 
@@ -167,10 +182,12 @@ def test_a_step_is_four_launches_there_and_back_and_a_sequence_two(name, shim, m
         return shim.launches + len(products) - 2  # x W and dz W^T, of all steps at once
 
     # The GRU with the reset gate before the product needs two products each way, each with a kernel between.
-    a_step = 8 if KERNELS[name].cell.own else 4
-    assert launches("steps", 7) == 7 * a_step
-    assert launches("sequence", 7) == 2
-    assert [cuda.launches_a_step(KERNELS[name].cell, path, np) for path in cuda.PATHS] == [None, a_step, 0]
+    cell, a_step = KERNELS[name].cell, 8 if name == "gru" else 4
+    for T in (1, 7):
+        assert launches("steps", T) == T * a_step + (2 if cell.inputs else 0)
+        if name in ELEMENTWISE:
+            assert launches("sequence", T) == 2
+    assert [cuda.launches_a_step(cell, path, np) for path in cuda.PATHS] == [None, a_step, 0]
 
 
 NVCC = shutil.which("nvcc")
@@ -182,8 +199,8 @@ NVCC = shutil.which("nvcc")
 def test_no_register_is_spilled(name, architecture, tmp_path, monkeypatch):
     cell = KERNELS[name].cell
     monkeypatch.setattr(choice, "device", lambda: (108, (163 if architecture == "sm_80" else 227) * 1024))
-    jobs = [("step.cu", source.defines(cell, np.dtype(s))) for s in "fd"]
-    for scalar, H, B in [("f", 128, 512), ("d", 128, 64)]:
+    jobs = [("layer_norm.cu" if cell.by_row else "step.cu", source.defines(cell, np.dtype(s))) for s in "fd"]
+    for scalar, H, B in [] if cell.by_row else [("f", 128, 512), ("d", 128, 64)]:
         shape = choice.fit(cell, np.dtype(scalar), H, B)
         jobs.append(("sequence.cu", (*source.defines(cell, np.dtype(scalar)), *choice.sizes(shape, H))))
     for file, defines in jobs:
@@ -205,7 +222,9 @@ def test_the_path_is_chosen_said_and_can_be_forced(monkeypatch):
     assert cuda.path_of(lstm, np, f4, 64, 129) == ("steps", "H = 129 > 128: U does not fit into a multiprocessor")
     assert cuda.path_of(lstm, np, f4, 5000, 128).name == "steps"
     assert "complex128" in cuda.path_of(lstm, np, np.dtype(complex), 64, 128).why
-    assert cuda.path_of(KERNELS["layer_norm"].cell, np, f4, 64, 128) == ("arrays", "the cell has no CUDA twin")
+    assert cuda.path_of(replace(lstm, twin=""), np, f4, 64, 128) == ("arrays", "the cell has no CUDA twin")
+    way = cuda.path_of(KERNELS["layer_norm"].cell, np, f4, 64, 128)
+    assert way == ("steps", "a step needs sums over all units, for which there is no whole-sequence kernel")
     with cuda.use("arrays"):
         assert cuda.path_of(lstm, np, f4, 64, 128) == ("arrays", "as forced")
     with cuda.use("sequence"), pytest.raises(ValueError, match="path is 'sequence', but H = 300 > 128"):

@@ -92,7 +92,7 @@ def launches_a_step(cell: Cell, path: str, xp: Any) -> int | None:
     """Those that each further step adds, there and back; a product with U is one."""
     if path == "sequence" or not on_gpu(xp):
         return 0
-    return None if path == "arrays" else 8 if cell.own else 4
+    return None if path == "arrays" else 8 if cell.own and not cell.by_row else 4
 
 
 def obstacles_of(cell: Cell, dtype: np.dtype, H: int) -> dict[str, str | None]:
@@ -103,6 +103,8 @@ def obstacles_of(cell: Cell, dtype: np.dtype, H: int) -> dict[str, str | None]:
         return dict.fromkeys(
             ("steps", "sequence"), f"the CUDA kernels take float32 and float64, not {np.dtype(dtype).name}"
         )
+    if cell.by_row:
+        return {"sequence": "a step needs sums over all units, for which there is no whole-sequence kernel"}
     if H > LARGEST:
         return {"sequence": f"H = {H} > {LARGEST}: U does not fit into a multiprocessor"}
     return {}

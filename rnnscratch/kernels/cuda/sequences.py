@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def forward(p: Forward) -> Callable[[Chunk, Array, int], None]:
     """As `steps.forward`."""
     kernel, shape, places = prepare(p, "sequence_forward")
-    h, c, kept, mask, weights = Rows(p.h), Rows(p.c), Rows(p.kept), Rows(p.mask), Rows(p.weights)
+    h, c, kept, mask, weights = Rows(p.h), Rows(p.c), Rows(p.kept), Rows(p.mask), Rows(p.further)
     masked, U = Rows(p.h_in if p.mask is not None else None), Rows(p.plan.xp.ascontiguousarray(p.U))
 
     def run(chunk: Chunk, z: Array, at: int) -> None:
@@ -36,7 +36,7 @@ def backward(p: Backward) -> Callable[..., None]:
     xp, G, H = p.plan.xp, len(p.cell.gates), p.H
     U_T = xp.ascontiguousarray(p.U.reshape(H, G, H).transpose(2, 1, 0))  # U_q^T of each gate q, beside each other
     h_in = p.h_in if p.mask is not None else None
-    arrays = [Rows(a) for a in (p.gates, p.h, p.c, h_in, p.kept, U_T.reshape(H, G * H), p.mask, p.weights)]
+    arrays = [Rows(a) for a in (p.gates, p.h, p.c, h_in, p.kept, U_T.reshape(H, G * H), p.mask, p.further)]
     dstates = [Rows(d) for d in (*p.dstates, None)[:2]]
 
     def run(chunk: Chunk, dz: Array, aside: Array, dhs: Array | None) -> None:

@@ -33,7 +33,7 @@ def forward(p: Forward) -> Callable[[Chunk, Array, int], None]:
     hU, own = xp.empty((p.plan.B, joint), p.U.dtype), xp.empty((2 if cell.own else 0, p.plan.B, H), p.U.dtype)
     h, c, h_in, kept = Rows(p.h), Rows(p.c), Rows(p.h_in), Rows(p.kept)
     masked = h_in if p.mask is not None else Rows(None)
-    mask, weights, product = Rows(p.mask)[0], Rows(p.weights)[0], Rows(hU)[0]
+    mask, weights, product = Rows(p.mask)[0], Rows(p.further)[0], Rows(hU)[0]
     into_U, own_product = (Rows(part)[0] for part in own) if cell.own else (0, product)
 
     def run(chunk: Chunk, z: Array, at: int) -> None:
@@ -71,7 +71,7 @@ def backward(p: Backward) -> Callable[..., None]:
     through = p.through_U = xp.zeros((B, H), dtype)
     dhU, dz_own, dz_joint = (xp.empty((B if own else 0, width), dtype) for width in (H, H, joint))
     h, c, kept, gates, h_in = Rows(p.h), Rows(p.c), Rows(p.kept), Rows(p.gates), Rows(p.h_in)
-    mask, weights, through_U = Rows(p.mask)[0], Rows(p.weights)[0], Rows(through)[0]
+    mask, weights, through_U = Rows(p.mask)[0], Rows(p.further)[0], Rows(through)[0]
     dh, dc = Rows(p.dstates[0])[0], Rows((*p.dstates, None)[1])[0]
     dhU_at, dz_own_at, dz_joint_at = Rows(dhU)[0], Rows(dz_own)[0], Rows(dz_joint)[0]
 

@@ -1,0 +1,91 @@
+"""The layer-normalised LSTM: a chunk of steps in two launches each, the product with U and layer_norm.cu's kernel for
+all else; and in one launch what it does with all inputs. layer_norm.cu says what each buffer holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ...backend import Array
+from .source import Rows, defines, module
+
+if TYPE_CHECKING:
+    from ..packing import Chunk
+    from .passes import Backward, Forward, Pass
+
+THREADS = 512  # in a block, at most
+
+
+def forward(p: Forward) -> Callable[[Chunk, Array, int], None]:
+    """As `steps.forward`."""
+    launch, xp, U = launcher(p, "step_forward"), p.plan.xp, p.plan.xp.ascontiguousarray(p.U)
+    hU = xp.empty((p.plan.B, 4 * p.H), p.U.dtype)
+    h, c, h_in = Rows(p.h), Rows(p.c), Rows(p.h_in)
+    masked = h_in if p.mask is not None else Rows(None)
+    kept = [Rows(array) for array in p.memory.arrays[2:]]  # h_hat, h_scale, c_hat, c_scale, tanh_a
+    mask, product = Rows(p.mask)[0], Rows(hU)[0]
+    gains = [Rows(p.weights[name])[0] for name in ("gh", "gc", "bc")]
+    inputs, x_kept = launcher(p, "inputs_forward"), [Rows(array) for array in p.memory.arrays[:2]]  # x_hat, x_scale
+    b = xp.ascontiguousarray(p.b)
+
+    def run(chunk: Chunk, z: Array, at: int) -> None:
+        gates = Rows(z)
+        inputs(len(z), gates[0], *(each[at] for each in x_kept), Rows(p.weights["gx"])[0], Rows(b)[0])
+        for step in reversed(chunk.steps) if p.backwards else chunk.steps:
+            before, after = (step.late, step.early) if p.backwards else (step.early, step.late)
+            n, row, new = step.running.stop, step.within.start, after.start
+            xp.matmul(p.h_in[before], U, out=hU[:n])
+            states = c[before.start], h[new], c[new]
+            launch(n, gates[row], product, *states, *(each[at + row] for each in kept), mask, masked[new], *gains)
+
+    return run
+
+
+def backward(p: Backward) -> Callable[..., None]:
+    """As `steps.backward`; `aside` gets the gradients of a."""
+    launch, xp, B, dtype = launcher(p, "step_backward"), p.plan.xp, p.plan.B, p.U.dtype
+    U_T = xp.ascontiguousarray(p.U.T)
+    through = p.through_U = xp.zeros((B, p.H), dtype)
+    dhU = xp.empty((B, 4 * p.H), dtype)
+    c, gates, kept = Rows(p.c), Rows(p.gates), [Rows(array) for array in p.memory.arrays[2:]]
+    gains = [Rows(p.weights[name])[0] for name in ("gh", "gc")]
+    mask, through_U, dhU_at = Rows(p.mask)[0], Rows(through)[0], Rows(dhU)[0]
+    dh, dc = (Rows(d)[0] for d in p.dstates)
+
+    def run(chunk: Chunk, dz: Array, aside: Array, dhs: Array | None) -> None:
+        dz_rows, da, dhs_rows = Rows(dz), Rows(aside), Rows(dhs)
+        for step in chunk.steps if p.backwards else reversed(chunk.steps):
+            before = step.late if p.backwards else step.early
+            n, row, within = step.running.stop, step.rows.start, step.within.start
+            past = gates[row], c[before.start], *(each[row] for each in kept)
+            given = *gains, dhs_rows[row], mask, through_U
+            launch(n, *past, *given, dh, dc, dz_rows[within], dhU_at, da[within])
+            xp.matmul(dhU[:n], U_T, out=through[:n])
+            if p.cut is not None:
+                p.cut([*(each[:n] for each in p.dstates), through[:n]], step)
+
+    return run
+
+
+def inputs_back(p: Backward, chunk: Chunk, dz: Array) -> None:
+    """dz (rows, 4H) becomes the gradient of x W."""
+    x_kept = [Rows(array)[chunk.rows.start] for array in p.memory.arrays[:2]]
+    launcher(p, "inputs_backward")(len(dz), Rows(dz)[0], *x_kept, Rows(p.weights["gx"])[0])
+
+
+def launcher(p: Pass, name: str) -> Callable[..., None]:
+    """A function that gives each of n rows a block of this kernel."""
+    kernel = module("layer_norm.cu", *defines(p.cell, p.U.dtype)).get_function(name)
+    H, size, rows = p.H, p.U.dtype.itemsize, p.memory.arrays[0].shape[1]
+    threads = threads_of(H)
+
+    def launch(n: int, *arguments: Any) -> None:
+        kernel((n,), (threads,), (*arguments, rows, H), shared_mem=threads * size)
+
+    return launch
+
+
+def threads_of(H: int) -> int:
+    """A power of 2: one for each unit, where they are few enough."""
+    return min(THREADS, max(32, 1 << (H - 1).bit_length()))
