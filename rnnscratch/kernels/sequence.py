@@ -61,10 +61,8 @@ class Cell:
     inputs: Callable[..., None] | None = None  # of all rows of a chunk: changes `xW` (G, n, H) before b is added
     inputs_back: Callable[..., None] | None = None  # its reverse: makes `dz` the gradient of xW
     found: str = ""  # the name in `s` of what `step_back` fills, and `weight_gradients` asks for
-    twin: str = ""  # the struct in cuda/ that has its step and the way back, for GPUs
-    by_row: bool = (
-        False  # a step needs sums over all units of a row: the twin is kernels of its own (cuda/layer_norm.cu)
-    )
+    twin: str = ""  # what in cuda/ has its step and the way back, for GPUs: a struct, unless `by_row`
+    by_row: bool = False  # a step needs sums over all units of a row: its twin is cuda/layer_norm.cu
 
     def __post_init__(self) -> None:
         functions = (self.step, self.slopes, self.step_back, self.weight_gradients, self.inputs, self.inputs_back)

@@ -1,7 +1,8 @@
 """The cells on a GPU: each cell's step and its reverse in CUDA C++ beside its equations, and three ways to run them.
 
     arrays     the cell's own array code: every operation is a launch. Any cell, also in complex128
-    steps      two launches a step each way: cuBLAS's product with U, and step.cu's kernel for all that is elementwise
+    steps      two launches a step each way: cuBLAS's product with U, and a kernel for all else, which is elementwise
+               (step.cu) or, with layer normalisation, a row at a time (layer_norm.cu)
     sequence   all steps of a layer and direction in one launch (sequence.cu), where U fits into a multiprocessor
 
 `lstm.cuh`, `gru.cuh` and their like hold the equations, under the names and numbers of `../lstm.py`, `../gru.py`. They
