@@ -91,6 +91,6 @@ def shim(shim_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(source, "compile_module", found.compile)
     monkeypatch.setattr(choice, "on_gpu", lambda xp: True)
     monkeypatch.setattr(choice, "device", lambda: (132, 227 * 1024))
-    source.module.cache_clear()
+    source.forget()
     yield found
-    source.module.cache_clear()
+    source.forget()

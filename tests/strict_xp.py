@@ -64,6 +64,13 @@ class Flags:
         pass
 
 
+class Memory:
+    """Where an array lies: what CUDA kernels are given."""
+
+    def __init__(self, ptr: int):
+        self.ptr = ptr
+
+
 class ndarray:
     """A device array. Wraps a NumPy array that nothing outside this module may touch."""
 
@@ -79,6 +86,7 @@ class ndarray:
     size = property(lambda self: self._data.size)
     flags = property(lambda self: Flags(self._data.flags))
     nbytes = property(lambda self: self._data.nbytes)
+    data = property(lambda self: Memory(self._data.ctypes.data))
     T = property(lambda self: ndarray(self._data.T))
     real = property(lambda self: ndarray(self._data.real))
     imag = property(lambda self: ndarray(self._data.imag))

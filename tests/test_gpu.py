@@ -6,6 +6,8 @@ the same bits when done again.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from cells import KERNELS, draw, relative_error, upstream
@@ -13,6 +15,7 @@ from cells import KERNELS, draw, relative_error, upstream
 import rnnscratch as rs
 from rnnscratch.kernels import cuda
 from rnnscratch.kernels.cuda import choice
+from rnnscratch.optimizers import Average
 
 pytestmark = [
     pytest.mark.gpu,
@@ -87,7 +90,30 @@ def test_an_update_equals_numpys(make, xp, rng):
         assert relative_error(there[key].get(), value) < 1e-12, key
 
 
-@pytest.mark.parametrize("make", [rs.RNN, rs.LSTM, rs.GRU, rs.PeepholeLSTM, rs.LayerNormLSTM])
+def test_a_mean_of_weights_equals_numpys(xp, rng):
+    ours, theirs = Average(0.9), Average(0.9)
+    for _ in range(3):
+        params = {"W": rng.standard_normal((301, 7)), "b": rng.standard_normal(5)}
+        ours.update(params)
+        theirs.update({key: xp.asarray(value) for key, value in params.items()})
+    for key, value in ours.values.items():
+        assert relative_error(theirs.values[key].get(), value) < 1e-12, key
+
+
+MAKERS = [rs.RNN, rs.LSTM, rs.GRU, partial(rs.GRU, reset_after=True), rs.PeepholeLSTM, rs.LayerNormLSTM]
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_one_step_at_a_time_equals_the_same_on_the_cpu(make, xp, rng):
+    here, there = (make(3, 20, num_layers=2, dtype="float64", device=device, seed=0) for device in ("cpu", "gpu"))
+    state, state_there = None, None
+    for x in rng.standard_normal((4, 5, 3)):
+        h, state = here.step(x, state)
+        h_there, state_there = there.step(xp.asarray(x), state_there)
+        assert relative_error(h_there.get(), h) < 1e-12
+
+
+@pytest.mark.parametrize("make", MAKERS)
 def test_a_layer_on_the_gpu_equals_the_same_layer_on_the_cpu(make, xp, rng):
     options = {"num_layers": 2, "bidirectional": True, "dtype": "float64", "seed": 0}
     here, there = make(3, 20, **options), make(3, 20, device="gpu", **options)

@@ -453,6 +453,9 @@ def one_step(
     xp, G, H = get_array_module(x), len(cell.gates), len(U)
     joint = (G - len(cell.own)) * H
     z = x @ W
+    if cuda.path_of(cell, xp, U.dtype, len(x), H).name != "arrays":
+        cuda.step(cell, z, prev, new, U, b, weights)
+        return
     have: dict[str, Any] = {"new": cell.views["new"](*new), "gates": by_gate(z, G)}
     if cell.keeps or cell.keeps_gates:
         memory = Memory(cell, len(x), H, False, xp, x.dtype)

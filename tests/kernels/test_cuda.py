@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from rnnscratch.kernels import cuda
 from rnnscratch.kernels.cuda import choice, layer_norm, source
 from rnnscratch.kernels.packing import Plan
 from rnnscratch.kernels.sequence import run, run_back
+from rnnscratch.optimizers import Average
 
 NAMES = [name for name, kernel in KERNELS.items() if kernel.cell.twin]
 ELEMENTWISE = [name for name in NAMES if not KERNELS[name].cell.by_row]  # those of step.cu and sequence.cu
@@ -166,7 +168,7 @@ def test_a_kernel_without_one_of_its_barriers_is_caught(file, name, path, missin
     expected = right(name, 5, 4, 7, [5, 2, 4, 3])
     assert not caught(name, path, shim, expected)
     shim.change = without
-    source.module.cache_clear()
+    source.forget()
     assert caught(name, path, shim, expected)
 
 
@@ -188,6 +190,46 @@ def test_a_further_step_is_four_launches_there_and_back_and_a_sequence_two(name,
         if name in ELEMENTWISE:
             assert launches("sequence", T) == 2
     assert [cuda.launches_a_step(cell, path, np) for path in cuda.PATHS] == [None, a_step, 0]
+
+
+LAYERS = {
+    "rnn tanh": rs.RNN,
+    "rnn relu": partial(rs.RNN, activation="relu"),
+    "rnn sigmoid": partial(rs.RNN, activation="sigmoid"),
+    "lstm": rs.LSTM,
+    "gru": rs.GRU,
+    "gru reset_after": partial(rs.GRU, reset_after=True),
+    "peephole": rs.PeepholeLSTM,
+    "layer_norm": rs.LayerNormLSTM,
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_one_step_at_a_time_equals_the_array_code(name, shim, rng, monkeypatch):
+    assert LAYERS.keys() == set(NAMES)
+    layer = LAYERS[name](3, 7, num_layers=2, dtype="float64", seed=0)
+    for param in layer.params.values():
+        param += 0.3 * rng.standard_normal(param.shape)
+    xs, start = rng.standard_normal((4, 5, 3)), [rng.standard_normal((2, 7, 5)) for _ in layer.states]
+    start = [part.swapaxes(1, 2) for part in start]  # not contiguous, as a state may be
+
+    def decode():
+        state, found = layer._pack(start), []
+        for x in xs:
+            h, state = layer.step(x, state)
+            found.append(h)
+        h, _ = layer.step(xs[0])  # from zeros
+        return [*found, h, *(state if isinstance(state, tuple) else (state,))]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(choice, "on_gpu", lambda xp: False)
+        right = decode()
+    assert shim.launches == 0
+    for seed in SEEDS:
+        shim.seed = seed
+        for mine, theirs in zip(decode(), right):
+            assert relative_error(mine, theirs) < 1e-12
+    assert shim.launches > 0
 
 
 NVCC = shutil.which("nvcc")
@@ -263,6 +305,25 @@ def test_an_update_in_one_launch_is_the_optimizers(name, dtype, bound, shim, rng
     for key, value in {**here, **states[0]}.items():
         found = {**there, **states[1]}[key]
         assert relative_error(np.asarray(found), np.asarray(value)) < bound, key
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [(np.float64, 1e-13), (np.float32, 1e-6)])
+@pytest.mark.parametrize("decay", [0.8, 1.0])
+def test_the_mean_of_weights_is_one_launch_a_parameter(decay, dtype, bound, shim, rng, monkeypatch):
+    weights = [{"W": rng.standard_normal((20, 31)), "b": rng.standard_normal(300)} for _ in range(4)]
+    weights = [{name: param.astype(dtype) for name, param in each.items()} for each in weights]
+    here, there = Average(decay), Average(decay)
+    for number, params in enumerate(weights):
+        fixed = {"b"} if number == 2 else ()
+        with monkeypatch.context() as patch:
+            patch.setattr(choice, "on_gpu", lambda xp: False)
+            here.update(params, fixed)
+        there.update(params, fixed)
+    assert shim.launches == 2 * len(weights) - 1  # b was fixed once
+    for name, mean in here.values.items():
+        assert there.values[name].dtype == dtype
+        assert relative_error(there.values[name], mean) < bound
+        assert relative_error(mean, weights[-1][name]) > 1e-3
 
 
 def test_an_optimizer_of_ones_own_keeps_its_own_update(shim):

@@ -10,6 +10,6 @@ are compiled when they are first needed, by CUDA's own compiler in the process (
 """
 
 from .choice import PATHS, Explanation, Way, launches_a_step, on_gpu, path_of, use
-from .passes import Backward, Forward
+from .passes import Backward, Forward, step
 
-__all__ = ["PATHS", "Backward", "Explanation", "Forward", "Way", "launches_a_step", "on_gpu", "path_of", "use"]
+__all__ = ["PATHS", "Backward", "Explanation", "Forward", "Way", "launches_a_step", "on_gpu", "path_of", "step", "use"]

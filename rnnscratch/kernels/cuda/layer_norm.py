@@ -4,14 +4,17 @@ all else; and in one launch what it does with all inputs. layer_norm.cu says wha
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ...backend import Array
-from .source import Rows, defines, module
+import numpy as np
+
+from ...backend import Array, get_array_module
+from .source import Rows, defines, kernel
 
 if TYPE_CHECKING:
     from ..packing import Chunk
+    from ..sequence import Cell
     from .passes import Backward, Forward, Pass
 
 THREADS = 512  # in a block, at most
@@ -19,14 +22,14 @@ THREADS = 512  # in a block, at most
 
 def forward(p: Forward) -> Callable[[Chunk, Array, int], None]:
     """As `steps.forward`."""
-    launch, xp, U = launcher(p, "step_forward"), p.plan.xp, p.plan.xp.ascontiguousarray(p.U)
+    launch, xp, U = launcher_of(p, "step_forward"), p.plan.xp, p.plan.xp.ascontiguousarray(p.U)
     hU = xp.empty((p.plan.B, 4 * p.H), p.U.dtype)
     h, c, h_in = Rows(p.h), Rows(p.c), Rows(p.h_in)
     masked = h_in if p.mask is not None else Rows(None)
     kept = [Rows(array) for array in p.memory.arrays[2:]]  # h_hat, h_scale, c_hat, c_scale, tanh_a
     mask, product = Rows(p.mask)[0], Rows(hU)[0]
     gains = [Rows(p.weights[name])[0] for name in ("gh", "gc", "bc")]
-    inputs, x_kept = launcher(p, "inputs_forward"), [Rows(array) for array in p.memory.arrays[:2]]  # x_hat, x_scale
+    inputs, x_kept = launcher_of(p, "inputs_forward"), [Rows(array) for array in p.memory.arrays[:2]]  # x_hat, x_scale
     b = xp.ascontiguousarray(p.b)
 
     def run(chunk: Chunk, z: Array, at: int) -> None:
@@ -44,7 +47,7 @@ def forward(p: Forward) -> Callable[[Chunk, Array, int], None]:
 
 def backward(p: Backward) -> Callable[..., None]:
     """As `steps.backward`; `aside` gets the gradients of a."""
-    launch, xp, B, dtype = launcher(p, "step_backward"), p.plan.xp, p.plan.B, p.U.dtype
+    launch, xp, B, dtype = launcher_of(p, "step_backward"), p.plan.xp, p.plan.B, p.U.dtype
     U_T = xp.ascontiguousarray(p.U.T)
     through = p.through_U = xp.zeros((B, p.H), dtype)
     dhU = xp.empty((B, 4 * p.H), dtype)
@@ -71,17 +74,35 @@ def backward(p: Backward) -> Callable[..., None]:
 def inputs_back(p: Backward, chunk: Chunk, dz: Array) -> None:
     """dz (rows, 4H) becomes the gradient of x W."""
     x_kept = [Rows(array)[chunk.rows.start] for array in p.memory.arrays[:2]]
-    launcher(p, "inputs_backward")(len(dz), Rows(dz)[0], *x_kept, Rows(p.weights["gx"])[0])
+    launcher_of(p, "inputs_backward")(len(dz), Rows(dz)[0], *x_kept, Rows(p.weights["gx"])[0])
 
 
-def launcher(p: Pass, name: str) -> Callable[..., None]:
-    """A function that gives each of n rows a block of this kernel."""
-    kernel = module("layer_norm.cu", *defines(p.cell, p.U.dtype)).get_function(name)
-    H, size, rows = p.H, p.U.dtype.itemsize, p.memory.arrays[0].shape[1]
-    threads = threads_of(H)
+def one(
+    cell: Cell, z: Array, prev: list[Array], new: list[Array], U: Array, b: Array, weights: Mapping[str, Array]
+) -> None:
+    """A single step forward: z (B, 4H), x W, becomes the activated gates; fills `new`, and keeps nothing."""
+    xp, B, H = get_array_module(z), len(z), len(U)
+    h, c = (xp.ascontiguousarray(state) for state in prev)
+    gains = {name: xp.ascontiguousarray(array) for name, array in {**weights, "b": b}.items()}
+    at, gates = {name: Rows(array)[0] for name, array in gains.items()}, Rows(z)[0]
+    launcher(cell, U.dtype, B, H, "inputs_forward")(B, gates, 0, 0, at["gx"], at["b"])
+    product = xp.matmul(h, U)
+    states = Rows(c)[0], Rows(new[0])[0], Rows(new[1])[0]
+    step = launcher(cell, U.dtype, B, H, "step_forward")
+    step(B, gates, Rows(product)[0], *states, *[0] * 7, at["gh"], at["gc"], at["bc"])
+
+
+def launcher_of(p: Pass, name: str) -> Callable[..., None]:
+    """`launcher` for a pass."""
+    return launcher(p.cell, p.U.dtype, p.memory.arrays[0].shape[1], p.H, name)
+
+
+def launcher(cell: Cell, dtype: np.dtype, rows: int, H: int, name: str) -> Callable[..., None]:
+    """A function that gives each of n rows a block of this kernel; `rows` are those of x_hat and h_hat."""
+    function, threads = kernel("layer_norm.cu", name, *defines(cell, dtype)), threads_of(H)
 
     def launch(n: int, *arguments: Any) -> None:
-        kernel((n,), (threads,), (*arguments, rows, H), shared_mem=threads * size)
+        function((n,), (threads,), (*arguments, rows, H), shared_mem=threads * dtype.itemsize)
 
     return launch
 

@@ -93,3 +93,14 @@ class Backward(Pass):
         if self.through_U is not None:
             dh = self.dstates[0]
             dh += self.through_U if self.mask is None else self.through_U * self.mask
+
+
+def step(
+    cell: Cell, z: Array, prev: list[Array], new: list[Array], U: Array, b: Array, weights: Mapping[str, Array]
+) -> None:
+    """A single step forward: z (B, G*H), x W, becomes the activated gates; fills `new`, each (B, H). Keeps nothing."""
+    if cell.by_row:
+        layer_norm.one(cell, z, prev, new, U, b, weights)
+        return
+    z += b
+    steps.one(cell, z, prev, new, U, weights)

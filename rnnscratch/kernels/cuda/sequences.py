@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...backend import Array
 from .choice import Fit, fit, sizes
-from .source import Rows, defines, module
+from .source import Rows, defines, kernel
 
 if TYPE_CHECKING:
     from ..packing import Chunk
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def forward(p: Forward) -> Callable[[Chunk, Array, int], None]:
     """As `steps.forward`."""
-    kernel, shape, places = prepare(p, "sequence_forward")
+    function, shape, places = prepare(p, "sequence_forward")
     h, c, kept, mask, weights = Rows(p.h), Rows(p.c), Rows(p.kept), Rows(p.mask), Rows(p.further)
     masked, U = Rows(p.h_in if p.mask is not None else None), Rows(p.plan.xp.ascontiguousarray(p.U))
 
@@ -25,14 +25,14 @@ def forward(p: Forward) -> Callable[[Chunk, Array, int], None]:
         gates, first, steps = Rows(z)[-chunk.rows.start], at - chunk.rows.start, chunk.steps
         states = h[0], c[0], masked[0], kept[first]
         whole = (*states, U[0], mask[0], weights[0], *places, steps[0].time, steps[-1].time + 1, int(p.backwards))
-        launch(kernel, p, shape, shape.bytes_forward, (gates, *whole, int(p.keep)))
+        launch(function, p, shape, shape.bytes_forward, (gates, *whole, int(p.keep)))
 
     return run
 
 
 def backward(p: Backward) -> Callable[..., None]:
     """As `steps.backward`, with the way through U in p.dstates."""
-    kernel, shape, places = prepare(p, "sequence_backward")
+    function, shape, places = prepare(p, "sequence_backward")
     xp, G, H = p.plan.xp, len(p.cell.gates), p.H
     U_T = xp.ascontiguousarray(p.U.reshape(H, G, H).transpose(2, 1, 0))  # U_q^T of each gate q, beside each other
     h_in = p.h_in if p.mask is not None else None
@@ -44,7 +44,7 @@ def backward(p: Backward) -> Callable[..., None]:
         given = (*(rows[0] for rows in arrays), Rows(dhs)[0])
         found = (*(rows[0] for rows in dstates), Rows(dz)[-start], Rows(aside)[-start])
         span = steps[0].time, steps[-1].time + 1, int(p.backwards), int(p.truncate or 0)
-        launch(kernel, p, shape, shape.bytes_backward, (*given, *found, *places, *span))
+        launch(function, p, shape, shape.bytes_backward, (*given, *found, *places, *span))
 
     return run
 
@@ -52,14 +52,14 @@ def backward(p: Backward) -> Callable[..., None]:
 def prepare(p: Pass, name: str) -> tuple[Any, Fit, tuple[int, ...]]:
     """The kernel for this pass, its use of a multiprocessor, and the arguments that say where rows are."""
     shape = fit(p.cell, p.U.dtype, p.H, p.plan.B)
-    kernel = module("sequence.cu", *defines(p.cell, p.U.dtype), *sizes(shape, p.H)).get_function(name)
+    found = kernel("sequence.cu", name, *defines(p.cell, p.U.dtype), *sizes(shape, p.H))
     first, lengths = p.plan.layout
-    return kernel, shape, (Rows(first)[0], Rows(lengths)[0], p.plan.T, p.plan.B)
+    return found, shape, (Rows(first)[0], Rows(lengths)[0], p.plan.T, p.plan.B)
 
 
-def launch(kernel: Any, p: Pass, shape: Fit, shared_bytes: int, arguments: tuple[int, ...]) -> None:
+def launch(function: Any, p: Pass, shape: Fit, shared_bytes: int, arguments: tuple[int, ...]) -> None:
     """A block for every few sequences, a thread for each column of U."""
     if shared_bytes > 48 * 1024:  # more must be asked for
-        kernel.max_dynamic_shared_size_bytes = shared_bytes
+        function.max_dynamic_shared_size_bytes = shared_bytes
     grid, block = (-(-p.plan.B // shape.rows),), (len(p.cell.gates) * p.H,)
-    kernel(grid, block, arguments, shared_mem=shared_bytes)
+    function(grid, block, arguments, shared_mem=shared_bytes)

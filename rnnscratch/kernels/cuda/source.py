@@ -42,9 +42,21 @@ def compile_module(source: str, defines: tuple[str, ...]) -> Any:
 
 
 @lru_cache(maxsize=256)
-def module(name: str, *defines: str) -> Any:
+def module(file: str, *defines: str) -> Any:
     """The compiled .cu file."""
-    return compile_module(source(name), defines)
+    return compile_module(source(file), defines)
+
+
+@lru_cache(maxsize=1024)
+def kernel(file: str, name: str, *defines: str) -> Any:
+    """A kernel of a .cu file."""
+    return module(file, *defines).get_function(name)
+
+
+def forget() -> None:
+    """Compile anew what is needed from now on."""
+    module.cache_clear()
+    kernel.cache_clear()
 
 
 def defines(cell: Cell, dtype: np.dtype) -> tuple[str, ...]:
