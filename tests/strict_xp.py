@@ -233,8 +233,10 @@ def _duplicates(data: np.ndarray, index: Any) -> bool:
 
 
 def _count(result: np.ndarray, *sources: Any) -> ndarray:
-    """The result as a device array: a view of a source, or one launch and one allocation."""
-    if not any(isinstance(source, np.ndarray) and np.may_share_memory(result, source) for source in sources):
+    """The result as a device array: a view of a source, or one launch and one allocation; of nothing, neither."""
+    if result.size and not any(
+        isinstance(source, np.ndarray) and np.may_share_memory(result, source) for source in sources
+    ):
         moves["launches"] += 1
         moves["allocations"] += 1
     return ndarray(result)
