@@ -107,7 +107,7 @@ def launches_a_step(cell: Cell, path: str, xp: Any) -> int | None:
     """Those that each further step adds, there and back; a product with U is one."""
     if path in ("sequence", "grid") or not on_gpu(xp):
         return 0
-    return None if path == "arrays" else 8 if cell.own else 4
+    return None if path == "arrays" else 8 if cell.own and not cell.by_row else 4
 
 
 def obstacles_of(cell: Cell, dtype: np.dtype, H: int) -> dict[str, str | None]:
@@ -116,6 +116,8 @@ def obstacles_of(cell: Cell, dtype: np.dtype, H: int) -> dict[str, str | None]:
         return dict.fromkeys(PATHS[1:], "the cell has no CUDA twin")
     if np.dtype(dtype).char not in SCALARS:
         return dict.fromkeys(PATHS[1:], f"the CUDA kernels take float32 and float64, not {np.dtype(dtype).name}")
+    if cell.by_row:
+        return dict.fromkeys(PATHS[2:], "a step needs sums over all units, for which there is no whole-sequence kernel")
     found: dict[str, str | None] = {}
     if H > LARGEST:
         found["sequence"] = f"H = {H} > {LARGEST}: U does not fit into a multiprocessor"

@@ -10,7 +10,7 @@ import numpy as np
 from ...backend import Array
 from .choice import division, fit, sizes
 from .grids import sizes as grid_sizes
-from .source import Rows, defines, module
+from .source import Rows, defines, kernel
 
 if TYPE_CHECKING:
     from ..packing import Chunk
@@ -22,7 +22,7 @@ APART_BY = 32  # numbers between the counters of two groups of blocks
 def forward(p: Forward) -> Callable[[Chunk, Array, int], None]:
     """As `steps.forward`."""
     launch, places = launcher(p, "forward"), places_of(p)
-    h, c, kept, mask, weights = Rows(p.h), Rows(p.c), Rows(p.kept), Rows(p.mask), Rows(p.weights)
+    h, c, kept, mask, weights = Rows(p.h), Rows(p.c), Rows(p.kept), Rows(p.mask), Rows(p.further)
     masked, U = Rows(p.h_in if p.mask is not None else None), Rows(p.plan.xp.ascontiguousarray(p.U))
 
     def run(chunk: Chunk, z: Array, at: int) -> None:
@@ -41,7 +41,7 @@ def backward(p: Backward) -> Callable[..., None]:
     xp, G, H = p.plan.xp, len(p.cell.gates), p.H
     U_T = xp.ascontiguousarray(p.U.reshape(H, G, H).transpose(2, 1, 0))  # U_q^T of each gate q, beside each other
     h_in = p.h_in if p.mask is not None else None
-    arrays = [Rows(a) for a in (p.gates, p.h, p.c, h_in, p.kept, U_T.reshape(H, G * H), p.mask, p.weights)]
+    arrays = [Rows(a) for a in (p.gates, p.h, p.c, h_in, p.kept, U_T.reshape(H, G * H), p.mask, p.further)]
     dstates = [Rows(d) for d in (*p.dstates, None)[:2]]
 
     def run(chunk: Chunk, dz: Array, aside: Array, dhs: Array | None) -> None:
@@ -68,34 +68,30 @@ def launcher(p: Pass, way: str) -> Callable[..., None]:
 def sequence_launcher(p: Pass, way: str) -> Callable[..., None]:
     """A block for every few sequences, a thread for each column of U."""
     shape = fit(p.cell, p.U.dtype, p.H, p.plan.B)
-    kernel = module("sequence.cu", *defines(p.cell, p.U.dtype), *sizes(shape, p.H)).get_function(f"sequence_{way}")
+    function = kernel("sequence.cu", f"sequence_{way}", *defines(p.cell, p.U.dtype), *sizes(shape, p.H))
     shared_bytes = shape.bytes_forward if way == "forward" else shape.bytes_backward
     grid, block = (-(-p.plan.B // shape.rows),), (len(p.cell.gates) * p.H,)
-    return lambda *arguments: launch(kernel, grid, block, arguments, shared_bytes)
+    return lambda *arguments: launch(function, grid, block, arguments, shared_bytes)
 
 
 def grid_launcher(p: Pass, way: str) -> Callable[..., None]:
     """A block for every few units of every few sequences."""
     xp, B, shape = p.plan.xp, p.plan.B, division(p.cell, p.U.dtype, p.H, p.plan.B)
     assert shape is not None  # or the path would be another
-    source = module("grid.cu", *defines(p.cell, p.U.dtype), *grid_sizes(shape, p.H), together=True)
-    kernel, shared_bytes = source.get_function(f"grid_{way}"), shape.bytes_forward
-    own = None
-    if way == "backward":
-        shared_bytes = shape.bytes_backward
-    elif p.cell.own:
-        own = xp.empty((B, p.H), p.U.dtype)
+    function = kernel("grid.cu", f"grid_{way}", *defines(p.cell, p.U.dtype), *grid_sizes(shape, p.H), together=True)
+    shared_bytes = shape.bytes_forward if way == "forward" else shape.bytes_backward
+    own = xp.empty((B, p.H), p.U.dtype) if p.cell.own and way == "forward" else None
 
     def run(*arguments: int) -> None:
         arrived = xp.zeros((shape.groups, APART_BY), np.uint32)
         further = (*([Rows(own)[0]] if way == "forward" else []), Rows(arrived)[0], shape.sequences)
-        launch(kernel, (shape.tiles, shape.groups), (shape.threads,), (*arguments, *further), shared_bytes)
+        launch(function, (shape.tiles, shape.groups), (shape.threads,), (*arguments, *further), shared_bytes)
 
     return run
 
 
-def launch(kernel: Any, grid: tuple[int, ...], block: tuple[int], arguments: tuple[int, ...], shared: int) -> None:
+def launch(function: Any, grid: tuple[int, ...], block: tuple[int], arguments: tuple[int, ...], shared: int) -> None:
     """Launch a kernel with so many bytes of shared memory."""
     if shared > 48 * 1024:  # more must be asked for
-        kernel.max_dynamic_shared_size_bytes = shared
-    kernel(grid, block, arguments, shared_mem=shared)
+        function.max_dynamic_shared_size_bytes = shared
+    function(grid, block, arguments, shared_mem=shared)

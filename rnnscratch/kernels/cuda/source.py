@@ -45,9 +45,21 @@ def compile_module(source: str, defines: tuple[str, ...], together: bool) -> Any
 
 
 @lru_cache(maxsize=256)
-def module(name: str, *defines: str, together: bool = False) -> Any:
+def module(file: str, *defines: str, together: bool = False) -> Any:
     """The compiled .cu file."""
-    return compile_module(source(name), defines, together)
+    return compile_module(source(file), defines, together)
+
+
+@lru_cache(maxsize=1024)
+def kernel(file: str, name: str, *defines: str, together: bool = False) -> Any:
+    """A kernel of a .cu file."""
+    return module(file, *defines, together=together).get_function(name)
+
+
+def forget() -> None:
+    """Compile anew what is needed from now on."""
+    module.cache_clear()
+    kernel.cache_clear()
 
 
 def defines(cell: Cell, dtype: np.dtype) -> tuple[str, ...]:
