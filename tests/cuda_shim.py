@@ -91,6 +91,7 @@ def shim(shim_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(source, "compile_module", found.compile)
     monkeypatch.setattr(choice, "on_gpu", lambda xp: True)
     monkeypatch.setattr(choice, "device", lambda: (132, 227 * 1024))
+    monkeypatch.setattr(choice, "tf32", lambda: False)
     source.forget()
     yield found
     source.forget()
