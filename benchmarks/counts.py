@@ -15,6 +15,7 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -95,7 +96,7 @@ def of_one_step(count: Count, cells: Iterable[str] = CELLS) -> Iterator[tuple[st
         layer = CELLS[cell](D, H, device="gpu", seed=0)
         x = layer.xp.asarray(np.ones((B, D), layer.dtype))
         _, state = layer.step(x)
-        yield cell, count(lambda layer=layer, x=x, state=state: layer.step(x, state))
+        yield cell, count(partial(layer.step, x, state))
 
 
 def of_updates(count: Count) -> Iterator[tuple[str, Costs]]:
@@ -105,11 +106,11 @@ def of_updates(count: Count) -> Iterator[tuple[str, Costs]]:
     for make in (rs.SGD, rs.Momentum, rs.Adagrad, rs.RMSProp, rs.Adam, rs.AdamW):
         optimizer = make()
         optimizer.step(layer.params, layer.grads)
-        costs = count(lambda optimizer=optimizer: optimizer.step(layer.params, layer.grads))
+        costs = count(partial(optimizer.step, layer.params, layer.grads))
         yield make.__name__, costs.over(number)
     mean = Average(0.9)
     mean.update(layer.params)
-    yield "Average", count(lambda: mean.update(layer.params)).over(number)
+    yield "Average", count(partial(mean.update, layer.params)).over(number)
 
 
 def by_stand_in(stand_in: Any) -> Count:
@@ -127,7 +128,7 @@ def by_stand_in(stand_in: Any) -> Count:
 def by_profiler(cupy: Any, torch: Any) -> Count:
     """PyTorch's profiler, which sees all that this process asks of the device, and CuPy's hook for its memory pool."""
 
-    class Allocations(cupy.cuda.MemoryHook):  # type: ignore[misc]
+    class Allocations(cupy.cuda.MemoryHook):
         name = "allocations"
         number = 0
 

@@ -98,6 +98,7 @@ def shim(shim_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(choice, "device", lambda: (132, 227 * 1024))
     monkeypatch.setattr(choice, "launches_together", lambda: True)
     monkeypatch.setattr(choice, "THREADS", 32)  # fibers take their time
+    monkeypatch.setattr(choice, "tf32", lambda: False)
     source.forget()
     yield found
     source.forget()

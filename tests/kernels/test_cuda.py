@@ -345,6 +345,8 @@ def test_the_path_is_chosen_said_and_can_be_forced(monkeypatch):
         assert cuda.path_of(lstm, np, f4, 64, 128) == ("arrays", "as forced")
     with cuda.use("sequence"), pytest.raises(ValueError, match="path is 'sequence', but H = 300 > 128"):
         cuda.path_of(lstm, np, f4, 64, 300)
+    monkeypatch.setattr(choice, "tf32", lambda: True)
+    assert [cuda.precision(np, np.dtype(dtype)) for dtype in ("f4", "f8", "c16")] == ["TF32", "float64", "complex128"]
     with cuda.use("grid"):
         assert cuda.path_of(lstm, np, f4, 128, 512) == ("grid", "as forced")
         with pytest.raises(ValueError, match="path is 'grid', but H = 3000: U does not fit"):

@@ -10,7 +10,19 @@
 are compiled when they are first needed, by CUDA's own compiler in the process (NVRTC), for the scalar, the cell and H.
 """
 
-from .choice import PATHS, Explanation, Way, launches_a_step, on_gpu, path_of, use
+from .choice import PATHS, Explanation, Way, launches_a_step, on_gpu, path_of, precision, use
 from .passes import Backward, Forward, step
 
-__all__ = ["PATHS", "Backward", "Explanation", "Forward", "Way", "launches_a_step", "on_gpu", "path_of", "step", "use"]
+__all__ = [
+    "PATHS",
+    "Backward",
+    "Explanation",
+    "Forward",
+    "Way",
+    "launches_a_step",
+    "on_gpu",
+    "path_of",
+    "precision",
+    "step",
+    "use",
+]

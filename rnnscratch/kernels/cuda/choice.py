@@ -38,6 +38,7 @@ class Explanation(NamedTuple):
     why: str
     launches_a_step: int | None  # there and back, of one layer and direction; None: one for each array operation
     bytes_kept: int  # states, gates and what a cell keeps, of all layers and directions, from a call to its way back
+    products: str  # in what matrices are multiplied: the dtype, or "TF32" (see `precision`)
 
 
 class Fit(NamedTuple):
@@ -131,6 +132,24 @@ def obstacles_of(cell: Cell, dtype: np.dtype, H: int) -> dict[str, str | None]:
 def on_gpu(xp: Any) -> bool:
     """Whether this array module's arrays can be given to CUDA kernels."""
     return xp.__name__ == "cupy"
+
+
+def precision(xp: Any, dtype: np.dtype) -> str:
+    """In what numbers of this dtype are multiplied as matrices: the dtype's name, or "TF32".
+
+    TF32, float32 with 10 bits after the point, is several times as fast on GPUs of compute capability 8.0 or more. It
+    is CuPy's to allow, for the whole process: `CUPY_TF32=1` in the environment before its first product. Then float32
+    matrices are rounded so where two of them are multiplied: in all products of the path "steps", in those outside the
+    kernels of "sequence" and "grid", and in those of "arrays" but for one matrix with several.
+    """
+    return "TF32" if on_gpu(xp) and np.dtype(dtype) == np.float32 and tf32() else np.dtype(dtype).name
+
+
+def tf32() -> bool:
+    """Whether CuPy multiplies float32 matrices in TF32."""
+    from cupy._core import _routines_linalg as products  # which has read CUPY_TF32 at its first product, or does now
+
+    return bool(products.get_compute_type(np.float32) == products.COMPUTE_TYPE_TF32)
 
 
 @lru_cache(maxsize=1)
