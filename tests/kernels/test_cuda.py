@@ -8,7 +8,9 @@ import shutil
 import subprocess
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
+import cuda_shim
 import numpy as np
 import pytest
 from cells import KERNELS, draw, relative_error, upstream
@@ -213,6 +215,23 @@ def test_a_kernel_without_one_of_its_barriers_is_caught(file, name, path, old, n
     assert shim.change(source.source(file)) != source.source(file)
     source.forget()
     assert caught(name, path, shim, expected)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("while (blockIdx.x) __nanosleep(20);", "threads pause for ever"),
+        ("if (threadIdx.x) __syncthreads();", "3 of 4 threads at a barrier"),
+    ],
+)
+def test_threads_that_would_wait_for_ever_end_the_process(body, words, shim_folder, tmp_path):
+    run = f"cpu::run([](void*) {{ {body} }}, nullptr, {{2, 1}}, 4, 0, 1);"
+    (tmp_path / "main.cpp").write_text(f'#include "cuda_on_cpu.h"\nint main() {{ {run} }}')
+    tests, program = Path(cuda_shim.__file__).parent, tmp_path / "main"
+    sources = tmp_path / "main.cpp", tests / "cuda_on_cpu.cpp"
+    subprocess.run(["g++", "-std=c++17", f"-I{tests}", *sources, "-o", program], check=True)
+    done = subprocess.run([program], capture_output=True, text=True, timeout=60)
+    assert done.returncode < 0 and words in done.stderr
 
 
 @pytest.mark.parametrize(("multiprocessors", "shared"), [(132, 227), (108, 163), (46, 99), (20, 64)])
