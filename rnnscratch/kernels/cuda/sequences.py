@@ -53,8 +53,7 @@ def prepare(p: Pass, name: str) -> tuple[Any, Fit, tuple[int, ...]]:
     """The kernel for this pass, its use of a multiprocessor, and the arguments that say where rows are."""
     shape = fit(p.cell, p.U.dtype, p.H, p.plan.B)
     found = kernel("sequence.cu", name, *defines(p.cell, p.U.dtype), *sizes(shape, p.H))
-    first, lengths = p.plan.layout
-    return found, shape, (Rows(first)[0], Rows(lengths)[0], p.plan.T, p.plan.B)
+    return found, shape, (Rows(p.plan.slots)[0], Rows(p.plan.counts)[0], p.plan.T, p.plan.B)
 
 
 def launch(function: Any, p: Pass, shape: Fit, shared_bytes: int, arguments: tuple[int, ...]) -> None:
