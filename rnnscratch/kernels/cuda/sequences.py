@@ -56,8 +56,7 @@ def backward(p: Backward) -> Callable[..., None]:
 
 def places_of(p: Pass) -> tuple[int, ...]:
     """The arguments that say where rows are."""
-    first, lengths = p.plan.layout
-    return Rows(first)[0], Rows(lengths)[0], p.plan.T, p.plan.B
+    return Rows(p.plan.slots)[0], Rows(p.plan.counts)[0], p.plan.T, p.plan.B
 
 
 def launcher(p: Pass, way: str) -> Callable[..., None]:
