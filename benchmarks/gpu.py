@@ -4,10 +4,10 @@
 
 Float32, forward, and forward and backward with a gradient on all outputs; dx is computed on both sides. Times are
 between device events, the median of the rounds; all contestants take turns. Ours: every path that the cell can take,
-dense and ragged. PyTorch: `torch.nn.RNN/LSTM/GRU`, unpacked on dense batches and packed on ragged ones, in IEEE
-float32, which is what ours computes, and with TF32, which is PyTorch's default. The floor is the larger of all
-multiplications at the rate of a large product on this device, in IEEE float32, and of what must be kept at the rate of
-a large copy.
+dense and ragged, in IEEE float32, or with TF32 where `CUPY_TF32=1` is in the environment. PyTorch:
+`torch.nn.RNN/LSTM/GRU`, unpacked on dense batches and packed on ragged ones, in IEEE float32 and with TF32, which is
+its default. The floor is the larger of all multiplications at the rate of a large product on this device, in the same
+precision as ours, and of what must be kept at the rate of a large copy.
 """
 
 from __future__ import annotations
@@ -184,9 +184,9 @@ def main(arguments: list[str] | None = None) -> None:
     shapes = [tuple(map(int, shape.split(","))) for shape in options.shapes][: 1 if options.quick else None]
     rounds, torch = 3 if options.quick else options.rounds, torch_on_gpu()
     most = ceilings(cupy, min(8192, 8 * max(max(shape) for shape in shapes)), rounds)
-    print(
-        f"At most {most['flops'] / 1e12:.1f} TFLOP/s (float32) and {most['bytes'] / 1e12:.2f} TB/s. *: the chosen path"
-    )
+    products = cuda.precision(cupy, np.dtype(np.float32))
+    rates = f"{most['flops'] / 1e12:.1f} TFLOP/s ({products}) and {most['bytes'] / 1e12:.2f} TB/s"
+    print(f"At most {rates}. *: the chosen path")
     columns = "".join(f"{name:>9}" for name in ("forward", "both", "floor")) + "    /f32   /TF32   ms"
     print(f"{'cell':16}{'T,B,D,H':20}{'batch':10}{'who':16}{columns}")
     rows: list[dict[str, Any]] = []
@@ -196,14 +196,14 @@ def main(arguments: list[str] | None = None) -> None:
                 rows += (found := measure(cupy, torch, cell, shape, ragged, most, rounds))
                 print("\n".join(map(line, found)), flush=True)
     for row in rows:
-        ratio = row["both / torch float32"]
+        ratio = row["both / torch TF32" if products == "TF32" else "both / torch float32"]
         if ratio is not None and row["who"] == f"ours, {row['path']}" and ratio > GOALS[row["batch"]]:
             print(
                 f"missed: {row['cell']} {row['T, B, D, H']} {row['batch']}: {ratio:.2f}, aimed at {GOALS[row['batch']]}"
             )
     properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
     facts = {"device": properties["name"].decode(), "cupy": cupy.__version__, "ceilings": most, "at": time.ctime()}
-    facts |= {"torch": None if torch is None else torch.__version__, "precision": "IEEE float32 here"}
+    facts |= {"torch": None if torch is None else torch.__version__, "products": products}
     write(options.out, {"machine": machine(1), "gpu": facts, "rows": rows})
 
 

@@ -377,14 +377,16 @@ class Recurrent(Layer):
         return self._recall()(dhs, dstate, truncate)
 
     def explain(self, x: Any, lengths: Any = None, train: bool = True) -> cuda.Explanation:
-        """How `forward` and `backward` run on such an x, and why: the path, launches a step, and bytes kept for the way
-        back. `with rnnscratch.kernels.cuda.use("steps"):` forces a path.
+        """How `forward` and `backward` run on such an x, and why: the path, launches a step, bytes kept for the way
+        back, and in what matrices are multiplied. `with rnnscratch.kernels.cuda.use("steps"):` forces a path; 1 in the
+        environment's CUPY_TF32 lets a GPU multiply float32 matrices in TF32, as `rnnscratch.kernels.cuda.precision`
+        says.
 
         Arguments and errors are those of `forward`.
 
         >>> LSTM(3, 4, seed=0).explain(np.ones((5, 2, 3), np.float32))    # doctest: +NORMALIZE_WHITESPACE
         Explanation(path='arrays', why='on the CPU the array code is the fast path', launches_a_step=0,
-                    bytes_kept=1184)
+                    bytes_kept=1184, products='float32')
         """
         x = self._as_x(x)
         (T, B, _), H, cell = x.shape, self.hidden_size, self.cell
@@ -392,7 +394,8 @@ class Recurrent(Layer):
         way = cuda.path_of(cell, self.xp, x.dtype, B, H)
         numbers = sequence.numbers_kept(cell, plan, H, bool(train and self.recurrent_dropout))
         kept = numbers * x.dtype.itemsize * self.num_layers * len(self.directions)
-        return cuda.Explanation(*way, cuda.launches_a_step(cell, way.name, self.xp), kept)
+        launches, products = cuda.launches_a_step(cell, way.name, self.xp), cuda.precision(self.xp, x.dtype)
+        return cuda.Explanation(*way, launches, kept, products)
 
     def step(self, x: Array, state: Any = None) -> tuple[Array, Any]:
         """One step: x (B, input_size) and the state before it -> h of the last layer (B, H) and the state after it.

@@ -418,7 +418,11 @@ class Average:
         d = self.decay
         weight = 1.0 / self.updates if d == 1.0 else (1.0 - d) / -math.expm1(self.updates * math.log(d))
         for name, param in params.items():
-            if name not in fixed:
+            if name in fixed:
+                continue
+            if updates.can_update(self.values[name]):
+                updates.update("Average", self.values[name], param, [], [weight])
+            else:
                 self._approach(self.values[name].reshape(-1), param.reshape(-1), weight)
 
     def _approach(self, mean: Array, param: Array, weight: float) -> None:

@@ -10,13 +10,14 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from rnnscratch.kernels.cuda import choice, source
 
 HERE = Path(__file__).parent
 FLAGS = ["-std=c++17", "-O1", "-w", "-ffp-contract=off", "-fPIC", "-shared", f"-I{HERE}"]
-KERNEL = r'extern "C" __global__ void\s+(?:__launch_bounds__\(\w+\)\s*)?(\w+)\('
+KERNEL = r'extern "C" __global__ void\s+(?:__launch_bounds__\([\w, ]+\)\s*)?(\w+)\('
 SHARED = r"extern __shared__ (\w+) (\w+)\[\];"
 
 
@@ -35,15 +36,16 @@ class Shim:
         self.folder, self.seed, self.launches = folder, 0, 0
         self.change: Any = None
 
-    def compile(self, text: str, defines: tuple[str, ...]) -> Module:
+    def compile(self, text: str, defines: tuple[str, ...], together: bool) -> Module:
         """In place of `source.compile_module`."""
         text = self.change(text) if self.change else text
+        assert together or "__nanosleep" not in text, "blocks that wait for one another must be launched together"
         kernels = re.findall(KERNEL, text)
         text = '#include "cuda_on_cpu.h"\n' + re.sub(SHARED, r"\1* \2 = (\1*)cpu::shared_memory;", text)
         for name in kernels:
             text += (
-                f'extern "C" void launch_{name}(void** arguments, unsigned grid, unsigned block, size_t bytes, '
-                f"unsigned seed) {{ cpu::launch({name}, arguments, grid, block, bytes, seed); }}\n"
+                f'extern "C" void launch_{name}(void** arguments, unsigned x, unsigned y, unsigned block, '
+                f"size_t bytes, unsigned seed) {{ cpu::launch({name}, arguments, {{x, y}}, block, bytes, seed); }}\n"
             )
         key = hashlib.sha256(repr((text, defines)).encode()).hexdigest()[:20]
         library = self.folder / f"{key}.so"
@@ -52,24 +54,27 @@ class Shim:
             build(
                 self.folder / f"{key}.cpp", library, *(f"-D{define}" for define in defines), self.folder / "libcpu.so"
             )
-        return Module(ctypes.CDLL(str(library)), self)
+        return Module(ctypes.CDLL(str(library)), self, together)
 
 
 class Module:
     """As `cupy.RawModule`."""
 
-    def __init__(self, library: ctypes.CDLL, shim: Shim):
-        self.library, self.shim = library, shim
+    def __init__(self, library: ctypes.CDLL, shim: Shim, together: bool):
+        self.library, self.shim, self.together = library, shim, together
 
     def get_function(self, name: str) -> Any:
         """A kernel, called as CuPy's are; all its arguments are addresses and whole numbers."""
         function = getattr(self.library, f"launch_{name}")
 
-        def kernel(grid: tuple[int], block: tuple[int], arguments: tuple[int, ...], shared_mem: int = 0) -> None:
+        def kernel(grid: tuple[int, ...], block: tuple[int], arguments: tuple[int, ...], shared_mem: int = 0) -> None:
+            blocks, most = int(np.prod(grid)), choice.device()[0]
+            if self.together and blocks > most:  # as the driver says where a multiprocessor has room for one
+                raise ValueError(f"{blocks} blocks cannot run at once on {most} multiprocessors")
             values = [(ctypes.c_double if isinstance(a, float) else ctypes.c_longlong)(a) for a in arguments]
             places = (ctypes.c_void_p * len(values))(*map(ctypes.addressof, values))
             self.shim.launches += 1
-            function(places, grid[0], block[0], ctypes.c_size_t(shared_mem), self.shim.seed)
+            function(places, *(*grid, 1)[:2], block[0], ctypes.c_size_t(shared_mem), self.shim.seed)
 
         return kernel
 
@@ -91,6 +96,9 @@ def shim(shim_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(source, "compile_module", found.compile)
     monkeypatch.setattr(choice, "on_gpu", lambda xp: True)
     monkeypatch.setattr(choice, "device", lambda: (132, 227 * 1024))
-    source.module.cache_clear()
+    monkeypatch.setattr(choice, "launches_together", lambda: True)
+    monkeypatch.setattr(choice, "THREADS", 32)  # fibers take their time
+    monkeypatch.setattr(choice, "tf32", lambda: False)
+    source.forget()
     yield found
-    source.module.cache_clear()
+    source.forget()

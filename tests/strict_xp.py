@@ -64,6 +64,13 @@ class Flags:
         pass
 
 
+class Memory:
+    """Where an array lies: what CUDA kernels are given."""
+
+    def __init__(self, ptr: int):
+        self.ptr = ptr
+
+
 class ndarray:
     """A device array. Wraps a NumPy array that nothing outside this module may touch."""
 
@@ -79,6 +86,7 @@ class ndarray:
     size = property(lambda self: self._data.size)
     flags = property(lambda self: Flags(self._data.flags))
     nbytes = property(lambda self: self._data.nbytes)
+    data = property(lambda self: Memory(self._data.ctypes.data))
     T = property(lambda self: ndarray(self._data.T))
     real = property(lambda self: ndarray(self._data.real))
     imag = property(lambda self: ndarray(self._data.imag))
@@ -225,8 +233,10 @@ def _duplicates(data: np.ndarray, index: Any) -> bool:
 
 
 def _count(result: np.ndarray, *sources: Any) -> ndarray:
-    """The result as a device array: a view of a source, or one launch and one allocation."""
-    if not any(isinstance(source, np.ndarray) and np.may_share_memory(result, source) for source in sources):
+    """The result as a device array: a view of a source, or one launch and one allocation; of nothing, neither."""
+    if result.size and not any(
+        isinstance(source, np.ndarray) and np.may_share_memory(result, source) for source in sources
+    ):
         moves["launches"] += 1
         moves["allocations"] += 1
     return ndarray(result)

@@ -104,9 +104,12 @@ CELL = sequence.Cell(
     step=step,
     slopes=slopes,
     slopes_as=("h_by_a", "h_by_zo", "c_by_zi", "c_by_zf", "c_by_zg", "da"),
+    found="da",
     step_back=step_back,
     weight_gradients=weight_gradients,
     inputs=inputs,
     inputs_back=inputs_back,
+    twin="LayerNorm",
+    by_row=True,
 )
 forward, backward = partial(sequence.forward, CELL), sequence.backward

@@ -74,6 +74,8 @@ class Plan:
     rows (N,)        the row of an array (T*B, .) that is each packed row
     early (N,)       the row among the states, in slot t, of each packed row; in slot t+1 it is row B + k
     ends (B,)        the row among the states of each sequence, in the order given, in the slot of its length
+    slots (T+2,)     the first row of each slot, of the steps that there are, and the end of the last
+    counts (B,)      `sorted_lengths`
     """
 
     def __init__(self, T: int, B: int, lengths: Any = None, xp: Any = np):
@@ -84,25 +86,28 @@ class Plan:
         self.rows: Array | None = None
         self.early: Array | None = None
         self.ends: Array | None = None
+        self.slots: Array | None = None
+        self.counts: Array | None = None
         self._host_rows: np.ndarray | None = None
         if lengths is None or (lengths == T).all():
             self.lengths, self.N = None, T * B
             self.sorted_lengths = np.full(B, T)
         else:
-            order, counts, steps, positions = sort_and_shrink(lengths)
-            first = np.concatenate([[0, B], B + np.cumsum(counts)])
+            order, running, steps, positions = sort_and_shrink(lengths)
+            first = np.concatenate([[0, B], B + np.cumsum(running)])
             starts, self.N = first.tolist(), len(steps)
             place = np.argsort(order)
             self.sorted_lengths = lengths[order]
             self._host_rows = steps * B + order[positions]
             indices = {"rows": self._host_rows, "early": first[steps] + positions, "ends": first[lengths] + place}
+            indices |= {"slots": first, "counts": self.sorted_lengths}
             if not (place[1:] > place[:-1]).all():
                 indices |= {"order": order, "place": place}
             moved, begin = xp.asarray(np.concatenate(list(indices.values()))), 0  # in one copy
             for name, each in indices.items():
                 setattr(self, name, moved[begin : begin + len(each)])
                 begin += len(each)
-        self._cut = partial(equal_chunks, T, B) if self.lengths is None else partial(cut, counts.tolist(), starts)
+        self._cut = partial(equal_chunks, T, B) if self.lengths is None else partial(cut, running.tolist(), starts)
         self.chunks = self._cut(CHUNK_ROWS)
         self.longest = max(chunk.rows.stop - chunk.rows.start for chunk in self.chunks)
 
@@ -110,15 +115,6 @@ class Plan:
     def whole(self) -> list[Chunk]:
         """All steps as one chunk."""
         return self._cut(None)
-
-    @cached_property
-    def layout(self) -> tuple[Array | None, Array | None]:
-        """The first row of each slot (T+1,) and `sorted_lengths` (B,), on the device; None where all have T steps."""
-        if self.lengths is None:
-            return None, None
-        first = [0, *(step.late.start for chunk in self.chunks for step in chunk.steps)]
-        both = self.xp.asarray(np.concatenate([first, self.sorted_lengths]).astype(np.int64))
-        return both[: len(first)], both[len(first) :]
 
     @cached_property
     def sequence(self) -> Array:

@@ -60,7 +60,9 @@ class Cell:
     weight_gradients: Callable[..., None] | None = None  # of all rows of a chunk: adds to `dw`
     inputs: Callable[..., None] | None = None  # of all rows of a chunk: changes `xW` (G, n, H) before b is added
     inputs_back: Callable[..., None] | None = None  # its reverse: makes `dz` the gradient of xW
-    twin: str = ""  # the struct in cuda/ that has its step and the way back, for GPUs
+    found: str = ""  # the name in `s` of what `step_back` fills, and `weight_gradients` asks for
+    twin: str = ""  # what in cuda/ has its step and the way back, for GPUs: a struct, unless `by_row`
+    by_row: bool = False  # a step needs sums over all units of a row: its twin is cuda/layer_norm.cu
 
     def __post_init__(self) -> None:
         functions = (self.step, self.slopes, self.step_back, self.weight_gradients, self.inputs, self.inputs_back)
@@ -200,7 +202,7 @@ def run(
     mask = None if mask is None else plan.sort(mask)
     twin = None
     if path != "arrays":
-        twin = cuda.Forward(path, cell, plan, states, memory, U, weights, mask, backwards, keep)
+        twin = cuda.Forward(path, cell, plan, states, memory, U, weights, mask, backwards, keep, b)
         z = memory.z if cell.keeps_gates else xp.empty((longest, G * H), dtype)  # gate beside gate
     else:
         z, hU = xp.empty((G, longest, H), dtype), xp.empty((joint, B, H), dtype)
@@ -215,19 +217,16 @@ def run(
         if b_by_gate is None:
             for z_gate, products_of_gate in zip(z, W_by_gate):
                 xp.take(products_of_gate, x[chunk.rows], axis=0, out=z_gate[:size], mode="clip")
+        elif twin:
+            z_chunk = z[chunk.rows] if keep and cell.keeps_gates else z[:size]
+            twin.run(chunk, xp.matmul(x[chunk.rows], W, out=z_chunk))
+            continue
         else:
-            if twin:
-                z_chunk = z[chunk.rows] if keep and cell.keeps_gates else z[:size]
-                xW = by_gate(xp.matmul(x[chunk.rows], W, out=z_chunk), G)
-            else:
-                xW = xp.matmul(x[chunk.rows], W_by_gate, out=z[:, :size])
+            xW = xp.matmul(x[chunk.rows], W_by_gate, out=z[:, :size])
             if cell.inputs:
                 have |= memory.at(chunk.rows if keep else slice(0, size))
                 cell.call(cell.inputs, have | {"xW": xW})
             xW += b_by_gate
-        if twin:
-            twin.run(chunk, z_chunk)
-            continue
         for step in reversed(chunk.steps) if backwards else chunk.steps:
             n, rows = step.running, step.rows if keep else step.within
             before, after = (step.late, step.early) if backwards else (step.early, step.late)
@@ -300,7 +299,8 @@ def run_back(
     s_chunk = xp.empty((len(cell.slopes_as), longest if path == "arrays" else 0, H), dtype)
     dz_chunk = xp.empty((longest, G * H), dtype)
     dh_in, through_U = xp.empty((B, H), dtype), xp.empty((B, H), dtype)
-    aside = xp.empty((longest if cell.apart else 0, H), dtype)  # dz of the last gate, where d.hU has its place
+    # dz of the last gate, where d.hU has its place; or what a twin finds for `weight_gradients`
+    aside = xp.empty((longest if cell.apart or cell.found else 0, H), dtype)
     twin = None
     if path != "arrays":
         cut = (lambda d, step: cut_chain(d, plan, step, truncate, backwards)) if truncate else None
@@ -317,6 +317,8 @@ def run_back(
         prev = [prev_of(slots, chunk.rows) for slots in states]
         h_in = prev[0] if mask is None else memory.h_in[chunk.rows]
         whole = {**have, **memory.at(chunk.rows), "s": S(*s_chunk[:, :size])}
+        if twin and cell.found:
+            whole["s"] = S(*[aside[:size] if name == cell.found else None for name in cell.slopes_as])
         extra = [h_in] if cell.own else [None] if cell.apart else []
         whole["prev"] = Prev(*prev, *extra)
         if cell.asks_new:
@@ -368,7 +370,9 @@ def run_back(
         if cell.apart:
             dz_by_gate[-1] = aside[:size]
         grads["b"] += dz.sum(axis=0)
-        if cell.inputs_back:
+        if cell.inputs_back and twin:
+            twin.inputs_back(chunk, dz)
+        elif cell.inputs_back:
             cell.call(cell.inputs_back, whole)
         grads["W"] += x[chunk.rows].T @ dz
         xp.matmul(dz, W.T, out=dx[chunk.rows])
@@ -449,6 +453,9 @@ def one_step(
     xp, G, H = get_array_module(x), len(cell.gates), len(U)
     joint = (G - len(cell.own)) * H
     z = x @ W
+    if cuda.path_of(cell, xp, U.dtype, len(x), H).name != "arrays":
+        cuda.step(cell, z, prev, new, U, b, weights)
+        return
     have: dict[str, Any] = {"new": cell.views["new"](*new), "gates": by_gate(z, G)}
     if cell.keeps or cell.keeps_gates:
         memory = Memory(cell, len(x), H, False, xp, x.dtype)

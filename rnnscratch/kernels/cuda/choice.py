@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from .grids import THREADS, WORK, Grid, divide
+
 if TYPE_CHECKING:
     from ..sequence import Cell
 
-PATHS = ("arrays", "steps", "sequence")
+PATHS = ("arrays", "steps", "sequence", "grid")
 LARGEST = 128  # hidden units of the whole-sequence kernel
 WAVES = (
     8  # blocks that a multiprocessor may have to run one after the other before steps over the whole batch are faster
@@ -36,6 +38,7 @@ class Explanation(NamedTuple):
     why: str
     launches_a_step: int | None  # there and back, of one layer and direction; None: one for each array operation
     bytes_kept: int  # states, gates and what a cell keeps, of all layers and directions, from a call to its way back
+    products: str  # in what matrices are multiplied: the dtype, or "TF32" (see `precision`)
 
 
 class Fit(NamedTuple):
@@ -52,7 +55,7 @@ class Fit(NamedTuple):
 
 @contextmanager
 def use(path: str | None) -> Iterator[None]:
-    """Within, cells on a GPU run so: "arrays", "steps" or "sequence"; None is the automatic choice.
+    """Within, cells on a GPU run so: "arrays", "steps", "sequence" or "grid"; None is the automatic choice.
 
     Raises ValueError for another name; a cell that cannot be run so raises ValueError when it is called.
     """
@@ -70,7 +73,7 @@ def path_of(cell: Cell, xp: Any, dtype: np.dtype, B: int, H: int) -> Way:
     forced = _forced.get()
     if not on_gpu(xp):
         return Way("arrays", "on the CPU the array code is the fast path")
-    obstacles = {"arrays": None, "steps": None, "sequence": None} | obstacles_of(cell, dtype, H)
+    obstacles = dict.fromkeys(PATHS) | obstacles_of(cell, dtype, H)
     if forced is not None:
         if obstacles[forced]:
             raise ValueError(f"path is {forced!r}, but {obstacles[forced]}")
@@ -78,7 +81,7 @@ def path_of(cell: Cell, xp: Any, dtype: np.dtype, B: int, H: int) -> Way:
     if obstacles["steps"]:
         return Way("arrays", obstacles["steps"])
     if obstacles["sequence"]:
-        return Way("steps", obstacles["sequence"])
+        return grid_or_steps(cell, dtype, B, H, obstacles)
     rows, multiprocessors = fit(cell, dtype, H, B).rows, device()[0]
     if WAVES * rows * multiprocessors < B:
         why = (
@@ -88,29 +91,65 @@ def path_of(cell: Cell, xp: Any, dtype: np.dtype, B: int, H: int) -> Way:
     return Way("sequence", f"H = {H} <= {LARGEST}: U stays in registers and shared memory for all steps")
 
 
+def grid_or_steps(cell: Cell, dtype: np.dtype, B: int, H: int, obstacles: dict[str, str | None]) -> Way:
+    """The way of a cell that is too large for one multiprocessor."""
+    if obstacles["grid"]:
+        return Way("steps", obstacles["grid"])
+    shape = division(cell, dtype, H, B)
+    assert shape is not None
+    blocks, work = shape.tiles * shape.groups, shape.sequences * shape.units * len(cell.gates) * H
+    if work > WORK:
+        why = f"a step has {work} multiplications with U for each of {blocks} multiprocessors, more than {WORK}"
+        return Way("steps", f"{why}: large products are cuBLAS's")
+    return Way("grid", f"H = {H} > {LARGEST}: U stays in {blocks} multiprocessors for all steps")
+
+
 def launches_a_step(cell: Cell, path: str, xp: Any) -> int | None:
     """Those that each further step adds, there and back; a product with U is one."""
-    if path == "sequence" or not on_gpu(xp):
+    if path in ("sequence", "grid") or not on_gpu(xp):
         return 0
-    return None if path == "arrays" else 8 if cell.own else 4
+    return None if path == "arrays" else 8 if cell.own and not cell.by_row else 4
 
 
 def obstacles_of(cell: Cell, dtype: np.dtype, H: int) -> dict[str, str | None]:
     """Why a path cannot be taken, by its name."""
     if not cell.twin:
-        return dict.fromkeys(("steps", "sequence"), "the cell has no CUDA twin")
+        return dict.fromkeys(PATHS[1:], "the cell has no CUDA twin")
     if np.dtype(dtype).char not in SCALARS:
-        return dict.fromkeys(
-            ("steps", "sequence"), f"the CUDA kernels take float32 and float64, not {np.dtype(dtype).name}"
-        )
+        return dict.fromkeys(PATHS[1:], f"the CUDA kernels take float32 and float64, not {np.dtype(dtype).name}")
+    if cell.by_row:
+        return dict.fromkeys(PATHS[2:], "a step needs sums over all units, for which there is no whole-sequence kernel")
+    found: dict[str, str | None] = {}
     if H > LARGEST:
-        return {"sequence": f"H = {H} > {LARGEST}: U does not fit into a multiprocessor"}
-    return {}
+        found["sequence"] = f"H = {H} > {LARGEST}: U does not fit into a multiprocessor"
+    if not launches_together():
+        found["grid"] = "the device cannot launch blocks that wait for one another"
+    elif division(cell, dtype, H, 1) is None:
+        found["grid"] = f"H = {H}: U does not fit into the device's {device()[0]} multiprocessors"
+    return found
 
 
 def on_gpu(xp: Any) -> bool:
     """Whether this array module's arrays can be given to CUDA kernels."""
     return xp.__name__ == "cupy"
+
+
+def precision(xp: Any, dtype: np.dtype) -> str:
+    """In what numbers of this dtype are multiplied as matrices: the dtype's name, or "TF32".
+
+    TF32, float32 with 10 bits after the point, is several times as fast on GPUs of compute capability 8.0 or more. It
+    is CuPy's to allow, for the whole process: `CUPY_TF32=1` in the environment before its first product. Then float32
+    matrices are rounded so where two of them are multiplied: in all products of the path "steps", in those outside the
+    kernels of "sequence" and "grid", and in those of "arrays" but for one matrix with several.
+    """
+    return "TF32" if on_gpu(xp) and np.dtype(dtype) == np.float32 and tf32() else np.dtype(dtype).name
+
+
+def tf32() -> bool:
+    """Whether CuPy multiplies float32 matrices in TF32."""
+    from cupy._core import _routines_linalg as products  # which has read CUPY_TF32 at its first product, or does now
+
+    return bool(products.get_compute_type(np.float32) == products.COMPUTE_TYPE_TF32)
 
 
 @lru_cache(maxsize=1)
@@ -120,6 +159,20 @@ def device() -> tuple[int, int]:
 
     attributes = cupy.cuda.Device().attributes
     return attributes["MultiProcessorCount"], attributes["MaxSharedMemoryPerBlockOptin"]
+
+
+@lru_cache(maxsize=1)
+def launches_together() -> bool:
+    """Whether the device launches blocks that wait for one another, and has the instruction that grid.cu waits with."""
+    import cupy
+
+    gpu = cupy.cuda.Device()
+    return int(gpu.compute_capability) >= 70 and bool(gpu.attributes["CooperativeLaunch"])
+
+
+def division(cell: Cell, dtype: np.dtype, H: int, B: int) -> Grid | None:
+    """How the kernel whose blocks wait for one another uses this device; None where it cannot."""
+    return divide(len(cell.gates), H, B, np.dtype(dtype).itemsize, *device(), THREADS)
 
 
 def fit(cell: Cell, dtype: np.dtype, H: int, B: int) -> Fit:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ...backend import Array
-from . import sequences, steps
+from . import layer_norm, sequences, steps
 
 if TYPE_CHECKING:
     from ..packing import Chunk, Plan
@@ -29,20 +29,22 @@ class Pass:
         backwards: bool,
     ):
         xp = plan.xp
-        self.cell, self.plan, self.memory, self.U, self.backwards = cell, plan, memory, U, backwards
+        self.path, self.cell, self.plan, self.memory = path, cell, plan, memory
+        self.U, self.backwards = U, backwards
         self.H, self.joint = len(U), (len(cell.gates) - len(cell.own)) * len(U)
         self.h, self.c = (*states, None)[:2]
         self.kept = (*memory.arrays, None)[0]
-        self.weights = next((xp.ascontiguousarray(array) for array in weights.values()), None)
+        self.weights = {name: xp.ascontiguousarray(array) for name, array in weights.items()}
+        self.further = next(iter(self.weights.values()), None)  # of a cell that has one
         self.mask = None if mask is None else xp.ascontiguousarray(mask)  # (B, H), sorted
-        self.how = steps if path == "steps" else sequences
+        self.how: Any = layer_norm if cell.by_row else steps if path == "steps" else sequences
 
 
 class Forward(Pass):
     """The steps there."""
 
     def __init__(self, path: str, cell: Cell, plan: Plan, *rest: Any):
-        *further, self.keep = rest
+        *further, self.keep, self.b = rest
         super().__init__(path, cell, plan, *further)
         self.h_in = self.h  # in slots, times the mask
         if self.mask is not None:
@@ -54,7 +56,9 @@ class Forward(Pass):
         self._run = self.how.forward(self)
 
     def run(self, chunk: Chunk, z: Array) -> None:
-        """The steps of a chunk: z (rows, G*H) becomes the activated gates, the slots after each step are filled."""
+        """A chunk of steps: z (rows, G*H), x W, becomes the activated gates; the slots after each step are filled."""
+        if not self.cell.inputs:
+            z += self.b
         self._run(chunk, z, chunk.rows.start if self.keep else 0)
 
     def finish(self) -> None:
@@ -81,8 +85,23 @@ class Backward(Pass):
         """
         self._run(chunk, dz, aside, None if dhs is None else self.plan.xp.ascontiguousarray(dhs))
 
+    def inputs_back(self, chunk: Chunk, dz: Array) -> None:
+        """Makes dz (rows, G*H) the gradient of x W, where the cell does more with its inputs."""
+        self.how.inputs_back(self, chunk, dz)
+
     def finish(self) -> None:
         """After all chunks: the first step's way through U."""
         if self.through_U is not None:
             dh = self.dstates[0]
             dh += self.through_U if self.mask is None else self.through_U * self.mask
+
+
+def step(
+    cell: Cell, z: Array, prev: list[Array], new: list[Array], U: Array, b: Array, weights: Mapping[str, Array]
+) -> None:
+    """A single step forward: z (B, G*H), x W, becomes the activated gates; fills `new`, each (B, H). Keeps nothing."""
+    if cell.by_row:
+        layer_norm.one(cell, z, prev, new, U, b, weights)
+        return
+    z += b
+    steps.one(cell, z, prev, new, U, weights)

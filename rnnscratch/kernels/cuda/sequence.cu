@@ -28,14 +28,12 @@
 #include "lstm.cuh"
 #include "peephole.cuh"
 #include "rnn.cuh"
+#include "rows.cuh"
 typedef SCALAR T;
 typedef CELL<T> Cell;
-typedef long long Int;
 static constexpr int H = HIDDEN, G = Cell::GATES, LAST = G - 1, JOINT = G - Cell::OWN, ADDED = JOINT - Cell::APART;
 static constexpr int COLUMNS = G * H, PADDED = (H + 3) / 4 * 4;
 static constexpr int UNROLL = sizeof(T) == 4 ? 4 : 1;  // more, and registers spill in double
-
-template <class S> struct alignas(4 * sizeof(S)) Four { S at[4]; };
 
 // This thread's column of U, row by row.
 struct Weights {
@@ -70,16 +68,6 @@ __device__ void multiply(const Weights& weights, const T* vector, int stride, T 
       for (int a = 0; a < 4; a++) sum[r].at[a] += vector[r * stride + k + a] * weights.row(k + a);
   for (int r = 0; r < ROWS; r++) sums[r] = (sum[r].at[0] + sum[r].at[1]) + (sum[r].at[2] + sum[r].at[3]);
 }
-
-// Where a sequence's rows are.
-struct Rows {
-  const Int *first, *lengths;
-  Int T_, B;
-  __device__ Int length(Int position) const { return position >= B ? 0 : lengths ? lengths[position] : T_; }
-  __device__ Int slot(Int t, Int position) const { return (first ? first[t] : t * B) + position; }  // before step t
-  __device__ Int packed(Int t, Int position) const { return slot(t + 1, position) - B; }
-};
-__device__ Int smaller(Int a, Int b) { return a < b ? a : b; }
 
 extern "C" __global__ void __launch_bounds__(COLUMNS) sequence_forward(
     T* gates, T* h, T* c, T* h_in, T* kept, const T* U, const T* mask, const T* further, const Int* first, const Int* lengths,

@@ -34,17 +34,32 @@ def source(name: str) -> str:
     return read(name) + "\n"
 
 
-def compile_module(source: str, defines: tuple[str, ...]) -> Any:
-    """A module of kernels, each of which is called as `kernel(grid, block, arguments, shared_mem=bytes)`."""
+def compile_module(source: str, defines: tuple[str, ...], together: bool) -> Any:
+    """A module of kernels, each of which is called as `kernel(grid, block, arguments, shared_mem=bytes)`; with
+    `together`, a launch fails whose blocks cannot all run at once.
+    """
     import cupy
 
-    return cupy.RawModule(code=source, options=("--std=c++17", *(f"-D{define}" for define in defines)))
+    options = ("--std=c++17", *(f"-D{define}" for define in defines))
+    return cupy.RawModule(code=source, options=options, enable_cooperative_groups=together)
 
 
 @lru_cache(maxsize=256)
-def module(name: str, *defines: str) -> Any:
+def module(file: str, *defines: str, together: bool = False) -> Any:
     """The compiled .cu file."""
-    return compile_module(source(name), defines)
+    return compile_module(source(file), defines, together)
+
+
+@lru_cache(maxsize=1024)
+def kernel(file: str, name: str, *defines: str, together: bool = False) -> Any:
+    """A kernel of a .cu file."""
+    return module(file, *defines, together=together).get_function(name)
+
+
+def forget() -> None:
+    """Compile anew what is needed from now on."""
+    module.cache_clear()
+    kernel.cache_clear()
 
 
 def defines(cell: Cell, dtype: np.dtype) -> tuple[str, ...]:

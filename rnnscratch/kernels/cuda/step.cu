@@ -6,7 +6,7 @@
 //                         of its own: that product (n, H)
 //   h, c       (n, H)     states; _prev before, _new after the step; c is null in a cell without
 //   h_in       (n, H)     h times the mask; h_prev itself where there is none
-//   kept       (n, H)     what the cell keeps; mask (n, H) or null; weights (WEIGHTS, H), the cell's further ones
+//   kept       (n, H)     what the cell keeps, or null where nothing is kept; mask (n, H) or null; weights (WEIGHTS, H), the cell's further ones
 //   dh, dc     (n, H)     gradients of the states, but for the way through U, which is
 //   through    (n, H)     dz U^T of the step that follows, not yet times the mask
 //   dz         (n, G*H)   gradients of z; with APART the last gate's place has those of hU, and `aside` (n, H) its own
@@ -38,7 +38,7 @@ extern "C" __global__ void step_forward(T* gates, const T* hU, const T* h_prev, 
   New<T> next;
   Cell::step(z, prev, next, keep, w);
   if (Cell::KEEPS_GATES) for (int q = 0; q < G; q++) z_row[q * H] = z[q];
-  if (Cell::KEEPS) kept[k] = keep;
+  if (Cell::KEEPS && kept) kept[k] = keep;
   if (Cell::HAS_C) c_new[k] = next.c;
   h_new[k] = next.h;
   if (mask) h_in_new[k] = next.h * mask[k];

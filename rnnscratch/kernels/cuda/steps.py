@@ -6,14 +6,17 @@ step.cu says what each buffer holds. A kernel's arguments are addresses and whol
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
-from ...backend import Array
-from .source import Rows, defines, module
+import numpy as np
+
+from ...backend import Array, get_array_module
+from .source import Rows, defines, kernel
 
 if TYPE_CHECKING:
     from ..packing import Chunk
+    from ..sequence import Cell
     from .passes import Backward, Forward
 
 THREADS = 128  # in a block
@@ -24,16 +27,12 @@ def forward(p: Forward) -> Callable[[Chunk, Array, int], None]:
     step are filled; what is kept goes to the rows from `at` on.
     """
     cell, xp, H, joint = p.cell, p.plan.xp, p.H, p.joint
-    kernels = module("step.cu", *defines(cell, p.U.dtype))
-    step_kernel, own_kernel = (
-        kernels.get_function("step_forward"),
-        kernels.get_function("own_forward") if cell.own else None,
-    )
+    step_kernel, own_kernel = kernels(cell, p.U.dtype, "forward")
     U_joint, U_own = xp.ascontiguousarray(p.U[:, :joint]), xp.ascontiguousarray(p.U[:, joint:])
     hU, own = xp.empty((p.plan.B, joint), p.U.dtype), xp.empty((2 if cell.own else 0, p.plan.B, H), p.U.dtype)
     h, c, h_in, kept = Rows(p.h), Rows(p.c), Rows(p.h_in), Rows(p.kept)
     masked = h_in if p.mask is not None else Rows(None)
-    mask, weights, product = Rows(p.mask)[0], Rows(p.weights)[0], Rows(hU)[0]
+    mask, weights, product = Rows(p.mask)[0], Rows(p.further)[0], Rows(hU)[0]
     into_U, own_product = (Rows(part)[0] for part in own) if cell.own else (0, product)
 
     def run(chunk: Chunk, z: Array, at: int) -> None:
@@ -61,17 +60,13 @@ def backward(p: Backward) -> Callable[..., None]:
     through U, which comes to lie in p.through_U, not yet times the mask.
     """
     cell, xp, H, joint = p.cell, p.plan.xp, p.H, p.joint
-    kernels = module("step.cu", *defines(cell, p.U.dtype))
-    back_kernel, own_kernel = (
-        kernels.get_function("step_backward"),
-        kernels.get_function("own_backward") if cell.own else None,
-    )
+    back_kernel, own_kernel = kernels(cell, p.U.dtype, "backward")
     U_joint, U_own = xp.ascontiguousarray(p.U[:, :joint].T), xp.ascontiguousarray(p.U[:, joint:].T)
     B, dtype, own = p.plan.B, p.U.dtype, bool(cell.own)
     through = p.through_U = xp.zeros((B, H), dtype)
     dhU, dz_own, dz_joint = (xp.empty((B if own else 0, width), dtype) for width in (H, H, joint))
     h, c, kept, gates, h_in = Rows(p.h), Rows(p.c), Rows(p.kept), Rows(p.gates), Rows(p.h_in)
-    mask, weights, through_U = Rows(p.mask)[0], Rows(p.weights)[0], Rows(through)[0]
+    mask, weights, through_U = Rows(p.mask)[0], Rows(p.further)[0], Rows(through)[0]
     dh, dc = Rows(p.dstates[0])[0], Rows((*p.dstates, None)[1])[0]
     dhU_at, dz_own_at, dz_joint_at = Rows(dhU)[0], Rows(dz_own)[0], Rows(dz_joint)[0]
 
@@ -97,6 +92,29 @@ def backward(p: Backward) -> Callable[..., None]:
                 p.cut(d, step)
 
     return run
+
+
+def one(cell: Cell, z: Array, prev: list[Array], new: list[Array], U: Array, weights: Mapping[str, Array]) -> None:
+    """A single step forward: z (B, G*H) becomes the activated gates; fills `new`, and keeps nothing."""
+    xp, H = get_array_module(z), len(U)
+    B, joint = len(z), (len(cell.gates) - len(cell.own)) * H
+    before = [xp.ascontiguousarray(state) for state in prev]
+    further = next((xp.ascontiguousarray(array) for array in weights.values()), None)
+    step_kernel, own_kernel = kernels(cell, U.dtype, "forward")
+    grid, gates, (h, *c), after = blocks(B, H), Rows(z)[0], [Rows(s)[0] for s in before], [Rows(s)[0] for s in new]
+    product = xp.matmul(before[0], U[:, :joint])
+    if own_kernel is not None:
+        into_U = xp.empty((B, H), U.dtype)
+        own_kernel(grid, (THREADS,), (gates, Rows(product)[0], h, Rows(into_U)[0], B, H))
+        product = xp.matmul(into_U, U[:, joint:])
+    states = h, (*c, 0)[0], h, *(*after, 0)[:2]
+    step_kernel(grid, (THREADS,), (gates, Rows(product)[0], *states, 0, 0, 0, Rows(further)[0], B, H))
+
+
+def kernels(cell: Cell, dtype: np.dtype, way: str) -> tuple[Any, Any]:
+    """step.cu's kernels of this way, "forward" or "backward"; the second is None where the cell has no own product."""
+    given = defines(cell, dtype)
+    return kernel("step.cu", f"step_{way}", *given), kernel("step.cu", f"own_{way}", *given) if cell.own else None
 
 
 def blocks(n: int, H: int) -> tuple[int]:

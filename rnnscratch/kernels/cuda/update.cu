@@ -1,4 +1,5 @@
-// One update of a parameter in one launch: the rules of rnnscratch/optimizers.py, for one of its numbers p and its gradient g.
+// One update of a parameter, or of the mean of a parameter, in one launch: the rules of rnnscratch/optimizers.py, for one of
+// its numbers p and its gradient g.
 // `slot` is the optimizer's state, in the order of its `slots`; `a` are the numbers that its `_twin` returns.
 typedef SCALAR T;
 typedef long long Int;
@@ -49,6 +50,9 @@ struct Adam {  // and AdamW
     squares = beta2 * squares + rest2 * (g * g);
     p -= scaled(mean, squares, rate, eps);
   }
+};
+struct Average {  // p: the mean, g: the parameter
+  static __device__ void step(T& p, T g, T (&)[2], const T (&a)[7]) { p += a[0] * (g - p); }
 };
 
 extern "C" __global__ void update(T* param, const T* grad, T* slot0, T* slot1, double a0, double a1, double a2, double a3, double a4,

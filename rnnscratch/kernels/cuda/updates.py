@@ -1,10 +1,10 @@
-"""One update of a parameter in one launch (update.cu)."""
+"""One update of a parameter, or of its running mean, in one launch (update.cu)."""
 
 from __future__ import annotations
 
 from ...backend import Array, get_array_module
 from . import choice
-from .source import Rows, module
+from .source import Rows, kernel
 
 THREADS = 256  # in a block
 NUMBERS = 7
@@ -20,11 +20,11 @@ def update(rule: str, param: Array, grad: Array, slots: list[Array], numbers: li
 
     `rule` is a struct of update.cu, which says what the numbers are.
     """
-    kernel = module("update.cu", f"RULE={rule}", f"SCALAR={choice.SCALARS[param.dtype.char]}").get_function("update")
+    function = kernel("update.cu", "update", f"RULE={rule}", f"SCALAR={choice.SCALARS[param.dtype.char]}")
     gradient = Rows(get_array_module(grad).ascontiguousarray(grad))
     flat = [Rows(array.reshape(-1)) for array in (param, *slots)]
     places = [rows.start for rows in flat] + [0] * (3 - len(flat))
     values = [float(number) for number in numbers] + [0.0] * (NUMBERS - len(numbers))
     if param.size:
         blocks = (param.size + THREADS - 1) // THREADS
-        kernel((blocks,), (THREADS,), (places[0], gradient.start, *places[1:], *values, int(param.size)))
+        function((blocks,), (THREADS,), (places[0], gradient.start, *places[1:], *values, int(param.size)))
