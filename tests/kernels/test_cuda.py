@@ -345,16 +345,10 @@ def test_the_path_is_chosen_said_and_can_be_forced(monkeypatch):
     monkeypatch.setattr(choice, "launches_together", lambda: True)
     assert cuda.path_of(lstm, np, f4, 64, 128).name == "sequence"
     assert cuda.path_of(lstm, np, f4, 64, 129) == (
-        "grid",
-        "H = 129 > 128: U stays in 132 multiprocessors for all steps",
-    )
-    assert cuda.path_of(lstm, np, f4, 64, 512).name == "grid"
-    assert cuda.path_of(lstm, np, f4, 128, 512) == (
         "steps",
-        "a step has 1048576 multiplications with U for each of 128 multiprocessors, more than 524288: "
-        "large products are cuBLAS's",
+        'H = 129 > 128: U does not fit into a multiprocessor; cuda.use("grid") shares it among several',
     )
-    assert cuda.path_of(lstm, np, f4, 1, 3000).why == "H = 3000: U does not fit into the device's 132 multiprocessors"
+    assert cuda.path_of(lstm, np, f4, 1, 3000).why == "H = 3000 > 128: U does not fit into a multiprocessor"
     assert cuda.path_of(lstm, np, f4, 5000, 128).name == "steps"
     assert "complex128" in cuda.path_of(lstm, np, np.dtype(complex), 64, 128).why
     assert cuda.path_of(replace(lstm, twin=""), np, f4, 64, 128) == ("arrays", "the cell has no CUDA twin")
@@ -371,7 +365,9 @@ def test_the_path_is_chosen_said_and_can_be_forced(monkeypatch):
         with pytest.raises(ValueError, match="path is 'grid', but H = 3000: U does not fit"):
             cuda.path_of(lstm, np, f4, 1, 3000)
     monkeypatch.setattr(choice, "launches_together", lambda: False)
-    assert "cannot launch" in cuda.path_of(lstm, np, f4, 64, 512).why
+    assert cuda.path_of(lstm, np, f4, 64, 512) == ("steps", "H = 512 > 128: U does not fit into a multiprocessor")
+    with cuda.use("grid"), pytest.raises(ValueError, match="path is 'grid', but the device cannot launch blocks that"):
+        cuda.path_of(lstm, np, f4, 64, 512)
     with pytest.raises(ValueError, match="expected one of 'arrays', 'steps', 'sequence', 'grid' or None"):
         with cuda.use("graph"):
             pass

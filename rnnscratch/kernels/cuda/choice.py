@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .grids import THREADS, WORK, Grid, divide
+from .grids import THREADS, Grid, divide
 
 if TYPE_CHECKING:
     from ..sequence import Cell
@@ -55,7 +55,8 @@ class Fit(NamedTuple):
 
 @contextmanager
 def use(path: str | None) -> Iterator[None]:
-    """Within, cells on a GPU run so: "arrays", "steps", "sequence" or "grid"; None is the automatic choice.
+    """Within, cells on a GPU run so: "arrays", "steps", "sequence" or "grid"; None is the automatic choice, among the
+    first three.
 
     Raises ValueError for another name; a cell that cannot be run so raises ValueError when it is called.
     """
@@ -81,7 +82,8 @@ def path_of(cell: Cell, xp: Any, dtype: np.dtype, B: int, H: int) -> Way:
     if obstacles["steps"]:
         return Way("arrays", obstacles["steps"])
     if obstacles["sequence"]:
-        return grid_or_steps(cell, dtype, B, H, obstacles)
+        shared = "" if obstacles["grid"] else '; cuda.use("grid") shares it among several'
+        return Way("steps", obstacles["sequence"] + shared)
     rows, multiprocessors = fit(cell, dtype, H, B).rows, device()[0]
     if WAVES * rows * multiprocessors < B:
         why = (
@@ -89,19 +91,6 @@ def path_of(cell: Cell, xp: Any, dtype: np.dtype, B: int, H: int) -> Way:
         )
         return Way("steps", why)
     return Way("sequence", f"H = {H} <= {LARGEST}: U stays in registers and shared memory for all steps")
-
-
-def grid_or_steps(cell: Cell, dtype: np.dtype, B: int, H: int, obstacles: dict[str, str | None]) -> Way:
-    """The way of a cell that is too large for one multiprocessor."""
-    if obstacles["grid"]:
-        return Way("steps", obstacles["grid"])
-    shape = division(cell, dtype, H, B)
-    assert shape is not None
-    blocks, work = shape.tiles * shape.groups, shape.sequences * shape.units * len(cell.gates) * H
-    if work > WORK:
-        why = f"a step has {work} multiplications with U for each of {blocks} multiprocessors, more than {WORK}"
-        return Way("steps", f"{why}: large products are cuBLAS's")
-    return Way("grid", f"H = {H} > {LARGEST}: U stays in {blocks} multiprocessors for all steps")
 
 
 def launches_a_step(cell: Cell, path: str, xp: Any) -> int | None:

@@ -6,7 +6,6 @@ from functools import lru_cache
 from typing import NamedTuple
 
 THREADS = 512  # of a block
-WORK = 2**19  # multiplications of a block in a step; with more, cuBLAS is faster (arithmetic in benchmarks/README.md)
 
 
 class Grid(NamedTuple):
