@@ -135,6 +135,7 @@ def guarded(sources: list[str]) -> list[str]:
     found, bound, order = list[str](), set[str](), list[str]()  # in `order` the messages of the blanks so far
     # a name, and for each blank that keeps it from being made: how that shows, and the blank's message
     awaited: dict[str, list[tuple[str, str]]] = {}
+    unfinished: dict[str, str] = {}  # a function that stops whoever calls it, and the message of its blank
     for source in sources:
         found.append("")
         tree = ast.parse(source)
@@ -149,8 +150,8 @@ def guarded(sources: list[str]) -> list[str]:
         earlier = [(needed[message], message) for message in dict.fromkeys(order) if message in needed]
         for sign, message in earlier:
             found[-1] += f"if {sign}:  # it comes from a blank above\n    raise NotImplementedError({message!r})\n"
-        own = [(at, blank.message) for at, blank in _outside_functions(source, tree)]  # where the cell itself stops
-        order += [message for _, message in own]
+        own = _stops(source, tree, unfinished)  # where the cell itself stops
+        order += [blank.message for blank in blanks(source)]
         for name, line in first.items():
             before = [message for at, message in own if at < line]
             if (before or earlier) and name not in bound:
@@ -194,11 +195,31 @@ def _outer(node: ast.AST) -> Iterator[ast.AST]:
             yield from _outer(child)
 
 
-def _outside_functions(source: str, tree: ast.Module) -> list[tuple[int, Blank]]:
-    """The blanks that stop their cell itself when it runs, each with the line of its mark."""
-    inside = [(each.lineno, each.end_lineno or 0) for each in ast.walk(tree) if isinstance(each, ast.FunctionDef)]
+def _stops(source: str, tree: ast.Module, unfinished: dict[str, str]) -> list[tuple[float, str]]:
+    """The lines at which the cell stops while a blank is open, its own or that of a function that it calls there, each
+    with the message; the functions that the cell defines join those `unfinished` or leave them.
+    """
     marks = [at for at, line in enumerate(source.splitlines(), 1) if line.strip().startswith("# BLANK: ")]
-    return [(at, blank) for at, blank in zip(marks, blanks(source)) if not any(a <= at <= b for a, b in inside)]
+    left = dict(zip(marks, blanks(source)))
+    found: list[tuple[float, str]] = []
+
+    def look(node: ast.AST, line: int) -> None:
+        line = node.lineno if isinstance(node, ast.stmt) else line
+        if isinstance(node, ast.FunctionDef):
+            inside = [left.pop(at).message for at in marks if node.lineno < at <= (node.end_lineno or 0)]
+            inside += [
+                unfinished[each.id] for each in ast.walk(node) if isinstance(each, ast.Name) and each.id in unfinished
+            ]
+            unfinished.pop(node.name, None)
+            unfinished.update((node.name, message) for message in inside[:1])
+        elif isinstance(node, ast.Name) and node.id in unfinished and isinstance(node.ctx, ast.Load):
+            found.append((line - 0.5, unfinished[node.id]))  # before what the statement binds
+        elif not isinstance(node, ast.Lambda):
+            for child in ast.iter_child_nodes(node):
+                look(child, line)
+
+    look(tree, 0)
+    return sorted([*found, *((at, blank.message) for at, blank in left.items())])
 
 
 def _names(node: ast.AST) -> Iterator[ast.Name]:
@@ -248,6 +269,8 @@ def left_open(cells: list[str], message: str, names: dict[str, Any]) -> str:
                 try:
                     exec(compile(cell, "<cell>", "exec"), names)
                 except Exception as error:  # whatever a learner would see
+                    if polite and str(error).endswith("was called before forward"):
+                        break  # copies of layers know no way back
                     if not isinstance(error, NotImplementedError) or str(error) != message:
                         return f"left open, it ends in {type(error).__name__}: {error}"
                     polite += 1

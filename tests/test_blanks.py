@@ -163,6 +163,21 @@ def test_a_sum_or_a_dict_that_a_blank_was_to_fill_is_waited_for(blanks):
     assert said([]) == {} and guards[6] == ""
 
 
+def test_a_cell_that_needs_what_an_unfinished_function_was_to_give_says_so(blanks):
+    cells = [
+        "def half(x):\n    # BLANK: x / 2\n    y = x / 2\n    # END\n    return y",
+        "def quarter(x):\n    return half(half(x))\n\n\nlate = (lambda: half(8))\nquarters = [\n    quarter(8)\n]",
+        "print(quarters, late)",
+        "def quarter(x):\n    return x / 4\n\n\neighth = quarter(0.5)",
+        "print(eighth)",
+        "def half(x):\n    return x / 2\n\n\nfourth = half(0.5)",
+        "print(fourth)",
+    ]
+    stop = "if 'quarters' not in globals():  # it comes from a blank above\n"
+    stop += "    raise NotImplementedError('your code: x / 2')\n"
+    assert blanks.guarded(cells) == ["", "", stop, "", "", "", ""]
+
+
 @pytest.mark.parametrize(
     ("source", "told"),
     [
@@ -275,4 +290,7 @@ def test_trying_a_blank_changes_nothing(blanks):
     assert "in KeyError: 1" in blanks.left_open(
         [stops, "d = {}\nd[1]"], "your code: c", names
     )  # though one has stopped
+    late = "raise RuntimeError('LSTM.backward was called before forward')"
+    assert blanks.left_open([stops, late, "1 / 0"], "your code: c", names) == ""
+    assert "RuntimeError: LSTM" in blanks.left_open([late, stops], "your code: c", names)
     assert names == kept
