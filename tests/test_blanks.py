@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import rnnscratch
 from rnnscratch.teach import answers
 
 for needed in ("jupytext", "nbclient", "nbformat"):
@@ -176,6 +177,35 @@ def test_a_cell_that_needs_what_an_unfinished_function_was_to_give_says_so(blank
     stop = "if 'quarters' not in globals():  # it comes from a blank above\n"
     stop += "    raise NotImplementedError('your code: x / 2')\n"
     assert blanks.guarded(cells) == ["", "", stop, "", "", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("notebook", "right", "wrong", "told"),
+    [
+        ("01", "dhs[t - 1] + future", "dhs[t - 1]", "dh at t = 4"),
+        ("01", "dhs[t - 1] + future", "future", "dh at t = 4"),
+        ("01", "dxs[t - 1], future, dW_t", "dxs[t - 1], _, dW_t", "dh at t = 3"),
+        ("01", "dW += dW_t", "dW = dW_t", "dW"),
+        ("04", "dhs[t - 1] + h_future", "dhs[t - 1]", "dh at t = 4"),
+        ("04", "dxs[t - 1], h_future, c_future", "dxs[t - 1], _, c_future", "dh at t = 3"),
+        ("04", "h_future, c_future, dW_t", "h_future, _, dW_t", "dc (future) at t = 3"),
+        ("04", "dU + dU_t", "dU_t", "dU"),
+    ],
+)
+def test_the_third_rung_names_the_line_that_is_wrong(build, monkeypatch, notebook, right, wrong, told):
+    """Not a line after it that only shows the error."""
+    monkeypatch.setattr(build, "HERE", NOTEBOOKS)
+    source = build.sources([notebook])[0]
+    code = [cell.source for cell in build.read(source).cells if cell.cell_type == "code"]
+    first = next(k for k, cell in enumerate(code) if "def forward(xs, h0" in cell)
+    rung = next(k for k, cell in enumerate(code) if cell.startswith("def backward("))
+    assert code[rung].count(right) == 1
+    names = {"np": np, "rs": rnnscratch, "rng": np.random.default_rng(0)}
+    for cell in [*code[first:rung], code[rung].replace(right, wrong)]:
+        exec(cell, names)
+    with pytest.raises(AssertionError) as failed:
+        exec(code[rung + 1], names)
+    assert str(failed.value).startswith(f"{told} differs")
 
 
 @pytest.mark.parametrize(
