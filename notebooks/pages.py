@@ -25,6 +25,8 @@ UNUSED = re.compile(  # what would fetch MathJax and Mermaid, and scripts withou
     re.DOTALL,
 )
 STYLE = """<style>
+math {font-family: "Latin Modern Math", "STIX Two Math", "Cambria Math", "Libertinus Math", "TeX Gyre Termes Math",
+  "DejaVu Math TeX Gyre", math}
 math[display=block] {margin: 0.7em 0}
 mtd[columnalign] {padding-top: 0.4em; padding-bottom: 0.4em}
 mtd[columnalign=left] {text-align: left}
@@ -41,13 +43,29 @@ details {margin-bottom: 1em}
   .jp-RenderedHTMLCommon table {display: block; overflow-x: auto}
   .jp-RenderedHTML td {white-space: nowrap}
   .jp-RenderedMarkdown p {overflow: auto hidden}
-  .jp-RenderedImage img {max-width: max(100%, 640px)}
+  .jp-RenderedImage img {max-width: max(100%, 800px)}
 }
 @media print {.highlight pre {white-space: pre-wrap}}
 </style>"""  # formulas apart from each other; code, tables and pictures too wide for the screen scroll
 BARS = {"Vert": "\u2016", "|": "\u2016", "vert": "|"}
 BIG_BAR = re.compile(r"(\\[Bb]igg?[lrm]?)\s*\\(?:[lr]?(Vert|vert)\b|(\|))")  # unknown to latex2mathml, without \big too
 ADDED = re.compile(r"<mo><mrow><mo>&#x0002B;</mo></mrow></mo><mo>&#x0003D;</mo>")  # what it makes of \\mathrel{+}=
+PRIME = r"<mi>(&#x0203[234];)</mi>"
+PRIMED = [  # as high and as large as the font has it, not once more raised and made small
+    (re.compile(rf"<msup>(<mi[^>]*>[^<]*</mi>){PRIME}</msup>"), r'<mrow>\1<mo lspace="0" rspace="0">\2</mo></mrow>'),
+    (
+        re.compile(rf"<msubsup>(<mi[^>]*>[^<]*</mi>)((?:(?!<msubsup>).)*?){PRIME}</msubsup>"),
+        r'<msub><mrow>\1<mo lspace="0" rspace="0">\3</mo></mrow>\2</msub>',
+    ),
+    (
+        re.compile(rf"<msup>(<mi[^>]*>[^<]*</mi>)<mrow>{PRIME}"),
+        r'<msup><mrow>\1<mo lspace="0" rspace="0">\2</mo></mrow><mrow>',
+    ),
+]
+BAR = re.compile(r'<mo(?: fence="false")?(?: stretchy="false")?>(&#x0007C;|&#x02016;)</mo>')
+NAMED = re.compile(  # a function's name, with what stands before it and whether a bracket or a prime follows
+    r"(</m(?:[in]|frac|sup|sub|subsup|row)>)?((?:<ms(?:ub|up)>)?)<mi>(log|ln|exp|tanh|sin|cos)</mi>(?=(<mo[^>]*>&#x0(?:0028|203[234]);)?)"
+)
 ICON_FONT = re.compile(r"""<link [^>]*href=["'][^"']*font-awesome[^>]*>""")  # what matplotlib's animations would fetch
 ICON = re.compile(r'<i class="fa fa-([a-z -]+)"></i>')
 SIGNS = {
@@ -123,10 +141,21 @@ def mathml(tex: str, display: bool) -> str:
     except Exception as error:  # its errors have no common base
         raise ValueError(f"formula {tex!r}: {type(error).__name__} {error}") from error
     found = ADDED.sub('<mo lspace="0.28em" rspace="0.28em">+=</mo>', found)
+    for primed, instead in PRIMED:
+        found = primed.sub(instead, found)
+    found = BAR.sub(r'<mo lspace="0" rspace="0" stretchy="false">\1</mo>', found)
+    found = NAMED.sub(spaced, found)
     unknown = re.findall(r">\s*(\\(?:[A-Za-z]+|.)|&)\s*<", found)
     if unknown:
         raise ValueError(f"formula {tex!r}: {', '.join(unknown)} cannot be drawn")
     return found
+
+
+def spaced(match: re.Match[str]) -> str:
+    """A function's name with TeX's spaces: after what it multiplies, and before its argument without brackets."""
+    before, opened, name, bracket = match.groups()
+    space = f'lspace="{"0.17em" if before else "0"}" rspace="{"0" if bracket else "0.17em"}"'
+    return f"{before or ''}{opened}<mo {space}>{name}</mo>"
 
 
 def formula(tex: str, display: bool) -> str:

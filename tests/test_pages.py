@@ -70,6 +70,29 @@ def test_lines_that_are_aligned_become_a_table(pages):
     assert found.count("<mtr>") == 2 and found.count("<mtd") == 4 and "1ex" not in found
 
 
+def test_functions_are_set_apart_as_tex_does(pages):
+    def spaces(tex):
+        return re.findall(r'<mo lspace="([^"]*)" rspace="([^"]*)">([a-z]+)</mo>', pages.mathml(tex, False))
+
+    assert spaces(r"-\log p + D \log_2 V") == [("0", "0.17em", "log"), ("0.17em", "0.17em", "log")]
+    assert spaces(r"\tanh(z) = a \exp(b)") == [("0", "0", "tanh"), ("0.17em", "0", "exp")]
+    assert spaces(r"\tanh'(z)") == [("0", "0", "tanh")] and spaces(r"\tanh^2 z") == [("0", "0.17em", "tanh")]
+
+
+def test_a_prime_is_not_made_small_and_stands_before_an_index(pages):
+    prime = '<mo lspace="0" rspace="0">&#x02032;</mo>'
+    assert f"<mrow><mi>f</mi>{prime}</mrow><mo" in pages.mathml("f'(x)", False)
+    assert f"<msub><mrow><mi>b</mi>{prime}</mrow><mi>n</mi></msub>" in pages.mathml("b'_n", False)
+    assert f"<msup><mrow><mi>U</mi>{prime}</mrow><mrow><mo>&#x022A4;" in pages.mathml(r"U'^\top", False)
+    assert "<mi>&#x0203" not in pages.mathml("a'' + b_{n+1}' c_m + z'''", False)
+
+
+@pytest.mark.parametrize(("tex", "bar"), [("|x|", "&#x0007C;"), (r"\|x\|", "&#x02016;")])
+def test_a_norm_stands_close_to_what_it_holds(pages, tex, bar):
+    assert pages.mathml(tex, False).count(f'<mo lspace="0" rspace="0" stretchy="false">{bar}</mo>') == 2
+    assert "<mo>&#x02223;</mo>" in pages.mathml(r"p(a \mid b)", False)
+
+
 @pytest.mark.parametrize("tex", ["\\nonsense{a}", "a & b", "x_a_b"])
 def test_a_formula_that_cannot_be_drawn_is_told(pages, tex):
     with pytest.raises(ValueError, match=r"formula .*" + re.escape(repr(tex)[1:-1])):
@@ -112,6 +135,7 @@ def test_a_page_needs_no_network_and_no_script_for_its_formulas(pages):
     assert "$code$" in html and "$c$ and $$d$$" in re.sub(r"<[^>]+>", "", html)
     assert re.search(r"<details>\s*<summary>Solution</summary>\s*<p>It is <math", html)
     assert not re.search(r"""(src|href)\s*=\s*["']https?:|import\(|mathjax|cdnjs""", html, re.IGNORECASE)
+    assert re.search(r'^math \{font-family: ".* Math", .*math\}', html, re.MULTILINE | re.DOTALL)  # signs that stretch
     assert given.cells[0].source == TEXT and "text/latex" in given.cells[1].outputs[0].data
 
 
