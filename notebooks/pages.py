@@ -34,18 +34,19 @@ mtd[columnalign=right] {text-align: right}
 .formula {display: block; overflow: auto hidden}
 .highlight pre, .jp-OutputArea-output {overflow-x: auto}
 .jp-RenderedText pre {word-break: normal; overflow-wrap: anywhere}
+.jp-RenderedMarkdown pre, .jp-RenderedMarkdown pre code {white-space: pre; overflow-x: auto}
 .jp-RenderedHTML td pre {background: none}
 details {margin-bottom: 1em}
 @media (max-width: 700px) {
   :root {--jp-cell-prompt-width: 0px}
   .jp-OutputPrompt {display: none}
-  .jp-RenderedText pre, .jp-RenderedMarkdown pre, .jp-RenderedMarkdown pre code {white-space: pre; overflow-x: auto}
+  .jp-RenderedText pre, .jp-RenderedHTML td pre {white-space: pre; overflow-x: auto}
   .jp-RenderedHTMLCommon table {display: block; overflow-x: auto}
   .jp-RenderedHTML td {white-space: nowrap}
   .jp-RenderedMarkdown p {overflow: auto hidden}
   .jp-RenderedImage img {max-width: max(100%, 800px)}
 }
-@media print {.highlight pre {white-space: pre-wrap}}
+@media print {.highlight pre, .jp-RenderedMarkdown pre, .jp-RenderedMarkdown pre code {white-space: pre-wrap}}
 </style>"""  # formulas apart from each other; code, tables and pictures too wide for the screen scroll
 BARS = {"Vert": "\u2016", "|": "\u2016", "vert": "|"}
 BIG_BAR = re.compile(r"(\\[Bb]igg?[lrm]?)\s*\\(?:[lr]?(Vert|vert)\b|(\|))")  # unknown to latex2mathml, without \big too
@@ -79,16 +80,23 @@ SIGNS = {
     "fast-forward": "&gt;&gt;|",
     "plus": "+",
 }
+SETUP = 'find_spec("rnnscratch")'  # the first code cell: nothing to show in a lecture
 CELL = re.compile(r'<div class="jp-Cell [^>]*id="cell-id=([^"]+)">')
 SLIDES = """<style>
 :root {--jp-content-font-size1: 20px; --jp-code-font-size: 14px; --jp-cell-prompt-width: 0px}
 body.jp-Notebook {margin: 0; padding: 0; overflow: hidden}
 .jp-InputPrompt, .jp-OutputPrompt {display: none}
+.jp-RenderedHTMLCommon table {font-size: 16px}
+.jp-RenderedMarkdown pre, .jp-RenderedMarkdown pre code {font-size: var(--jp-code-font-size)}
 main {display: flex; height: 100vh; overflow: auto hidden; scroll-snap-type: x mandatory; scrollbar-width: none}
 main > section {flex: 0 0 100vw; box-sizing: border-box; height: 100vh; padding: 2vh max(1vw, 50vw - 520px) 3em;
   overflow: hidden auto; scroll-snap-align: start; scroll-snap-stop: always; outline: none}
 .slide-number {position: fixed; right: 1.5em; bottom: 0.5em; padding: 0 0.3em; background: white; color: #555;
   font-family: sans-serif}
+@media (max-width: 700px) {
+  :root {--jp-content-font-size1: 17px}
+  .jp-RenderedHTMLCommon table {font-size: 14px}
+}
 @media print {
   body.jp-Notebook {overflow: visible}
   main, main > section {display: block; height: auto; overflow: visible}
@@ -206,7 +214,8 @@ def page(notebook: Any, title: str, slides: bool = False) -> str:
 
 def slides_of(cells: list[Any]) -> list[Any]:
     """The cells with texts cut before each heading of level 2, each with its kind: "slide" at headings, "subslide" at
-    a text after code, "-" for what goes on, or what it is said to be already."""
+    a text after code, "skip" for the cell that finds the library, "-" for what goes on, or what it is said to be
+    already."""
     found: list[Any] = []
     for cell in cells:
         texts = [cell.source]
@@ -219,6 +228,8 @@ def slides_of(cells: list[Any]) -> list[Any]:
                 kind = "slide"
             elif cell.cell_type == "markdown" and found and found[-1].cell_type == "code":
                 kind = "subslide"
+            elif SETUP in text:
+                kind = "skip"
             part.metadata = {"slideshow": {"slide_type": kind}, **cell.metadata}
             found.append(part)
     return found

@@ -169,6 +169,17 @@ def test_slides_begin_at_headings_and_at_texts_after_code_unless_a_cell_says_oth
     assert html.count("<section") == html.count("</section>") == 5
 
 
+def test_slides_leave_out_the_cell_that_finds_the_library(pages):
+    given = notebook("# Title", "## One")
+    given.cells[1:1] = [nbformat.v4.new_code_cell((NOTEBOOKS / "install.py").read_text())]
+    assert [pages.kind_of(cell) for cell in pages.slides_of(given.cells)] == ["slide", "skip", "slide"]
+    assert "check_call" not in pages.page(given, "01_small", slides=True)
+    assert "check_call" in pages.page(given, "01_small")
+    for path in NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"):
+        code = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+        assert [pages.SETUP in cell.source for cell in code].index(True) == 0, path.name
+
+
 def test_slides_need_no_network_and_print_each_on_a_sheet_of_its_own(pages):
     html = pages.page(notebook(TEXT, "## Third"), "01_small", slides=True)
     assert not re.search(
