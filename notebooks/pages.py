@@ -31,6 +31,7 @@ math[display=block] {margin: 0.7em 0}
 mtd[columnalign] {padding-top: 0.4em; padding-bottom: 0.4em}
 mtd[columnalign=left] {text-align: left}
 mtd[columnalign=right] {text-align: right}
+.whole {white-space: nowrap}
 .formula {display: block; overflow: auto hidden}
 .highlight pre, .jp-OutputArea-output {overflow-x: auto}
 .jp-RenderedText pre {word-break: normal; overflow-wrap: anywhere}
@@ -208,6 +209,7 @@ def page(notebook: Any, title: str, slides: bool = False) -> str:
     html = UNUSED.sub("", html).replace("</head>", f"{STYLE}{SLIDES if slides else ''}</head>", 1)
     if slides:
         html = in_sections(html, {cell.id for cell in shown.cells if kind_of(cell) in ("slide", "subslide")})
+    html = re.sub(r"FORMULA\d+X[.,;:?!)]+", r'<span class="whole">\g<0></span>', html)
     html = re.sub(r"FORMULA(\d+)X", lambda match: drawn[int(match[1])], html)
     return LINK.sub(r"\1\2.slides.html" if slides else r"\1\2.html", html)
 

@@ -60,6 +60,12 @@ def test_formulas_are_found_outside_code_alone(pages):
     assert pages.formulas(TEXT) == [("a_1 < b", False), ("\\sum_{t=1}^T x_t", True), ("e", False)]
 
 
+def test_a_formula_and_the_stop_after_it_stay_on_one_line(pages):
+    html = pages.page(notebook("It is $a$. So $b$ is (for $c$)?"), "01_small")
+    assert re.findall(r'<span class="whole"><math.*?</math>([^<]*)</span>', html) == [".", ")?"]
+    assert ".whole {white-space: nowrap}" in html
+
+
 def test_a_sign_of_two_characters_is_one(pages):
     assert pages.mathml("a \\mathrel{+}= b", False).count("<mo") == 1
     assert ">+=</mo>" in pages.mathml("a \\mathrel{+}= b", False)
@@ -133,7 +139,7 @@ def test_a_page_needs_no_network_and_no_script_for_its_formulas(pages):
     assert html.count("<math ") == 4 and html.count("<mfrac>") == 1
     assert 'display="block"' in html and "<title>01_small</title>" in html and 'href="02_other.html"' in html
     assert "$code$" in html and "$c$ and $$d$$" in re.sub(r"<[^>]+>", "", html)
-    assert re.search(r"<details>\s*<summary>Solution</summary>\s*<p>It is <math", html)
+    assert re.search(r"<details>\s*<summary>Solution</summary>\s*<p>It is <span class="whole"><math", html)
     assert not re.search(r"""(src|href)\s*=\s*["']https?:|import\(|mathjax|cdnjs""", html, re.IGNORECASE)
     assert re.search(r'^math \{font-family: ".* Math", .*math\}', html, re.MULTILINE | re.DOTALL)  # signs that stretch
     assert given.cells[0].source == TEXT and "text/latex" in given.cells[1].outputs[0].data
