@@ -81,6 +81,7 @@ SIGNS = {
     "fast-forward": "&gt;&gt;|",
     "plus": "+",
 }
+SHOWN = 8  # lines of code above a picture that a slide shows
 SETUP = 'find_spec("rnnscratch")'  # the first code cell: nothing to show in a lecture
 CELL = re.compile(r'<div class="jp-Cell [^>]*id="cell-id=([^"]+)">')
 SLIDES = """<style>
@@ -88,9 +89,10 @@ SLIDES = """<style>
 body.jp-Notebook {margin: 0; padding: 0; overflow: hidden}
 .jp-InputPrompt, .jp-OutputPrompt {display: none}
 .jp-RenderedHTMLCommon table {font-size: 16px}
+.jp-CodeCell > details > summary {font: 16px sans-serif}
 .jp-RenderedMarkdown pre, .jp-RenderedMarkdown pre code {font-size: var(--jp-code-font-size)}
 main {display: flex; height: 100vh; overflow: auto hidden; scroll-snap-type: x mandatory; scrollbar-width: none}
-main > section {flex: 0 0 100vw; box-sizing: border-box; height: 100vh; padding: 2vh max(1vw, 50vw - 520px) 3em;
+main > section {flex: 0 0 100vw; box-sizing: border-box; height: 100vh; padding: 2vh max(1vw, 50vw - 600px) 3em;
   overflow: hidden auto; scroll-snap-align: start; scroll-snap-stop: always; outline: none}
 .slide-number {position: fixed; right: 1.5em; bottom: 0.5em; padding: 0 0.3em; background: white; color: #555;
   font-family: sans-serif}
@@ -182,7 +184,8 @@ def page(notebook: Any, title: str, slides: bool = False) -> str:
     """The HTML of an executed notebook, which stays as it is; solutions are folded as they are there.
 
     Slides begin at headings of level 1 and 2 and at texts after code, unless cells say otherwise in `slideshow`; what
-    is "skip" or "notes" there is left out. Raises ValueError for a formula that cannot be drawn.
+    is "skip" or "notes" there is left out. On slides the code above a picture is folded as well. Raises ValueError for
+    a formula that cannot be drawn.
     """
     drawn: list[str] = []
 
@@ -208,6 +211,9 @@ def page(notebook: Any, title: str, slides: bool = False) -> str:
     html = ICON.sub(lambda match: SIGNS.get(match[1], ""), ICON_FONT.sub("", html))
     html = UNUSED.sub("", html).replace("</head>", f"{STYLE}{SLIDES if slides else ''}</head>", 1)
     if slides:
+        for cell in shown.cells:
+            if draws(cell) and len(cell.source.splitlines()) > SHOWN:
+                html = folded(html, cell.id)
         html = in_sections(html, {cell.id for cell in shown.cells if kind_of(cell) in ("slide", "subslide")})
     html = re.sub(r"FORMULA\d+X[.,;:?!)]+", r'<span class="whole">\g<0></span>', html)
     html = re.sub(r"FORMULA(\d+)X", lambda match: drawn[int(match[1])], html)
@@ -235,6 +241,18 @@ def slides_of(cells: list[Any]) -> list[Any]:
             part.metadata = {"slideshow": {"slide_type": kind}, **cell.metadata}
             found.append(part)
     return found
+
+
+def draws(cell: Any) -> bool:
+    """Whether a picture is among its outputs, as such or in HTML."""
+    data = [output.get("data", {}) for output in cell.get("outputs", [])]
+    return any("image/png" in each or "<img" in "".join(each.get("text/html", "")) for each in data)
+
+
+def folded(html: str, cell: str) -> str:
+    """A page with the code of this cell folded away, so that its picture stands at the top."""
+    code = rf'(id="cell-id={cell}">\s*)(<div class="jp-Cell-inputWrapper".*?)(?=<div class="jp-Cell-outputWrapper")'
+    return re.sub(code, r"\1<details><summary>Code</summary>\2</details>", html, count=1, flags=re.DOTALL)
 
 
 def kind_of(cell: Any) -> str:

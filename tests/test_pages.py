@@ -139,7 +139,7 @@ def test_a_page_needs_no_network_and_no_script_for_its_formulas(pages):
     assert html.count("<math ") == 4 and html.count("<mfrac>") == 1
     assert 'display="block"' in html and "<title>01_small</title>" in html and 'href="02_other.html"' in html
     assert "$code$" in html and "$c$ and $$d$$" in re.sub(r"<[^>]+>", "", html)
-    assert re.search(r"<details>\s*<summary>Solution</summary>\s*<p>It is <span class="whole"><math", html)
+    assert re.search(r'<details>\s*<summary>Solution</summary>\s*<p>It is <span class="whole"><math', html)
     assert not re.search(r"""(src|href)\s*=\s*["']https?:|import\(|mathjax|cdnjs""", html, re.IGNORECASE)
     assert re.search(r'^math \{font-family: ".* Math", .*math\}', html, re.MULTILINE | re.DOTALL)  # signs that stretch
     assert given.cells[0].source == TEXT and "text/latex" in given.cells[1].outputs[0].data
@@ -173,6 +173,22 @@ def test_slides_begin_at_headings_and_at_texts_after_code_unless_a_cell_says_oth
         "after code",
     ]
     assert html.count("<section") == html.count("</section>") == 5
+
+
+def test_slides_fold_the_code_above_a_picture(pages):
+    picture = nbformat.v4.new_output("display_data", {"image/png": "iVBORw0KGgo=", "text/plain": "<Figure>"})
+    cells = [nbformat.v4.new_code_cell("line()\n" * lines, execution_count=1) for lines in (20, 20, 3)]
+    for cell, outputs in zip(cells, ([picture], [nbformat.v4.new_output("stream", text="text")], [picture])):
+        cell.outputs = outputs
+    given = notebook("# Title", "## Two")
+    given.cells[1:1] = cells
+    html = pages.page(given, "01_small", slides=True)
+    folded = re.findall(r"<details><summary>Code</summary>(.*?)</details>", html, re.DOTALL)
+    assert [text.count('<span class="n">line</span>') for text in folded] == [20]
+    assert 'class="jp-Cell-outputWrapper"' not in folded[0] and folded[0].count("<div") == folded[0].count("</div>")
+    assert html.count("data:image/png;base64,iVBORw0KGgo=") == 2 and "<summary>Code" not in pages.page(
+        given, "01_small"
+    )
 
 
 def test_slides_leave_out_the_cell_that_finds_the_library(pages):
