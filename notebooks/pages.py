@@ -38,7 +38,7 @@ mtd[columnalign=right] {text-align: right}
 .jp-RenderedMarkdown pre, .jp-RenderedMarkdown pre code {white-space: pre; overflow-x: auto}
 .jp-RenderedHTML td pre {background: none}
 details {margin-bottom: 1em}
-@media (max-width: 700px) {
+@media screen and (max-width: 700px) {
   :root {--jp-cell-prompt-width: 0px}
   .jp-OutputPrompt {display: none}
   .jp-RenderedText pre, .jp-RenderedHTML td pre {white-space: pre; overflow-x: auto}
@@ -47,7 +47,20 @@ details {margin-bottom: 1em}
   .jp-RenderedMarkdown p {overflow: auto hidden}
   .jp-RenderedImage img {max-width: max(100%, 800px)}
 }
-@media print {.highlight pre, .jp-RenderedMarkdown pre, .jp-RenderedMarkdown pre code {white-space: pre-wrap}}
+@page {margin: 12mm}
+@media print {
+  :root {--jp-cell-prompt-width: 0px; --jp-code-font-size: 7.5pt; --jp-content-font-size1: 10pt}
+  body.jp-Notebook {padding: 0}
+  .jp-InputPrompt, .jp-OutputPrompt {display: none}
+  .highlight pre, .jp-RenderedText pre {white-space: pre-wrap}
+  .jp-RenderedMarkdown pre, .jp-RenderedMarkdown pre code {font-size: var(--jp-code-font-size)}
+  .jp-RenderedHTMLCommon table {font-size: 8pt}
+  .jp-RenderedHTMLCommon td code {white-space: normal; overflow-wrap: anywhere}
+  .formula, .jp-OutputArea-output {overflow: visible}
+  .jp-Cell, .jp-Cell-inputWrapper, .jp-InputArea, .jp-InputArea-editor {display: block}
+  h1, h2, h3 {break-after: avoid}
+  img, tr {break-inside: avoid}
+}
 </style>"""  # formulas apart from each other; code, tables and pictures too wide for the screen scroll
 BARS = {"Vert": "\u2016", "|": "\u2016", "vert": "|"}
 BIG_BAR = re.compile(r"(\\[Bb]igg?[lrm]?)\s*\\(?:[lr]?(Vert|vert)\b|(\|))")  # unknown to latex2mathml, without \big too
@@ -96,10 +109,11 @@ main > section {flex: 0 0 100vw; box-sizing: border-box; height: 100vh; padding:
   overflow: hidden auto; scroll-snap-align: start; scroll-snap-stop: always; outline: none}
 .slide-number {position: fixed; right: 1.5em; bottom: 0.5em; padding: 0 0.3em; background: white; color: #555;
   font-family: sans-serif}
-@media (max-width: 700px) {
+@media screen and (max-width: 700px) {
   :root {--jp-content-font-size1: 17px}
   .jp-RenderedHTMLCommon table {font-size: 14px}
 }
+@page {size: 340mm 230mm}
 @media print {
   body.jp-Notebook {overflow: visible}
   main, main > section {display: block; height: auto; overflow: visible}

@@ -66,6 +66,15 @@ def test_a_formula_and_the_stop_after_it_stay_on_one_line(pages):
     assert ".whole {white-space: nowrap}" in html
 
 
+def test_rules_for_narrow_screens_are_not_those_of_paper(pages):
+    """A sheet is narrower than such a screen, and nothing on it can be scrolled."""
+    for html in (pages.page(notebook("# A"), "a"), pages.page(notebook("# A"), "a", slides=True)):
+        style = html[html.index(".whole {") :]
+        assert re.findall(r"@media [^{]*max-width[^{]*", style) == ["@media screen and (max-width: 700px) "] * (
+            1 + ("slide-number" in html)
+        )
+
+
 def test_a_sign_of_two_characters_is_one(pages):
     assert pages.mathml("a \\mathrel{+}= b", False).count("<mo") == 1
     assert ">+=</mo>" in pages.mathml("a \\mathrel{+}= b", False)
@@ -241,6 +250,28 @@ def test_keys_turn_slides_and_scroll_through_long_ones(pages, tmp_path):
         "1 / 3 top #1",
         "1 / 3 top #1",
     ]
+
+
+def test_printed_slides_lie_across_their_sheets_one_on_each(pages, tmp_path):
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if not browser:
+        pytest.skip("printing is tried in chromium, which is not here")
+    cells = ("# One", "## Two\n" + "line\n\n" * 5, "## Three")
+    for name, slides in (("slides", True), ("page", False)):
+        (tmp_path / f"{name}.html").write_text(pages.page(notebook(*cells), name, slides=slides), encoding="utf-8")
+        options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+        options += [f"--print-to-pdf={tmp_path / name}.pdf", (tmp_path / f"{name}.html").as_uri()]
+        subprocess.run([browser, *options], capture_output=True, timeout=120, check=True)
+    sheets = {
+        name: [
+            [round(float(size)) for size in box]
+            for box in re.findall(rb"/MediaBox \[0 0 ([\d.]+) ([\d.]+)\]", (tmp_path / f"{name}.pdf").read_bytes())
+        ]
+        for name in ("slides", "page")
+    }
+    assert len(sheets["slides"]) == 3 and len(sheets["page"]) == 1
+    assert all(width > height for width, height in sheets["slides"])
+    assert all(width < height for width, height in sheets["page"])
 
 
 def test_build_writes_pages_of_notebooks_that_are_up_to_date(pages, monkeypatch, tmp_path, capsys):
