@@ -32,6 +32,7 @@ mtd[columnalign] {padding-top: 0.4em; padding-bottom: 0.4em}
 mtd[columnalign=left] {text-align: left}
 mtd[columnalign=right] {text-align: right}
 .whole {white-space: nowrap}
+:is(.jp-RenderedMarkdown p, .jp-RenderedMarkdown li):has(> math mfrac, > .whole mfrac) {line-height: 2}
 .formula {display: block; overflow: auto hidden}
 .highlight pre, .jp-OutputArea-output {overflow-x: auto}
 .jp-RenderedText pre {word-break: normal; overflow-wrap: anywhere}
@@ -78,6 +79,7 @@ PRIMED = [  # as high and as large as the font has it, not once more raised and 
     ),
 ]
 BAR = re.compile(r'<mo(?: fence="false")?(?: stretchy="false")?>(&#x0007C;|&#x02016;)</mo>')
+LETTER = re.compile(r"<mo>(&#x0(?:2202|2207|221E|22A4);)</mo>")  # of TeX's letters: partial, nabla, infinity, top
 NAMED = re.compile(  # a function's name, with what stands before it and whether a bracket or a prime follows
     r"(</m(?:[in]|frac|sup|sub|subsup|row)>)?((?:<ms(?:ub|up)>)?)<mi>(log|ln|exp|tanh|sin|cos)</mi>(?=(<mo[^>]*>&#x0(?:0028|203[234]);)?)"
 )
@@ -169,6 +171,7 @@ def mathml(tex: str, display: bool) -> str:
     for primed, instead in PRIMED:
         found = primed.sub(instead, found)
     found = BAR.sub(r'<mo lspace="0" rspace="0" stretchy="false">\1</mo>', found)
+    found = LETTER.sub(r'<mi mathvariant="normal">\1</mi>', found)
     found = NAMED.sub(spaced, found)
     unknown = re.findall(r">\s*(\\(?:[A-Za-z]+|.)|&)\s*<", found)
     if unknown:

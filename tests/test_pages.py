@@ -98,8 +98,13 @@ def test_a_prime_is_not_made_small_and_stands_before_an_index(pages):
     prime = '<mo lspace="0" rspace="0">&#x02032;</mo>'
     assert f"<mrow><mi>f</mi>{prime}</mrow><mo" in pages.mathml("f'(x)", False)
     assert f"<msub><mrow><mi>b</mi>{prime}</mrow><mi>n</mi></msub>" in pages.mathml("b'_n", False)
-    assert f"<msup><mrow><mi>U</mi>{prime}</mrow><mrow><mo>&#x022A4;" in pages.mathml(r"U'^\top", False)
+    assert f"<msup><mrow><mi>U</mi>{prime}</mrow><mrow><mi " in pages.mathml(r"U'^\top", False)
     assert "<mi>&#x0203" not in pages.mathml("a'' + b_{n+1}' c_m + z'''", False)
+
+
+def test_signs_that_are_letters_to_tex_bring_no_space_with_them(pages):
+    found = pages.mathml(r"\partial h = -\infty U^\top + \nabla_x", False)
+    assert re.findall(r'<mi mathvariant="normal">&#x0(\w+);', found) == ["2202", "221E", "22A4", "2207"]
 
 
 @pytest.mark.parametrize(("tex", "bar"), [("|x|", "&#x0007C;"), (r"\|x\|", "&#x02016;")])
