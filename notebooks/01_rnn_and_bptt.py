@@ -864,12 +864,16 @@ print("rung 2: right")
 
 
 # %% [markdown]
-# **Rung 3: the sequence.** The loop backwards, with the two consumers of each state and the sums over time.
+# **Rung 3: the sequence.** The loop backwards, with the two consumers of each state and the sums over time. What you
+# call `dh`, $\bar h_t$, is noted in `reached` at each step: where a number is wrong, the check begins with it.
 
 
 # %%
-def backward(xs, hs, W, U, dhs, dh_T):
-    """dxs (T, B, D), dh0 (B, H), dW, dU, db from the gradients of the outputs, dhs, and of the final state, dh_T."""
+def backward(xs, hs, W, U, dhs, dh_T, reached=None):
+    """dxs (T, B, D), dh0 (B, H), dW, dU, db from the gradients of the outputs, dhs, and of the final state, dh_T.
+
+    The dict `reached`, where there is one, gets what reaches each state, under ("dh", t).
+    """
     dxs, dW, dU, db = np.zeros_like(xs), np.zeros_like(W), np.zeros_like(U), np.zeros(len(U))
     future = dh_T
     for t in range(len(xs), 0, -1):
@@ -880,12 +884,15 @@ def backward(xs, hs, W, U, dhs, dh_T):
         dU += dU_t  # Eq. 5
         db += db_t  # Eq. 14
         # END
+        if reached is not None:
+            reached["dh", t] = dh.copy()
     return dxs, future, dW, dU, db
 
 
 # %%
-names = ("dx", ("dh_prev", 1), "dW", "dU", "db")
-found = steps.compare(dict(zip(names, backward(xs, hs, W_m, U_m, dhs, dh_T))))
+names, reached = ("dx", ("dh_prev", 1), "dW", "dU", "db"), {}
+mine = dict(zip(names, backward(xs, hs, W_m, U_m, dhs, dh_T, reached)))
+found = steps.compare({**reached, **mine})
 assert found.ok, found
 
 

@@ -588,27 +588,35 @@ print("rung 2: right")
 
 
 # %% [markdown]
-# **Rung 3: the sequence.** Two futures are handed from step to step, $h$'s and $c$'s.
+# **Rung 3: the sequence.** Two futures are handed from step to step, $h$'s and $c$'s. What you call `dh`, and the
+# `c_future` that a step finds, are noted in `reached`: where a number is wrong, the check begins with them.
 
 
 # %%
-def backward(kept, W, U, dhs, dh_T, dc_T):
-    """dxs (T, B, D), dh0, dc0 (B, H), dW, dU, db, from the gradients of all outputs and of the final h and c."""
+def backward(kept, W, U, dhs, dh_T, dc_T, reached=None):
+    """dxs (T, B, D), dh0, dc0 (B, H), dW, dU, db, from the gradients of all outputs and of the final h and c.
+
+    The dict `reached`, where there is one, gets what reaches each state: ("dh", t) and ("dc (future)", t).
+    """
     dxs = np.zeros((len(kept), *kept[0][0].shape))
     dW, dU, db = np.zeros_like(W), np.zeros_like(U), np.zeros(U.shape[1])
     h_future, c_future = dh_T, dc_T
     for t in range(len(kept), 0, -1):
+        from_next = c_future.copy()
         # BLANK: dh from both consumers; one step back; add up; hand both futures on
         dh = dhs[t - 1] + h_future
         dxs[t - 1], h_future, c_future, dW_t, dU_t, db_t = step_backward(dh, c_future, kept[t - 1], W, U)
         dW, dU, db = dW + dW_t, dU + dU_t, db + db_t
         # END
+        if reached is not None:
+            reached["dh", t], reached["dc (future)", t] = dh.copy(), from_next
     return dxs, h_future, c_future, dW, dU, db
 
 
 # %%
-names = ("dx", ("dh_prev", 1), ("dc_prev", 1), "dW", "dU", "db")
-found = trace.compare(dict(zip(names, backward(kept, W, U, up, dh_T, dc_T))))
+names, reached = ("dx", ("dh_prev", 1), ("dc_prev", 1), "dW", "dU", "db"), {}
+mine = dict(zip(names, backward(kept, W, U, up, dh_T, dc_T, reached)))
+found = trace.compare({**reached, **mine})
 assert found.ok, found
 
 

@@ -136,7 +136,7 @@ np.testing.assert_allclose([of_scores[1], of_scores[2]], dlogits, rtol=1e-12)
 # Then the decoder, from its last step to its first:
 
 # %%
-ds, dU_decoder, arrived = 0.0, 0.0, {}
+ds, dU_decoder, to_s = 0.0, 0.0, {}  # what arrives at each state
 for t in (2, 1):
     # BLANK: add to ds what comes from the scores; then dz, what U gets (added up), and ds for the step before
     ds += of_scores[t] @ p["dense.W"]
@@ -144,7 +144,7 @@ for t in (2, 1):
     dU_decoder += s[t - 1] * dz
     ds = dz * p["decoder.U_l0"]
     # END
-    arrived["s", t - 1] = ds
+    to_s[t - 1] = ds
     print(f"decoder, t={t}: dz = {dz:+.6f}, for the step before {ds:+.6f}")
 
 # %%
@@ -158,14 +158,14 @@ np.testing.assert_allclose(dU_decoder, model.grads["decoder.U_l0"].item(), rtol=
 # BLANK: what the encoder's last state gets
 dh = ds
 # END
-dU_encoder = 0.0
+dU_encoder, to_h = 0.0, {}
 for k in (2, 1):
     # BLANK: dz, what U gets (added up), and dh for the step before
     dz = dh * (1 - h[k] ** 2)
     dU_encoder += h[k - 1] * dz
     dh = dz * p["encoder.U_l0"]
     # END
-    arrived["h", k - 1] = dh
+    to_h[k - 1] = dh
     print(f"encoder, k={k}: dz = {dz:+.6f}, for the step before {dh:+.6f}")
 
 # %%
@@ -196,7 +196,7 @@ np.testing.assert_allclose(dU_encoder, whole_loss(p["encoder.U_l0"] + 1e-200j).i
 # %%
 fig, ax = plt.subplots(figsize=(9.5, 3.4), layout="constrained")
 nodes = [(f"$h_{k}$", h[k]) for k in range(3)] + [(f"$s_{t}$", s[t]) for t in (1, 2)]
-edges = [arrived["h", 0], arrived["h", 1], arrived["s", 0], arrived["s", 1]]
+edges = [to_h[0], to_h[1], to_s[0], to_s[1]]
 for n, (name, value) in enumerate(nodes):
     colour = "tab:blue" if n < 3 else "tab:green"
     ax.text(

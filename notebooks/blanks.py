@@ -130,41 +130,96 @@ def student(notebook: Any) -> Any:
 
 
 def guarded(sources: list[str]) -> list[str]:
-    """For each code cell the lines to begin with: they name the open blanks above without which it lacks a name."""
-    found, bound = list[str](), set[str]()
-    awaited: dict[str, str] = {}  # a name, and the message of the blank that keeps its line from being reached
+    """For each code cell the lines to begin with: they name the open blanks above without which it lacks a name, or
+    finds it as empty as it began."""
+    found, bound, order = list[str](), set[str](), list[str]()  # in `order` the messages of the blanks so far
+    # a name, and for each blank that keeps it from being made: how that shows, and the blank's message
+    awaited: dict[str, list[tuple[str, str]]] = {}
+    unfinished: dict[str, str] = {}  # a function that stops whoever calls it, and the message of its blank
     for source in sources:
         found.append("")
         tree = ast.parse(source)
         first: dict[str, int] = {}  # a name that the cell binds, and its line
-        needed: dict[str, str] = {}  # the message of a blank, and a name that the cell lacks without it
+        needed: dict[str, str] = {}  # the message of a blank, and how it shows that the cell lacks a name without it
         for each in sorted(_names(tree), key=lambda name: (name.lineno, isinstance(name.ctx, ast.Store))):
             if isinstance(each.ctx, ast.Store):
                 first.setdefault(each.id, each.lineno)
-            elif each.id in awaited and each.id not in first:
-                needed.setdefault(awaited[each.id], each.id)
-        stops = []  # where the cell stops while a blank is open, and the message that it stops with
-        for message in dict.fromkeys(awaited.values()):
-            if message in needed:
-                found[-1] += f"if {needed[message]!r} not in globals():  # it comes from a blank above\n"
-                found[-1] += f"    raise NotImplementedError({message!r})\n"
-                stops = stops or [(0, message)]
-        stops += [(at, blank.message) for at, blank in _outside_functions(source, tree)]
+            elif each.id not in first:
+                for sign, message in awaited.get(each.id, []):
+                    needed.setdefault(message, sign)
+        earlier = [(needed[message], message) for message in dict.fromkeys(order) if message in needed]
+        for sign, message in earlier:
+            found[-1] += f"if {sign}:  # it comes from a blank above\n    raise NotImplementedError({message!r})\n"
+        own = _stops(source, tree, unfinished)  # where the cell itself stops
+        order += [blank.message for blank in blanks(source)]
         for name, line in first.items():
-            before = [message for at, message in stops if at < line]
-            if before and name not in bound:
-                awaited[name] = before[-1]
-            elif not before:
+            before = [message for at, message in own if at < line]
+            if (before or earlier) and name not in bound:
+                missing = f"{name!r} not in globals()"
+                awaited[name] = [*earlier, (missing, before[-1] if before else earlier[-1][1])]
+            elif not before and not earlier:
                 awaited.pop(name, None)
                 bound.add(name)
+        for name, (begun, filled_at) in _filled(tree).items():
+            between = [message for at, message in own if begun < at < filled_at]
+            if between:
+                awaited.setdefault(name, []).append((f"not {name}", between[-1]))
     return found
 
 
-def _outside_functions(source: str, tree: ast.Module) -> list[tuple[int, Blank]]:
-    """The blanks that stop their cell itself when it runs, each with the line of its mark."""
-    inside = [(each.lineno, each.end_lineno or 0) for each in ast.walk(tree) if isinstance(each, ast.FunctionDef)]
+def _filled(tree: ast.Module) -> dict[str, tuple[int, int]]:
+    """The names that begin as 0 or as an empty list or dict, and are added to: the lines of both."""
+    begun: dict[str, int] = {}
+    added: dict[str, int] = {}
+    for node in _outer(tree):
+        if isinstance(node, ast.Assign):
+            for target, value in ((each, node.value) for each in node.targets):
+                both = isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple)
+                for name, start in zip(target.elts, value.elts) if both else [(target, value)]:
+                    if isinstance(name, ast.Name) and ast.unparse(start) in ("0", "0.0", "[]", "{}"):
+                        begun[name.id] = node.lineno
+        elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
+            added[node.target.id] = node.lineno
+        elif isinstance(node, ast.Subscript | ast.Attribute) and isinstance(node.value, ast.Name):
+            by_method = isinstance(node, ast.Attribute) and node.attr in ("append", "extend", "insert", "update")
+            if by_method or isinstance(node.ctx, ast.Store):
+                added[node.value.id] = node.lineno
+    return {name: (begun[name], line) for name, line in added.items() if name in begun}
+
+
+def _outer(node: ast.AST) -> Iterator[ast.AST]:
+    """The nodes outside of functions, in the order of the source."""
+    yield node
+    if not isinstance(node, ast.FunctionDef | ast.Lambda):
+        for child in ast.iter_child_nodes(node):
+            yield from _outer(child)
+
+
+def _stops(source: str, tree: ast.Module, unfinished: dict[str, str]) -> list[tuple[float, str]]:
+    """The lines at which the cell stops while a blank is open, its own or that of a function that it calls there, each
+    with the message; the functions that the cell defines join those `unfinished` or leave them.
+    """
     marks = [at for at, line in enumerate(source.splitlines(), 1) if line.strip().startswith("# BLANK: ")]
-    return [(at, blank) for at, blank in zip(marks, blanks(source)) if not any(a <= at <= b for a, b in inside)]
+    left = dict(zip(marks, blanks(source)))
+    found: list[tuple[float, str]] = []
+
+    def look(node: ast.AST, line: int) -> None:
+        line = node.lineno if isinstance(node, ast.stmt) else line
+        if isinstance(node, ast.FunctionDef):
+            inside = [left.pop(at).message for at in marks if node.lineno < at <= (node.end_lineno or 0)]
+            inside += [
+                unfinished[each.id] for each in ast.walk(node) if isinstance(each, ast.Name) and each.id in unfinished
+            ]
+            unfinished.pop(node.name, None)
+            unfinished.update((node.name, message) for message in inside[:1])
+        elif isinstance(node, ast.Name) and node.id in unfinished and isinstance(node.ctx, ast.Load):
+            found.append((line - 0.5, unfinished[node.id]))  # before what the statement binds
+        elif not isinstance(node, ast.Lambda):
+            for child in ast.iter_child_nodes(node):
+                look(child, line)
+
+    look(tree, 0)
+    return sorted([*found, *((at, blank.message) for at, blank in left.items())])
 
 
 def _names(node: ast.AST) -> Iterator[ast.Name]:
@@ -200,24 +255,30 @@ def _without_solutions(cell: Any) -> list[Any]:
 
 
 def left_open(cells: list[str], message: str, names: dict[str, Any]) -> str:
-    """What is wrong with how these cells run, the first of them with a blank left open; "" if one stops as it should.
+    """What is wrong with how these cells run, the first of them with a blank left open; "" if one stops as it should
+    and none otherwise.
 
     `names` are the globals that they run in, changed meanwhile and then as before.
     """
     before = dict(names)
     names.update(_copies(before))
+    polite = 0
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             for cell in cells:
-                exec(compile(cell, "<cell>", "exec"), names)
-    except Exception as error:  # whatever a learner would see
-        polite = isinstance(error, NotImplementedError) and str(error) == message
-        return "" if polite else f"left open, it ends in {type(error).__name__}: {error}"
+                try:
+                    exec(compile(cell, "<cell>", "exec"), names)
+                except Exception as error:  # whatever a learner would see
+                    if polite and str(error).endswith("was called before forward"):
+                        break  # copies of layers know no way back
+                    if not isinstance(error, NotImplementedError) or str(error) != message:
+                        return f"left open, it ends in {type(error).__name__}: {error}"
+                    polite += 1
     finally:
         for name in set(names) - set(before):
             del names[name]
         names.update(before)
-    return f"left open, it stops none of {len(cells)} cells"
+    return "" if polite else f"left open, it stops none of {len(cells)} cells"
 
 
 def _copies(names: dict[str, Any]) -> dict[str, Any]:

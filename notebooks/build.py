@@ -33,7 +33,7 @@ from rnnscratch.teach import answers
 
 HERE = Path(__file__).resolve().parent
 SECONDS = 1800  # for one cell
-NOTICED = 3  # a blank left open must stop its own cell or one of those after it, so many in all
+NOTICED = 3  # a blank left open is looked for in its own cell and those after it, so many in all
 
 
 def sources(chosen: list[str]) -> list[Path]:
@@ -120,19 +120,21 @@ def check(source: Path) -> list[str]:
 def run(notebook: Any, quick: bool, probing: bool = True) -> tuple[dict[str, answers.Entry], list[str]]:
     """Run a notebook in place, then its solutions: the entries of their answers, and what is wrong with all that.
 
-    A blank is tried right after its cell has run: the cell with this blank open, then those that follow. Raises
+    A blank is tried right before its cell runs: the cell with this blank open, then those that follow. Raises
     nbclient's CellExecutionError for a cell that fails, ValueError for a mark that cannot be read.
     """
     probes: dict[str, Any] = {}
     order: list[Any] = []
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    guards = blanks.guarded([cell.source for cell in code])
     for at, cell in enumerate(code):
-        order.append(cell)
         for number, blank in enumerate(blanks.blanks(cell.source) if probing else [], 1):
-            following = [blanks.opened(cell.source, blank), *(each.source for each in code[at + 1 : at + NOTICED])]
+            following = [guards[at] + blanks.opened(cell.source, blank)]
+            following += [guards[k] + code[k].source for k in range(at + 1, min(at + NOTICED, len(code)))]
             probe = f"__import__('blanks').left_open({following!r}, {blank.message!r}, globals())"
             probes[f"{cell.id}, blank {number} ({blank.what})"] = printing(probe)
             order.append(next(reversed(probes.values())))
+        order.append(cell)
     solved = blanks.solutions(notebook)
     solutions = [nbformat.v4.new_code_cell(each) for each in solved]
     for block, cell in zip(solved, solutions):

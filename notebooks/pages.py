@@ -25,29 +25,64 @@ UNUSED = re.compile(  # what would fetch MathJax and Mermaid, and scripts withou
     re.DOTALL,
 )
 STYLE = """<style>
+math {font-family: "Latin Modern Math", "STIX Two Math", "Cambria Math", "Libertinus Math", "TeX Gyre Termes Math",
+  "DejaVu Math TeX Gyre", math}
 math[display=block] {margin: 0.7em 0}
 mtd[columnalign] {padding-top: 0.4em; padding-bottom: 0.4em}
 mtd[columnalign=left] {text-align: left}
 mtd[columnalign=right] {text-align: right}
+.whole {white-space: nowrap}
+:is(.jp-RenderedMarkdown p, .jp-RenderedMarkdown li):has(> math mfrac, > .whole mfrac) {line-height: 2}
 .formula {display: block; overflow: auto hidden}
 .highlight pre, .jp-OutputArea-output {overflow-x: auto}
 .jp-RenderedText pre {word-break: normal; overflow-wrap: anywhere}
+.jp-RenderedMarkdown pre, .jp-RenderedMarkdown pre code {white-space: pre; overflow-x: auto}
 .jp-RenderedHTML td pre {background: none}
 details {margin-bottom: 1em}
-@media (max-width: 700px) {
+@media screen and (max-width: 700px) {
   :root {--jp-cell-prompt-width: 0px}
   .jp-OutputPrompt {display: none}
-  .jp-RenderedText pre, .jp-RenderedMarkdown pre, .jp-RenderedMarkdown pre code {white-space: pre; overflow-x: auto}
+  .jp-RenderedText pre, .jp-RenderedHTML td pre {white-space: pre; overflow-x: auto}
   .jp-RenderedHTMLCommon table {display: block; overflow-x: auto}
   .jp-RenderedHTML td {white-space: nowrap}
   .jp-RenderedMarkdown p {overflow: auto hidden}
-  .jp-RenderedImage img {max-width: max(100%, 640px)}
+  .jp-RenderedImage img {max-width: max(100%, 800px)}
 }
-@media print {.highlight pre {white-space: pre-wrap}}
+@page {margin: 12mm}
+@media print {
+  :root {--jp-cell-prompt-width: 0px; --jp-code-font-size: 7.5pt; --jp-content-font-size1: 10pt}
+  body.jp-Notebook {padding: 0}
+  .jp-InputPrompt, .jp-OutputPrompt {display: none}
+  .highlight pre, .jp-RenderedText pre {white-space: pre-wrap}
+  .jp-RenderedMarkdown pre, .jp-RenderedMarkdown pre code {font-size: var(--jp-code-font-size)}
+  .jp-RenderedHTMLCommon table {font-size: 8pt}
+  .jp-RenderedHTMLCommon td code {white-space: normal; overflow-wrap: anywhere}
+  .formula, .jp-OutputArea-output {overflow: visible}
+  .jp-Cell, .jp-Cell-inputWrapper, .jp-InputArea, .jp-InputArea-editor {display: block}
+  h1, h2, h3 {break-after: avoid}
+  img, tr {break-inside: avoid}
+}
 </style>"""  # formulas apart from each other; code, tables and pictures too wide for the screen scroll
 BARS = {"Vert": "\u2016", "|": "\u2016", "vert": "|"}
 BIG_BAR = re.compile(r"(\\[Bb]igg?[lrm]?)\s*\\(?:[lr]?(Vert|vert)\b|(\|))")  # unknown to latex2mathml, without \big too
 ADDED = re.compile(r"<mo><mrow><mo>&#x0002B;</mo></mrow></mo><mo>&#x0003D;</mo>")  # what it makes of \\mathrel{+}=
+PRIME = r"<mi>(&#x0203[234];)</mi>"
+PRIMED = [  # as high and as large as the font has it, not once more raised and made small
+    (re.compile(rf"<msup>(<mi[^>]*>[^<]*</mi>){PRIME}</msup>"), r'<mrow>\1<mo lspace="0" rspace="0">\2</mo></mrow>'),
+    (
+        re.compile(rf"<msubsup>(<mi[^>]*>[^<]*</mi>)((?:(?!<msubsup>).)*?){PRIME}</msubsup>"),
+        r'<msub><mrow>\1<mo lspace="0" rspace="0">\3</mo></mrow>\2</msub>',
+    ),
+    (
+        re.compile(rf"<msup>(<mi[^>]*>[^<]*</mi>)<mrow>{PRIME}"),
+        r'<msup><mrow>\1<mo lspace="0" rspace="0">\2</mo></mrow><mrow>',
+    ),
+]
+BAR = re.compile(r'<mo(?: fence="false")?(?: stretchy="false")?>(&#x0007C;|&#x02016;)</mo>')
+LETTER = re.compile(r"<mo>(&#x0(?:2202|2207|221E|22A4);)</mo>")  # of TeX's letters: partial, nabla, infinity, top
+NAMED = re.compile(  # a function's name, with what stands before it and whether a bracket or a prime follows
+    r"(</m(?:[in]|frac|sup|sub|subsup|row)>)?((?:<ms(?:ub|up)>)?)<mi>(log|ln|exp|tanh|sin|cos)</mi>(?=(<mo[^>]*>&#x0(?:0028|203[234]);)?)"
+)
 ICON_FONT = re.compile(r"""<link [^>]*href=["'][^"']*font-awesome[^>]*>""")  # what matplotlib's animations would fetch
 ICON = re.compile(r'<i class="fa fa-([a-z -]+)"></i>')
 SIGNS = {
@@ -61,16 +96,26 @@ SIGNS = {
     "fast-forward": "&gt;&gt;|",
     "plus": "+",
 }
+SHOWN = 8  # lines of code above a picture that a slide shows
+SETUP = 'find_spec("rnnscratch")'  # the first code cell: nothing to show in a lecture
 CELL = re.compile(r'<div class="jp-Cell [^>]*id="cell-id=([^"]+)">')
 SLIDES = """<style>
 :root {--jp-content-font-size1: 20px; --jp-code-font-size: 14px; --jp-cell-prompt-width: 0px}
 body.jp-Notebook {margin: 0; padding: 0; overflow: hidden}
 .jp-InputPrompt, .jp-OutputPrompt {display: none}
+.jp-RenderedHTMLCommon table {font-size: 16px}
+.jp-CodeCell > details > summary {font: 16px sans-serif}
+.jp-RenderedMarkdown pre, .jp-RenderedMarkdown pre code {font-size: var(--jp-code-font-size)}
 main {display: flex; height: 100vh; overflow: auto hidden; scroll-snap-type: x mandatory; scrollbar-width: none}
-main > section {flex: 0 0 100vw; box-sizing: border-box; height: 100vh; padding: 2vh max(1vw, 50vw - 520px) 3em;
+main > section {flex: 0 0 100vw; box-sizing: border-box; height: 100vh; padding: 2vh max(1vw, 50vw - 600px) 3em;
   overflow: hidden auto; scroll-snap-align: start; scroll-snap-stop: always; outline: none}
 .slide-number {position: fixed; right: 1.5em; bottom: 0.5em; padding: 0 0.3em; background: white; color: #555;
   font-family: sans-serif}
+@media screen and (max-width: 700px) {
+  :root {--jp-content-font-size1: 17px}
+  .jp-RenderedHTMLCommon table {font-size: 14px}
+}
+@page {size: 340mm 230mm}
 @media print {
   body.jp-Notebook {overflow: visible}
   main, main > section {display: block; height: auto; overflow: visible}
@@ -123,10 +168,22 @@ def mathml(tex: str, display: bool) -> str:
     except Exception as error:  # its errors have no common base
         raise ValueError(f"formula {tex!r}: {type(error).__name__} {error}") from error
     found = ADDED.sub('<mo lspace="0.28em" rspace="0.28em">+=</mo>', found)
+    for primed, instead in PRIMED:
+        found = primed.sub(instead, found)
+    found = BAR.sub(r'<mo lspace="0" rspace="0" stretchy="false">\1</mo>', found)
+    found = LETTER.sub(r'<mi mathvariant="normal">\1</mi>', found)
+    found = NAMED.sub(spaced, found)
     unknown = re.findall(r">\s*(\\(?:[A-Za-z]+|.)|&)\s*<", found)
     if unknown:
         raise ValueError(f"formula {tex!r}: {', '.join(unknown)} cannot be drawn")
     return found
+
+
+def spaced(match: re.Match[str]) -> str:
+    """A function's name with TeX's spaces: after what it multiplies, and before its argument without brackets."""
+    before, opened, name, bracket = match.groups()
+    space = f'lspace="{"0.17em" if before else "0"}" rspace="{"0" if bracket else "0.17em"}"'
+    return f"{before or ''}{opened}<mo {space}>{name}</mo>"
 
 
 def formula(tex: str, display: bool) -> str:
@@ -144,7 +201,8 @@ def page(notebook: Any, title: str, slides: bool = False) -> str:
     """The HTML of an executed notebook, which stays as it is; solutions are folded as they are there.
 
     Slides begin at headings of level 1 and 2 and at texts after code, unless cells say otherwise in `slideshow`; what
-    is "skip" or "notes" there is left out. Raises ValueError for a formula that cannot be drawn.
+    is "skip" or "notes" there is left out. On slides the code above a picture is folded as well. Raises ValueError for
+    a formula that cannot be drawn.
     """
     drawn: list[str] = []
 
@@ -170,14 +228,19 @@ def page(notebook: Any, title: str, slides: bool = False) -> str:
     html = ICON.sub(lambda match: SIGNS.get(match[1], ""), ICON_FONT.sub("", html))
     html = UNUSED.sub("", html).replace("</head>", f"{STYLE}{SLIDES if slides else ''}</head>", 1)
     if slides:
+        for cell in shown.cells:
+            if draws(cell) and len(cell.source.splitlines()) > SHOWN:
+                html = folded(html, cell.id)
         html = in_sections(html, {cell.id for cell in shown.cells if kind_of(cell) in ("slide", "subslide")})
+    html = re.sub(r"FORMULA\d+X[.,;:?!)]+", r'<span class="whole">\g<0></span>', html)
     html = re.sub(r"FORMULA(\d+)X", lambda match: drawn[int(match[1])], html)
     return LINK.sub(r"\1\2.slides.html" if slides else r"\1\2.html", html)
 
 
 def slides_of(cells: list[Any]) -> list[Any]:
     """The cells with texts cut before each heading of level 2, each with its kind: "slide" at headings, "subslide" at
-    a text after code, "-" for what goes on, or what it is said to be already."""
+    a text after code, "skip" for the cell that finds the library, "-" for what goes on, or what it is said to be
+    already."""
     found: list[Any] = []
     for cell in cells:
         texts = [cell.source]
@@ -190,9 +253,23 @@ def slides_of(cells: list[Any]) -> list[Any]:
                 kind = "slide"
             elif cell.cell_type == "markdown" and found and found[-1].cell_type == "code":
                 kind = "subslide"
+            elif SETUP in text:
+                kind = "skip"
             part.metadata = {"slideshow": {"slide_type": kind}, **cell.metadata}
             found.append(part)
     return found
+
+
+def draws(cell: Any) -> bool:
+    """Whether a picture is among its outputs, as such or in HTML."""
+    data = [output.get("data", {}) for output in cell.get("outputs", [])]
+    return any("image/png" in each or "<img" in "".join(each.get("text/html", "")) for each in data)
+
+
+def folded(html: str, cell: str) -> str:
+    """A page with the code of this cell folded away, so that its picture stands at the top."""
+    code = rf'(id="cell-id={cell}">\s*)(<div class="jp-Cell-inputWrapper".*?)(?=<div class="jp-Cell-outputWrapper")'
+    return re.sub(code, r"\1<details><summary>Code</summary>\2</details>", html, count=1, flags=re.DOTALL)
 
 
 def kind_of(cell: Any) -> str:

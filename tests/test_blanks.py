@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import rnnscratch
 from rnnscratch.teach import answers
 
 for needed in ("jupytext", "nbclient", "nbformat"):
@@ -125,8 +126,86 @@ def test_a_later_cell_says_which_blank_above_is_open(blanks):
             said.append("")
         except NotImplementedError as error:
             said.append(str(error).removeprefix("your code: "))
-    assert said == ["", "the sum", "the part", "", "inside", "the part", "the sum", "", "", "the sum"]
+    assert said == ["", "the sum", "the part", "", "inside", "the part", "the sum", "", "", "the part"]  # twice is made
     assert blanks.guarded(cells)[6].count("raise") == 2 and blanks.guarded(cells)[8] == ""
+
+
+def test_a_sum_or_a_dict_that_a_blank_was_to_fill_is_waited_for(blanks):
+    nbformat = pytest.importorskip("nbformat")
+    cells = [
+        "parts, n = {}, 0",
+        "found, total, parts, seen = {}, 0.0, {}, []\nfor k in (1, 2):\n    # BLANK: the part\n    part = k\n"
+        "    # END\n    found[k] = part\n    total += part\n    seen.append(k)\nn += 1",
+        "print(found[2])",
+        "print(1 / total)",
+        "# BLANK: a start\nlast = seen[-1]\n# END\nends = {}\n# BLANK: the end\nends[last] = total\n# END",
+        "print(ends[2])",
+        "total = 4\nprint(total, parts, n)",
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(each) for each in cells])
+    notebook.cells.insert(0, nbformat.v4.new_markdown_cell("# Small"))
+    guards = blanks.guarded(cells)
+
+    def said(opened):
+        """What each cell says with these blanks left open, by number of the cell."""
+        names, found = {}, {}
+        for number, source in enumerate(cells):
+            for blank in blanks.blanks(source):
+                source = source if blank.what not in opened else source.replace(blank.lines, blank.stub)
+            try:
+                exec(guards[number] + source, names)
+            except NotImplementedError as error:
+                found[number] = str(error).removeprefix("your code: ")
+        return found
+
+    assert said(["the part", "a start", "the end"]) == dict.fromkeys((1, 2, 3, 4, 5), "the part")
+    assert said(["the part"]) == dict.fromkeys((1, 2, 3, 4, 5), "the part")
+    assert said(["a start"]) == {4: "a start", 5: "a start"} and said(["the end"]) == {4: "the end", 5: "the end"}
+    assert said([]) == {} and guards[6] == ""
+
+
+def test_a_cell_that_needs_what_an_unfinished_function_was_to_give_says_so(blanks):
+    cells = [
+        "def half(x):\n    # BLANK: x / 2\n    y = x / 2\n    # END\n    return y",
+        "def quarter(x):\n    return half(half(x))\n\n\nlate = (lambda: half(8))\nquarters = [\n    quarter(8)\n]",
+        "print(quarters, late)",
+        "def quarter(x):\n    return x / 4\n\n\neighth = quarter(0.5)",
+        "print(eighth)",
+        "def half(x):\n    return x / 2\n\n\nfourth = half(0.5)",
+        "print(fourth)",
+    ]
+    stop = "if 'quarters' not in globals():  # it comes from a blank above\n"
+    stop += "    raise NotImplementedError('your code: x / 2')\n"
+    assert blanks.guarded(cells) == ["", "", stop, "", "", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("notebook", "right", "wrong", "told"),
+    [
+        ("01", "dhs[t - 1] + future", "dhs[t - 1]", "dh at t = 4"),
+        ("01", "dhs[t - 1] + future", "future", "dh at t = 4"),
+        ("01", "dxs[t - 1], future, dW_t", "dxs[t - 1], _, dW_t", "dh at t = 3"),
+        ("01", "dW += dW_t", "dW = dW_t", "dW"),
+        ("04", "dhs[t - 1] + h_future", "dhs[t - 1]", "dh at t = 4"),
+        ("04", "dxs[t - 1], h_future, c_future", "dxs[t - 1], _, c_future", "dh at t = 3"),
+        ("04", "h_future, c_future, dW_t", "h_future, _, dW_t", "dc (future) at t = 3"),
+        ("04", "dU + dU_t", "dU_t", "dU"),
+    ],
+)
+def test_the_third_rung_names_the_line_that_is_wrong(build, monkeypatch, notebook, right, wrong, told):
+    """Not a line after it that only shows the error."""
+    monkeypatch.setattr(build, "HERE", NOTEBOOKS)
+    source = build.sources([notebook])[0]
+    code = [cell.source for cell in build.read(source).cells if cell.cell_type == "code"]
+    first = next(k for k, cell in enumerate(code) if "def forward(xs, h0" in cell)
+    rung = next(k for k, cell in enumerate(code) if cell.startswith("def backward("))
+    assert code[rung].count(right) == 1
+    names = {"np": np, "rs": rnnscratch, "rng": np.random.default_rng(0)}
+    for cell in [*code[first:rung], code[rung].replace(right, wrong)]:
+        exec(cell, names)
+    with pytest.raises(AssertionError) as failed:
+        exec(code[rung + 1], names)
+    assert str(failed.value).startswith(f"{told} differs")
 
 
 @pytest.mark.parametrize(
@@ -236,3 +315,12 @@ def test_trying_a_blank_changes_nothing(blanks):
         "left open, it ends in ZeroDivisionError: division by zero"
     )
     assert blanks.left_open(["1"], "your code: c", names) == "left open, it stops none of 1 cells"
+    stops = "raise NotImplementedError('your code: c')"
+    assert blanks.left_open([stops, "d = 1", "d / 1", stops], "your code: c", names) == ""
+    assert "in KeyError: 1" in blanks.left_open(
+        [stops, "d = {}\nd[1]"], "your code: c", names
+    )  # though one has stopped
+    late = "raise RuntimeError('LSTM.backward was called before forward')"
+    assert blanks.left_open([stops, late, "1 / 0"], "your code: c", names) == ""
+    assert "RuntimeError: LSTM" in blanks.left_open([late, stops], "your code: c", names)
+    assert names == kept

@@ -60,6 +60,21 @@ def test_formulas_are_found_outside_code_alone(pages):
     assert pages.formulas(TEXT) == [("a_1 < b", False), ("\\sum_{t=1}^T x_t", True), ("e", False)]
 
 
+def test_a_formula_and_the_stop_after_it_stay_on_one_line(pages):
+    html = pages.page(notebook("It is $a$. So $b$ is (for $c$)?"), "01_small")
+    assert re.findall(r'<span class="whole"><math.*?</math>([^<]*)</span>', html) == [".", ")?"]
+    assert ".whole {white-space: nowrap}" in html
+
+
+def test_rules_for_narrow_screens_are_not_those_of_paper(pages):
+    """A sheet is narrower than such a screen, and nothing on it can be scrolled."""
+    for html in (pages.page(notebook("# A"), "a"), pages.page(notebook("# A"), "a", slides=True)):
+        style = html[html.index(".whole {") :]
+        assert re.findall(r"@media [^{]*max-width[^{]*", style) == ["@media screen and (max-width: 700px) "] * (
+            1 + ("slide-number" in html)
+        )
+
+
 def test_a_sign_of_two_characters_is_one(pages):
     assert pages.mathml("a \\mathrel{+}= b", False).count("<mo") == 1
     assert ">+=</mo>" in pages.mathml("a \\mathrel{+}= b", False)
@@ -68,6 +83,34 @@ def test_a_sign_of_two_characters_is_one(pages):
 def test_lines_that_are_aligned_become_a_table(pages):
     found = pages.mathml("\\begin{aligned} a &= b \\\\[1ex] c &= d \\end{aligned}", True)
     assert found.count("<mtr>") == 2 and found.count("<mtd") == 4 and "1ex" not in found
+
+
+def test_functions_are_set_apart_as_tex_does(pages):
+    def spaces(tex):
+        return re.findall(r'<mo lspace="([^"]*)" rspace="([^"]*)">([a-z]+)</mo>', pages.mathml(tex, False))
+
+    assert spaces(r"-\log p + D \log_2 V") == [("0", "0.17em", "log"), ("0.17em", "0.17em", "log")]
+    assert spaces(r"\tanh(z) = a \exp(b)") == [("0", "0", "tanh"), ("0.17em", "0", "exp")]
+    assert spaces(r"\tanh'(z)") == [("0", "0", "tanh")] and spaces(r"\tanh^2 z") == [("0", "0.17em", "tanh")]
+
+
+def test_a_prime_is_not_made_small_and_stands_before_an_index(pages):
+    prime = '<mo lspace="0" rspace="0">&#x02032;</mo>'
+    assert f"<mrow><mi>f</mi>{prime}</mrow><mo" in pages.mathml("f'(x)", False)
+    assert f"<msub><mrow><mi>b</mi>{prime}</mrow><mi>n</mi></msub>" in pages.mathml("b'_n", False)
+    assert f"<msup><mrow><mi>U</mi>{prime}</mrow><mrow><mi " in pages.mathml(r"U'^\top", False)
+    assert "<mi>&#x0203" not in pages.mathml("a'' + b_{n+1}' c_m + z'''", False)
+
+
+def test_signs_that_are_letters_to_tex_bring_no_space_with_them(pages):
+    found = pages.mathml(r"\partial h = -\infty U^\top + \nabla_x", False)
+    assert re.findall(r'<mi mathvariant="normal">&#x0(\w+);', found) == ["2202", "221E", "22A4", "2207"]
+
+
+@pytest.mark.parametrize(("tex", "bar"), [("|x|", "&#x0007C;"), (r"\|x\|", "&#x02016;")])
+def test_a_norm_stands_close_to_what_it_holds(pages, tex, bar):
+    assert pages.mathml(tex, False).count(f'<mo lspace="0" rspace="0" stretchy="false">{bar}</mo>') == 2
+    assert "<mo>&#x02223;</mo>" in pages.mathml(r"p(a \mid b)", False)
 
 
 @pytest.mark.parametrize("tex", ["\\nonsense{a}", "a & b", "x_a_b"])
@@ -110,8 +153,9 @@ def test_a_page_needs_no_network_and_no_script_for_its_formulas(pages):
     assert html.count("<math ") == 4 and html.count("<mfrac>") == 1
     assert 'display="block"' in html and "<title>01_small</title>" in html and 'href="02_other.html"' in html
     assert "$code$" in html and "$c$ and $$d$$" in re.sub(r"<[^>]+>", "", html)
-    assert re.search(r"<details>\s*<summary>Solution</summary>\s*<p>It is <math", html)
+    assert re.search(r'<details>\s*<summary>Solution</summary>\s*<p>It is <span class="whole"><math', html)
     assert not re.search(r"""(src|href)\s*=\s*["']https?:|import\(|mathjax|cdnjs""", html, re.IGNORECASE)
+    assert re.search(r'^math \{font-family: ".* Math", .*math\}', html, re.MULTILINE | re.DOTALL)  # signs that stretch
     assert given.cells[0].source == TEXT and "text/latex" in given.cells[1].outputs[0].data
 
 
@@ -143,6 +187,33 @@ def test_slides_begin_at_headings_and_at_texts_after_code_unless_a_cell_says_oth
         "after code",
     ]
     assert html.count("<section") == html.count("</section>") == 5
+
+
+def test_slides_fold_the_code_above_a_picture(pages):
+    picture = nbformat.v4.new_output("display_data", {"image/png": "iVBORw0KGgo=", "text/plain": "<Figure>"})
+    cells = [nbformat.v4.new_code_cell("line()\n" * lines, execution_count=1) for lines in (20, 20, 3)]
+    for cell, outputs in zip(cells, ([picture], [nbformat.v4.new_output("stream", text="text")], [picture])):
+        cell.outputs = outputs
+    given = notebook("# Title", "## Two")
+    given.cells[1:1] = cells
+    html = pages.page(given, "01_small", slides=True)
+    folded = re.findall(r"<details><summary>Code</summary>(.*?)</details>", html, re.DOTALL)
+    assert [text.count('<span class="n">line</span>') for text in folded] == [20]
+    assert 'class="jp-Cell-outputWrapper"' not in folded[0] and folded[0].count("<div") == folded[0].count("</div>")
+    assert html.count("data:image/png;base64,iVBORw0KGgo=") == 2 and "<summary>Code" not in pages.page(
+        given, "01_small"
+    )
+
+
+def test_slides_leave_out_the_cell_that_finds_the_library(pages):
+    given = notebook("# Title", "## One")
+    given.cells[1:1] = [nbformat.v4.new_code_cell((NOTEBOOKS / "install.py").read_text())]
+    assert [pages.kind_of(cell) for cell in pages.slides_of(given.cells)] == ["slide", "skip", "slide"]
+    assert "check_call" not in pages.page(given, "01_small", slides=True)
+    assert "check_call" in pages.page(given, "01_small")
+    for path in NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"):
+        code = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+        assert [pages.SETUP in cell.source for cell in code].index(True) == 0, path.name
 
 
 def test_slides_need_no_network_and_print_each_on_a_sheet_of_its_own(pages):
@@ -184,6 +255,28 @@ def test_keys_turn_slides_and_scroll_through_long_ones(pages, tmp_path):
         "1 / 3 top #1",
         "1 / 3 top #1",
     ]
+
+
+def test_printed_slides_lie_across_their_sheets_one_on_each(pages, tmp_path):
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if not browser:
+        pytest.skip("printing is tried in chromium, which is not here")
+    cells = ("# One", "## Two\n" + "line\n\n" * 5, "## Three")
+    for name, slides in (("slides", True), ("page", False)):
+        (tmp_path / f"{name}.html").write_text(pages.page(notebook(*cells), name, slides=slides), encoding="utf-8")
+        options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+        options += [f"--print-to-pdf={tmp_path / name}.pdf", (tmp_path / f"{name}.html").as_uri()]
+        subprocess.run([browser, *options], capture_output=True, timeout=120, check=True)
+    sheets = {
+        name: [
+            [round(float(size)) for size in box]
+            for box in re.findall(rb"/MediaBox \[0 0 ([\d.]+) ([\d.]+)\]", (tmp_path / f"{name}.pdf").read_bytes())
+        ]
+        for name in ("slides", "page")
+    }
+    assert len(sheets["slides"]) == 3 and len(sheets["page"]) == 1
+    assert all(width > height for width, height in sheets["slides"])
+    assert all(width < height for width, height in sheets["page"])
 
 
 def test_build_writes_pages_of_notebooks_that_are_up_to_date(pages, monkeypatch, tmp_path, capsys):

@@ -259,6 +259,9 @@ def test_attention_has_a_row_for_each_word_put_out():
     ax = plots.attention(weights, ["le", "chat", "noir"], ["black", "cat"])
     np.testing.assert_array_equal(ax.images[0].get_array(), weights)
     assert [label.get_text() for label in ax.get_yticklabels()] == ["black", "cat"]
+    assert {label.get_rotation() for label in ax.get_xticklabels()} == {90}
+    by_letter = plots.attention(weights, list("mot"), ["a", "word"])
+    assert {label.get_rotation() for label in by_letter.get_xticklabels()} == {0}
     with pytest.raises(ValueError, match=r"weights has shape \(2, 3\), expected \(3, 2\)"):
         plots.attention(weights, ["le", "chat"], ["a", "b", "c"])
 

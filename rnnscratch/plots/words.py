@@ -158,7 +158,7 @@ def attention(weights: np.ndarray, source: Sequence[str], target: Sequence[str],
     image = ax.imshow(weights, cmap="cividis_r", vmin=0.0, vmax=1.0)
     ax.figure.colorbar(image, ax=ax, label="attention weight")
     ax.set(xticks=range(len(source)), yticks=range(len(target)), xlabel="read", ylabel="put out")
-    ax.set_xticklabels(source, rotation=90)
+    ax.set_xticklabels(source, rotation=90 * any(len(str(word)) > 1 for word in source))  # single letters stand upright
     ax.set_yticklabels(target)
     return ax
 
