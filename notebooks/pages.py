@@ -32,7 +32,7 @@ mtd[columnalign] {padding-top: 0.4em; padding-bottom: 0.4em}
 mtd[columnalign=left] {text-align: left}
 mtd[columnalign=right] {text-align: right}
 .whole {white-space: nowrap}
-:is(.jp-RenderedMarkdown p, .jp-RenderedMarkdown li):has(> math mfrac, > .whole mfrac) {line-height: 2}
+:is(.jp-RenderedMarkdown p, .jp-RenderedMarkdown li):has(> math mfrac, > .whole mfrac) {line-height: 2.4}
 .formula {display: block; overflow: auto hidden}
 .highlight pre, .jp-OutputArea-output {overflow-x: auto}
 .jp-RenderedText pre {word-break: normal; overflow-wrap: anywhere}
