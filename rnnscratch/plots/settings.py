@@ -120,5 +120,5 @@ def _cells(name: str, values: Any, count: int, log: bool, bins: int) -> tuple[np
         return which, [f"{np.exp(value) if log else value:.3g}" for value in different]
     edges = np.linspace(different[0], different[-1], bins + 1)
     ends = np.exp(edges) if log else edges
-    names = [f"{low:.2g} to {high:.2g}" for low, high in zip(ends, ends[1:])]
+    names = [f"{low:.3g} to {high:.3g}" for low, high in zip(ends, ends[1:])]
     return np.clip(np.searchsorted(edges, found, side="right") - 1, 0, bins - 1), names
