@@ -25,7 +25,7 @@ def test_the_kernels_are_right_to_thirty_digits(cell, T, H, D):
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_kernels_give_the_same_expression(cell):
-    found = symbolic.prove_identical(cell, T=3)
+    found = symbolic.prove_identical(cell, T=2 if cell == "lstm" else 3)  # half a minute for three steps of an LSTM
     assert found == dict.fromkeys(found, True)
     assert {"W", "U", "b", "x", "h0"} <= found.keys()
 
