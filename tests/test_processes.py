@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from multiprocessing.context import SpawnProcess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,6 +26,10 @@ def work(task):
     """What the processes of these tests do."""
     if isinstance(task, BaseException):
         raise task
+    if isinstance(task, Path):  # waits for what another task does
+        while not task.exists():
+            time.sleep(0.01)
+        return "seen"
     if task == "who":
         return os.getpid()
     if task == "end":
@@ -38,11 +43,17 @@ def work(task):
 
 
 def test_what_is_asked_is_answered_as_it_is_done_after_a_beginning(tmp_path):
-    found = list(as_done(work, [0.5, *["divide"] * 8, 0.01, "who"], 2, beginning, tmp_path))
-    assert sorted(number for number, _ in found) == list(range(11)) and found[0][0] != 0
-    answers = dict(found)
-    assert answers[0] == -0.5 and answers[9] == -0.01 and {answers[k] for k in range(1, 9)} == {"raise"}
-    began = {int(path.name) for path in tmp_path.iterdir()}
+    (tmp_path / "began").mkdir()
+    waits, goes = tmp_path / "there", ["divide"] * 8
+    answers = {}
+    for number, answer in as_done(work, [waits, *goes, 0.01, "who"], 2, beginning, tmp_path / "began"):
+        answers[number] = answer
+        if number == 10:
+            waits.touch()
+    assert list(answers)[-1] == 0 and answers[0] == "seen"  # the first to be asked, the last to be done
+    assert sorted(answers) == list(range(11)) and answers[9] == -0.01
+    assert {answers[k] for k in range(1, 9)} == {"raise"}
+    began = {int(path.name) for path in (tmp_path / "began").iterdir()}
     assert len(began) == 2 and answers[10] in began
     assert list(as_done(work, [], 2)) == []
 
@@ -69,7 +80,7 @@ def test_an_error_comes_after_the_answers_there_are_and_ends_all(task, error, ma
         for answer in as_done(work, [0.0, 0.0, task, 300, 300, 300], 2):
             answers.append(answer)
             time.sleep(0.5)  # meanwhile the next ones have come
-    assert answers == [(0, 0), (1, 0)] and len(started) == 2 and ended(started)
+    assert sorted(answers) == [(0, 0), (1, 0)] and len(started) == 2 and ended(started)
 
 
 def test_a_beginning_that_fails_is_told():
