@@ -120,7 +120,9 @@ def fit_file(
             prepared = prepare(folder, sources, columns, classifier, settings, before, progress)
         counts = counted(prepared)
         if progress:
-            print(table(counts), notes(prepared, label.isdecimal()), sep="\n", file=shown(sys.stderr))
+            print(
+                table(counts), notes(prepared, text.isdecimal() and label.isdecimal()), sep="\n", file=shown(sys.stderr)
+            )
         try:
             scores = learn(classifier, prepared, folder, part, progress)
         except KeyboardInterrupt as stop:

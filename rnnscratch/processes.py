@@ -98,7 +98,7 @@ def _work(end: Any, function: Callable[[Any], Any], begin: Callable[..., object]
             return _pickled(error)
 
     with contextlib.suppress(EOFError, ConnectionError):  # who started it has ended, or wants no more of it
-        end.send_bytes(answer(begin or int, *arguments))
+        end.send_bytes(answer(begin, *arguments) if begin is not None else pickle.dumps((None, None)))
         while True:
             end.send_bytes(answer(function, end.recv()))
 

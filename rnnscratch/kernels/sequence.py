@@ -453,7 +453,7 @@ def one_step(
     xp, G, H = get_array_module(x), len(cell.gates), len(U)
     joint = (G - len(cell.own)) * H
     z = x @ W
-    if cuda.path_of(cell, xp, U.dtype, len(x), H).name != "arrays":
+    if cuda.choice.on_gpu(xp) and cuda.path_of(cell, xp, U.dtype, len(x), H).name != "arrays":
         cuda.step(cell, z, prev, new, U, b, weights)
         return
     have: dict[str, Any] = {"new": cell.views["new"](*new), "gates": by_gate(z, G)}
